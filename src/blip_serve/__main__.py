@@ -1,0 +1,5 @@
+"""`python -m blip_serve`."""
+
+from blip_serve.cli import main
+
+main()

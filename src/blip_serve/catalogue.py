@@ -1,0 +1,157 @@
+"""The known checkpoints and their cards: what a model page shows. Knows no state and loads nothing."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from blip_serve.domain import Task
+
+EMBEDDED = Path(__file__).parent / "checkpoints"
+"""Folder of the checkpoints and pictures that ship in the package."""
+
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+ARCHITECTURES: Mapping[str, Task] = {
+    "BlipForImageTextRetrieval": "match",
+    "BlipForConditionalGeneration": "caption",
+    "BlipForQuestionAnswering": "answer",
+}
+"""What each architecture class of the hub's configurations is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The numbers of an architecture that a configuration must agree with; image sizes in pixels."""
+
+    image_size: int
+    patch_size: int
+    vision_width: int
+    vision_layers: int
+    vision_heads: int
+    text_width: int
+    text_layers: int
+    text_heads: int
+    text_positions: int
+    joint_width: int
+
+    @property
+    def image_tokens(self) -> int:
+        """Vision tokens of an image: its patches and the class token."""
+        return (self.image_size // self.patch_size) ** 2 + 1
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Shape":
+        """From a complete configuration (`BlipConfig.to_dict()`)."""
+        vision, text = config["vision_config"], config["text_config"]
+        return cls(
+            image_size=vision["image_size"],
+            patch_size=vision["patch_size"],
+            vision_width=vision["hidden_size"],
+            vision_layers=vision["num_hidden_layers"],
+            vision_heads=vision["num_attention_heads"],
+            text_width=text["hidden_size"],
+            text_layers=text["num_hidden_layers"],
+            text_heads=text["num_attention_heads"],
+            text_positions=text["max_position_embeddings"],
+            joint_width=config["image_text_hidden_size"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What is known of a checkpoint without loading it.
+
+    `parameters` counts tied weights once. `folder` is set where the checkpoint ships in the package.
+    `metrics` are figures measured on the checkpoint, as its own card gives them.
+    """
+
+    id: str
+    architecture: str | None = None
+    description: str = ""
+    licence: str | None = None
+    parameters: int | None = None
+    shape: Shape | None = None
+    created: int = 0
+    folder: Path | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> tuple[Task, ...] | None:
+        """What it is for; `None` where that is known only once it is loaded."""
+        return None if self.architecture is None else (ARCHITECTURES[self.architecture],)
+
+    @property
+    def memory(self) -> Mapping[str, int]:
+        """Bytes its weights take, by number type."""
+        return {} if self.parameters is None else {name: self.parameters * n for name, n in DTYPE_BYTES.items()}
+
+    def differences(self, found: Shape) -> list[str]:
+        """Where a configuration disagrees with this card; the configuration is what counts."""
+        if self.shape is None:
+            return []
+        return [
+            f"{name}: {getattr(found, name)}, the card says {getattr(self.shape, name)}"
+            for name in Shape.__slots__
+            if getattr(found, name) != getattr(self.shape, name)
+        ]
+
+
+_BASE = Shape(384, 16, 768, 12, 12, 768, 12, 12, 512, 256)
+_LARGE = Shape(384, 16, 1024, 24, 16, 768, 12, 12, 512, 256)
+_PUBLISHED = 1670803200  # 12 December 2022, when the checkpoints came to the hub
+
+
+def _salesforce(name: str, architecture: str, shape: Shape, parameters: int, description: str) -> ModelCard:
+    return ModelCard(
+        f"Salesforce/{name}", architecture, description, "bsd-3-clause", parameters, shape, created=_PUBLISHED
+    )
+
+
+def known_cards() -> dict[str, ModelCard]:
+    """Every checkpoint of the catalogue by id: the embedded one, and Salesforce's eight (shared/blip.md)."""
+    retrieval, captions, answers = ARCHITECTURES
+    cards = [
+        embedded_card("demo-retrieval"),
+        _salesforce("blip-itm-base-coco", retrieval, _BASE, 223_744_258, "Matching, ViT-B, fine-tuned on COCO"),
+        _salesforce("blip-itm-base-flickr", retrieval, _BASE, 223_744_258, "Matching, ViT-B, fine-tuned on Flickr30k"),
+        _salesforce("blip-itm-large-coco", retrieval, _LARGE, 446_128_642, "Matching, ViT-L, fine-tuned on COCO"),
+        _salesforce(
+            "blip-itm-large-flickr", retrieval, _LARGE, 446_128_642, "Matching, ViT-L, fine-tuned on Flickr30k"
+        ),
+        _salesforce("blip-image-captioning-base", captions, _BASE, 223_971_644, "Captions, ViT-B"),
+        _salesforce("blip-image-captioning-large", captions, _LARGE, 446_290_492, "Captions, ViT-L"),
+        _salesforce("blip-vqa-base", answers, _BASE, 361_230_140, "Visual question answering, ViT-B"),
+        _salesforce(
+            "blip-vqa-capfilt-large", answers, _BASE, 361_230_140, "Visual question answering, ViT-B, CapFilt-L"
+        ),
+    ]
+    return {card.id: card for card in cards}
+
+
+def embedded_card(name: str) -> ModelCard:
+    """The card of a checkpoint that ships in the package, from the `card.json` and `config.json` beside its weights."""
+    folder = EMBEDDED / name
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return ModelCard(
+        id=card["id"],
+        architecture=config["architectures"][0],
+        description=card["description"],
+        licence=card["licence"],
+        parameters=card["parameters"],
+        shape=Shape.of(config),
+        created=card["created"],
+        folder=folder,
+        metrics=card["metrics"],
+    )
+
+
+def resolve(name: str, ids: Iterable[str]) -> str | None:
+    """The id that `name` means: itself, or the one id whose part after the owner it is; `None` where there is none."""
+    ids = list(ids)
+    if name in ids:
+        return name
+    without_owner = [known for known in ids if known.partition("/")[2] == name]
+    return without_owner[0] if len(without_owner) == 1 else None

@@ -1,0 +1,154 @@
+"""The nouns every layer shares: items (asked), works (scheduled), outcomes, and the Model protocol.
+
+Knows no HTTP, no tensors and no scheduling.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+ScoringProtocol = Literal["hf", "paper"]
+Score = Literal["itm", "cosine"]
+Task = Literal["match", "caption", "answer"]
+
+IMAGE_COST = 40
+"""Cost of encoding an image. The unit is a caption of up to `CAPTION_TOKENS` tokens through the text tower once:
+ViT-B at 384 px takes ~0.116 TFLOP, the text tower ~0.2 GFLOP a token (shared/blip.md, "The family to serve")."""
+PROJECTION_COST = 6
+"""Cost of projecting one image to the cross-attention keys and values of a step (~0.016 TFLOP, same source)."""
+CAPTION_TOKENS = 15
+"""Tokens that make one unit of cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBytes:
+    """An image file's bytes, not yet decoded. `digest` is the SHA-256 of `data`; `param` the request's field."""
+
+    data: bytes
+    digest: str
+    param: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A text as the client gave it, and the request's field it came from."""
+
+    text: str
+    param: str
+
+
+@dataclass(frozen=True, slots=True)
+class MatchItem:
+    """One image to be scored against captions."""
+
+    image: ImageBytes
+    captions: tuple[Caption, ...]
+    protocol: ScoringProtocol = "hf"
+    scores: frozenset[Score] = frozenset({"itm", "cosine"})
+
+
+@dataclass(frozen=True, slots=True)
+class PairScore:
+    """Scores of one image and one caption; `None` where not asked for.
+
+    `itm_logits` are `[no match, match]`, `itm_score` their softmax at 1 (0..1), `cosine_score` is in -1..1.
+    """
+
+    itm_logits: tuple[float, float] | None = None
+    itm_score: float | None = None
+    cosine_score: float | None = None
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Work:
+    """What the engine schedules: one piece of an item, in the phase its next step belongs to.
+
+    `cost` is that step's share of `max_step_cost`, in captions; works of like `length` (tokens) go together.
+    A model subclasses it with what its steps need; the engine writes only `phase` and `cost`, from `Progress`.
+    """
+
+    phase: str
+    cost: int
+    length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The work goes on, in `phase`, at `cost`."""
+
+    phase: str
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The work ended with `result`."""
+
+    result: object
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The work ended with `error`; its neighbours did not."""
+
+    error: Exception
+
+
+Outcome = Progress | Done | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An item made ready for the engine.
+
+    `works`: together the whole item; each work's result is a tuple of (position in the item, result).
+    `image_tokens`: vision tokens of the image; `cached_tokens`: those the image cache saved.
+    `text_tokens`: tokens of each caption, in the item's order. `decode_seconds`: spent decoding and resizing.
+    """
+
+    works: tuple[Work, ...]
+    image_tokens: int = 0
+    cached_tokens: int = 0
+    text_tokens: tuple[int, ...] = field(default=())
+    decode_seconds: float = 0.0
+
+
+class Model(Protocol):
+    """A checkpoint on a device. `prepare` runs on worker threads; all else on the engine's one device thread."""
+
+    @property
+    def tasks(self) -> frozenset[Task]:
+        """What it can be asked."""
+        ...
+
+    @property
+    def depth(self) -> int:
+        """Launches that may be under way at once: 1 where `launch` itself computes, 2 where the device runs behind."""
+        ...
+
+    def prepare(self, item: MatchItem) -> Prepared:
+        """Checks and converts an item. Raises `InvalidInput` naming the item's field."""
+        ...
+
+    def admit(self, work: Work) -> bool:
+        """Takes what `work` must hold between its steps (a slot); `False`: none is free, ask again later."""
+        ...
+
+    def launch(self, works: Sequence[Work]) -> object:
+        """Starts one step of one phase for all of `works` and returns at once where the device allows it.
+
+        Changes no state, so that a launch that failed can be split and tried again. Raises `OutOfMemory`.
+        """
+        ...
+
+    def collect(self, launched: object) -> Sequence[Outcome]:
+        """Waits for a launch and commits it: an outcome per work, in the launch's order. Raises `OutOfMemory`."""
+        ...
+
+    def release(self, work: Work) -> None:
+        """Gives back what `admit` took; called once for every admitted work, however it ended."""
+        ...
+
+    def warm_up(self) -> MatchItem:
+        """An item that exercises every phase, for the first run after a load."""
+        ...

@@ -1,0 +1,293 @@
+"""Model name and task to a lease on a running model: lazy load, state, room. Knows the table of model classes."""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Literal, get_args
+
+from blip_serve.catalogue import ModelCard, known_cards, resolve
+from blip_serve.domain import Model, ScoringProtocol, Task
+from blip_serve.engine.engine import Engine
+from blip_serve.errors import CheckpointError, ConfigurationError, InvalidInput, ModelNotFound, Unavailable
+from blip_serve.images.decode import Decoder
+from blip_serve.models.files import find_folder, read_json
+from blip_serve.settings import ModelSettings, Settings
+from blip_serve.telemetry import Telemetry
+
+MODEL_CLASSES = {"BlipForImageTextRetrieval": "blip_serve.models.matcher:Matcher"}
+"""Architecture of a configuration to the class that runs it; imported when first needed, and torch with it."""
+
+State = Literal["unloaded", "loading", "ready", "failed"]
+Loader = Callable[[ModelSettings, ModelCard], Model]
+
+RETRY_FAILED_S = 30.0
+"""A request for a model that failed to load starts another try no sooner than this after the last."""
+WARM_UP_S = 300.0
+
+
+@dataclass(eq=False, slots=True)
+class Entry:
+    """One model the service knows by name."""
+
+    settings: ModelSettings
+    card: ModelCard
+    state: State = "unloaded"
+    error: str | None = None
+    model: Model | None = None
+    leases: int = 0
+    placed: bool = False  # takes one of the `max_loaded` places
+    last_used: float = 0.0
+    last_tried: float = -math.inf
+    load: "asyncio.Task[None] | None" = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What clients may call it."""
+        return (self.settings.id, *self.settings.aliases)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A model that stays loaded while this is held."""
+
+    id: str
+    model: Model
+    protocol: ScoringProtocol
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """A model as the models page shows it."""
+
+    id: str
+    card: ModelCard
+    aliases: tuple[str, ...]
+    protocol: ScoringProtocol
+    preload: bool
+    source: str
+    revision: str | None
+    state: State
+    error: str | None
+
+
+class Registry:
+    """The models by name. Lives on the event loop; loads run on threads, one at a time a model however many wait."""
+
+    def __init__(self, settings: Settings, engine: Engine, telemetry: Telemetry, load: Loader) -> None:
+        self._engine = engine
+        self._telemetry = telemetry
+        self._load_model = load
+        self._max_loaded = settings.max_loaded
+        self._entries = {entry.settings.id: entry for entry in _entries(settings)}
+        self._names = {name: entry for entry in self._entries.values() for name in entry.names}
+        self._default = settings.default_model or settings.models[0].id
+        if self._default not in self._names:
+            raise ConfigurationError(f"default_model: {self._default} is not served")
+        self._freed = asyncio.Condition()
+        for entry in self._entries.values():
+            self._enter(entry, "unloaded")
+
+    def preload(self) -> None:
+        """Starts loading the models to be preloaded."""
+        for entry in self._entries.values():
+            if entry.settings.preload:
+                self._start_load(entry)
+
+    async def close(self) -> None:
+        """Gives up the loads under way."""
+        loads = [entry.load for entry in self._entries.values() if entry.load is not None]
+        for load in loads:
+            load.cancel()
+        await asyncio.gather(*loads, return_exceptions=True)
+
+    def statuses(self) -> list[ModelStatus]:
+        """Every model, in the configuration's order."""
+        return [_status(entry) for entry in self._entries.values()]
+
+    def status(self, name: str) -> ModelStatus:
+        """One model by any of its names. Raises `ModelNotFound`."""
+        return _status(self._find(name))
+
+    def not_ready(self) -> list[str]:
+        """Why the preloaded models are not all ready, a line each."""
+        return [
+            f"{entry.settings.id}: {entry.state}"
+            for entry in self._entries.values()
+            if entry.settings.preload and entry.state != "ready"
+        ]
+
+    @asynccontextmanager
+    async def lease(self, name: str | None, task: Task, deadline: float) -> AsyncIterator[Lease]:
+        """A running model for `task`, loaded first if need be; `deadline` in monotonic seconds.
+
+        Raises `ModelNotFound`, `InvalidInput` for a model that lacks the task, and `Unavailable` for one that failed
+        to load or is not there by the deadline.
+        """
+        entry = self._find(name or self._default)
+        if entry.card.tasks is not None:
+            _check_task(entry, entry.card.tasks, task)
+        entry.leases += 1  # before it is loaded: nothing may unload it between its load and its use
+        try:
+            model = entry.model or await self._await_load(entry, deadline)
+            _check_task(entry, model.tasks, task)
+            yield Lease(entry.settings.id, model, entry.settings.protocol)
+        finally:
+            entry.leases -= 1
+            entry.last_used = time.monotonic()
+            async with self._freed:
+                self._freed.notify_all()
+
+    def _find(self, name: str) -> Entry:
+        entry = self._names.get(name) or self._entries.get(resolve(name, self._entries) or "")
+        if entry is None:
+            raise ModelNotFound(f"The model '{name[:200]}' does not exist.", param="model")
+        return entry
+
+    async def _await_load(self, entry: Entry, deadline: float) -> Model:
+        tried_lately = time.monotonic() - entry.last_tried < RETRY_FAILED_S
+        if entry.load is None and not (entry.state == "failed" and tried_lately):
+            self._start_load(entry)
+        if entry.load is not None:
+            await asyncio.wait([entry.load], timeout=max(0.0, deadline - time.monotonic()))
+        if entry.model is not None:
+            return entry.model
+        if entry.load is not None:
+            raise Unavailable(f"The model '{entry.settings.id}' is loading.", code="loading", retry_after=10)
+        raise Unavailable(
+            f"The model '{entry.settings.id}' could not be loaded; /v1/models says why.", code="load_failed"
+        )
+
+    def _start_load(self, entry: Entry) -> None:
+        self._enter(entry, "loading")
+        entry.load = asyncio.create_task(self._load(entry), name=f"load {entry.settings.id}")
+
+    async def _load(self, entry: Entry) -> None:
+        log = self._telemetry.log.bind(model=entry.settings.id)
+        started = time.monotonic()
+        try:
+            await self._make_room(entry)
+            model = await asyncio.to_thread(self._load_model, entry.settings, entry.card)
+            await self._warm_up(model)
+        except (CheckpointError, ConfigurationError) as error:
+            log.error("model_failed", reason=str(error))
+            self._enter(entry, "failed", error.brief if isinstance(error, CheckpointError) else str(error))
+        except Exception as error:
+            log.error("model_failed", exc_info=error)
+            self._enter(entry, "failed", "it failed on its first run; the log says why")
+        else:
+            entry.model = model
+            self._enter(entry, "ready")
+            log.info("model_ready", seconds=round(time.monotonic() - started, 2))
+        finally:
+            entry.last_tried = time.monotonic()
+            entry.load = None
+            async with self._freed:
+                entry.placed = entry.placed and entry.model is not None
+                self._freed.notify_all()
+
+    async def _make_room(self, entry: Entry) -> None:
+        """Waits for a place for one more model; preloaded ones need none, and never leave."""
+        if not entry.settings.preload:
+            async with self._freed:
+                await self._freed.wait_for(self._has_place)
+                entry.placed = True
+
+    def _has_place(self) -> bool:
+        """Whether one more model may be loaded; unloads the idle one that was used longest ago to make it so."""
+        placed = [entry for entry in self._entries.values() if entry.placed]
+        if len(placed) < self._max_loaded:
+            return True
+        idle = [entry for entry in placed if entry.model is not None and not entry.leases]
+        if idle:
+            self._unload(min(idle, key=lambda entry: entry.last_used))
+        return bool(idle)
+
+    def _unload(self, entry: Entry) -> None:
+        entry.model, entry.placed = None, False
+        self._enter(entry, "unloaded")
+        self._telemetry.log.info("model_unloaded", model=entry.settings.id)
+
+    async def _warm_up(self, model: Model) -> None:
+        """Runs the model's own first item through the device."""
+        with self._engine.reserve(0, WARM_UP_S) as reservation:
+            prepared = await asyncio.to_thread(model.prepare, model.warm_up())
+            await asyncio.gather(*map(asyncio.wrap_future, reservation.submit(model, prepared.works)))
+
+    def _enter(self, entry: Entry, state: State, error: str | None = None) -> None:
+        entry.state, entry.error = state, error
+        self._telemetry.model_changed(entry.settings.id, state, get_args(State))
+
+
+def loader(settings: Settings, telemetry: Telemetry) -> Loader:
+    """What loads a checkpoint: finds its files, and the class for its architecture in the table."""
+    decoder = Decoder(settings.images)
+
+    def load(model: ModelSettings, card: ModelCard) -> Model:
+        folder = (
+            card.folder
+            if model.source is None and card.folder
+            else find_folder(model.source or model.id, model.revision)
+        )
+        path = MODEL_CLASSES.get(architecture := _architecture(folder))
+        if path is None:
+            raise CheckpointError(folder / "config.json", f"architectures: {architecture} is not served")
+        module, _, name = path.partition(":")
+        loaded: Model = getattr(import_module(module), name).load(folder, card, settings, decoder, telemetry)
+        return loaded
+
+    return load
+
+
+def _architecture(folder: Path) -> str:
+    names = read_json(folder / "config.json").get("architectures")
+    return str(names[0]) if isinstance(names, list) and names else "none"
+
+
+def list_models(settings: Settings) -> list[ModelStatus]:
+    """The models of `settings`, none of them loaded."""
+    return [_status(entry) for entry in _entries(settings)]
+
+
+def _entries(settings: Settings) -> list[Entry]:
+    cards = known_cards()
+    entries = [Entry(model, _card(model, cards)) for model in settings.models]
+    if settings.catalogue:
+        configured = {entry.card.id for entry in entries}
+        entries += [Entry(ModelSettings(id=id), card) for id, card in cards.items() if id not in configured]
+    return entries
+
+
+def _card(model: ModelSettings, cards: dict[str, ModelCard]) -> ModelCard:
+    """The catalogue's card of the model, or of the hub id it comes from; an empty one for any other."""
+    known = resolve(model.source or model.id, cards)
+    return cards[known] if known else ModelCard(model.id)
+
+
+def _check_task(entry: Entry, tasks: frozenset[Task] | tuple[Task, ...], task: Task) -> None:
+    if task not in tasks:
+        does = ", ".join(sorted(tasks))
+        raise InvalidInput(
+            f"The model '{entry.settings.id}' does not do this task ({task}); it does: {does}.",
+            code="task_not_supported",
+            param="model",
+        )
+
+
+def _status(entry: Entry) -> ModelStatus:
+    model = entry.settings
+    return ModelStatus(
+        id=model.id,
+        card=entry.card,
+        aliases=model.aliases,
+        protocol=model.protocol,
+        preload=model.preload,
+        source=model.source or model.id,
+        revision=model.revision,
+        state=entry.state,
+        error=entry.error,
+    )

@@ -1,0 +1,235 @@
+"""The service's settings: typed, frozen, built once from a YAML file and the environment, and passed down.
+
+The only place that reads the environment. Environment beats file beats default.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from blip_serve.domain import CAPTION_TOKENS, IMAGE_COST, PROJECTION_COST, ScoringProtocol
+from blip_serve.errors import ConfigurationError
+
+PREFIX = "BLIP_SERVE_"
+NESTED = "__"
+MiB = 1024 * 1024
+
+
+class Section(BaseModel):
+    """A group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerSettings(Section):
+    """Where and how HTTP is spoken."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    api_key: SecretStr | None = Field(None, description="if set, `/v1` and `/v2` ask for it as a bearer token")
+    max_body_bytes: int = Field(64 * MiB, gt=0, description="largest request body")
+    request_timeout_s: float = Field(60, gt=0, description="time a request has from its admission to its answer")
+    drain_timeout_s: float = Field(30, ge=0, description="time the requests in flight have after SIGTERM")
+
+
+class LimitSettings(Section):
+    """What one request may hold."""
+
+    max_images: int = Field(64, gt=0, description="images a request")
+    max_captions: int = Field(1000, gt=0, description="captions a request")
+    max_pairs: int = Field(16384, gt=0, description="image-caption pairs a request")
+    max_caption_chars: int = Field(8192, gt=0, description="characters a caption; more cannot fit any model")
+
+
+class FetchSettings(Section):
+    """Images given by URL."""
+
+    enabled: bool = Field(True, description="whether images may be given by URL")
+    timeout_s: float = Field(10, gt=0, description="time for one image: look-up, connection, redirects and body")
+    max_redirects: int = Field(3, ge=0, description="redirects followed, each checked like the first address")
+    max_concurrent: int = Field(32, gt=0, description="fetches under way at once")
+
+
+class ImageSettings(Section):
+    """Bounds on what is decoded, and how much of what the vision tower made is kept."""
+
+    max_bytes: int = Field(20 * MiB, gt=0, description="an image file")
+    max_pixels: int = Field(40_000_000, gt=0, description="pixels of one image, checked before any raster exists")
+    max_pixels_in_flight: int = Field(160_000_000, gt=0, description="pixels being decoded at once, all requests")
+    cache_tokens_bytes: int = Field(1024 * MiB, ge=0, description="token embeddings kept per model (~0.9-1.8 MB each)")
+    cache_vectors_bytes: int = Field(64 * MiB, ge=0, description="unit ITC vectors kept per model (~1 KB each)")
+    fetch: FetchSettings = FetchSettings()
+
+    @model_validator(mode="after")
+    def _one_image_fits(self) -> Self:
+        if self.max_pixels > self.max_pixels_in_flight:
+            raise ValueError("max_pixels must not exceed max_pixels_in_flight")
+        return self
+
+
+class EngineSettings(Section):
+    """Scheduling on the device. Costs are in captions of up to 15 tokens; an image to encode weighs 40."""
+
+    max_step_cost: int = Field(320, ge=128, description="cost of one step on the device")
+    max_wait_ms: float = Field(4, ge=0, description="time a step waits for works that are being prepared")
+    max_queue_cost: int = Field(65536, gt=0, description="cost of all requests admitted and not yet answered")
+    stall_after_s: float = Field(120, gt=0, description="a step longer than this makes `/readyz` answer 503")
+    workers: int = Field(2, gt=0, description="threads that decode images and tokenize captions")
+
+
+class ModelSettings(Section):
+    """One checkpoint to serve."""
+
+    id: str = Field(min_length=1, description="the name clients use; an id of the catalogue, or any name with `source`")
+    source: str | None = Field(None, min_length=1, description="folder or hub id to load from; by default the id")
+    revision: str | None = Field(None, description="the hub's commit, tag or branch")
+    aliases: tuple[str, ...] = Field((), description="other names clients may use")
+    preload: bool = Field(False, description="load at the start and keep; else at the first request")
+    protocol: ScoringProtocol = Field("hf", description="scoring protocol where a request names none")
+
+
+class LogSettings(Section):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line to write")
+    format: Literal["console", "json"] = Field("console", description="for people or for machines")
+
+
+DEMO = "blip-serve/demo-retrieval"
+
+
+class Settings(BaseSettings):
+    """All settings. Raises `ConfigurationError` from `load` only."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=NESTED,
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+    )
+
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto` is CUDA when there")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="`auto`: float16 on CUDA; on CPU bfloat16 where the processor multiplies it, else float32"
+    )
+    threads: int = Field(0, ge=0, description="torch's CPU threads; 0 takes all cores")
+    default_model: str | None = Field(None, description="model of requests that name none; by default the first")
+    max_loaded: int = Field(1, gt=0, description="models loaded on request and kept beside the preloaded ones")
+    catalogue: bool = Field(True, description="also serve the catalogue's checkpoints, loaded on request")
+    models: tuple[ModelSettings, ...] = Field(
+        (ModelSettings(id=DEMO, aliases=("demo",), preload=True),),
+        min_length=1,
+        description="checkpoints to serve (JSON in the environment)",
+    )
+    server: ServerSettings = ServerSettings()
+    limits: LimitSettings = LimitSettings()
+    images: ImageSettings = ImageSettings()
+    engine: EngineSettings = EngineSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _largest_request_fits_the_queue(self) -> Self:
+        largest = request_cost(self.limits.max_images, self.limits.max_pairs)
+        if largest > self.engine.max_queue_cost:
+            raise ValueError(f"engine.max_queue_cost must be at least {largest}, the largest request the limits allow")
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [name for model in self.models for name in (model.id, *model.aliases)]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"models: {', '.join(sorted(twice))} is named more than once")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The file's values come as arguments, so the environment goes first."""
+        return env_settings, init_settings
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Self:
+        """Settings of the YAML file at `path` (or named by `BLIP_SERVE_CONFIG`), overridden by the environment.
+
+        Raises `ConfigurationError` naming the file and the key.
+        """
+        environment = {k: v for k, v in os.environ.items() if k.startswith(PREFIX)}
+        named = environment.pop(f"{PREFIX}CONFIG", None)
+        source = path or (Path(named) if named else None)
+        _refuse_unknown_variables(environment, cls)
+        _refuse_worker_processes()
+        try:
+            return cls(**(_read(source) if source else {}))
+        except ValidationError as error:
+            raise ConfigurationError(_explain(error, source)) from None
+        except ValueError as error:  # pydantic-settings: a variable that is not JSON where JSON is needed
+            raise ConfigurationError(f"environment: {error}") from None
+
+
+def request_cost(images: int, pairs: int) -> int:
+    """What a request weighs in the queue before it is read: its images as encodings, its pairs as short captions."""
+    return images * (IMAGE_COST + PROJECTION_COST) + pairs
+
+
+def caption_cost(tokens: int) -> int:
+    """Cost of a caption of `tokens` tokens through the text tower once."""
+    return -(-tokens // CAPTION_TOKENS)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ConfigurationError(f"{path}: must hold keys and values")
+    return content
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    faults = []
+    for fault in error.errors(include_url=False):
+        key = ".".join(str(part) for part in fault["loc"]) or "settings"
+        reason = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"]
+        faults.append(f"{key}: {reason}")
+    return f"{path or 'settings'}: " + "; ".join(faults)
+
+
+def _refuse_unknown_variables(environment: Mapping[str, str], settings: type[BaseModel]) -> None:
+    for name in environment:
+        keys = name.removeprefix(PREFIX).lower().split(NESTED)
+        if not _is_key(keys, settings):
+            raise ConfigurationError(f"environment: {name}: unknown key")
+
+
+def _is_key(keys: list[str], section: type[BaseModel]) -> bool:
+    field = section.model_fields.get(keys[0])
+    if field is None or len(keys) == 1:
+        return field is not None
+    inner = field.annotation
+    return isinstance(inner, type) and issubclass(inner, BaseModel) and _is_key(keys[1:], inner)
+
+
+def _refuse_worker_processes() -> None:
+    workers = os.environ.get("WEB_CONCURRENCY", "1")
+    if workers.strip() not in ("", "1"):
+        raise ConfigurationError(
+            f"environment: WEB_CONCURRENCY: {workers} workers asked for, but one process serves one device: "
+            "several would load the model several times and share no queue and no cache; run more replicas instead"
+        )

@@ -1,0 +1,133 @@
+"""What an operator sees: log lines and Prometheus metrics. Knows no HTTP framework and no model."""
+
+import logging
+import sys
+from collections.abc import Callable
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from blip_serve.settings import LogSettings
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Telemetry:
+    """The log and the metrics of one service; each metric is written through a method named for what happened."""
+
+    def __init__(self, settings: LogSettings) -> None:
+        self.log = make_log(settings)
+        self._registry = registry = CollectorRegistry()
+
+        def histogram(
+            name: str, text: str, labels: tuple[str, ...] = (), buckets: tuple[float, ...] = SECONDS
+        ) -> Histogram:
+            return Histogram(f"blip_serve_{name}", text, labels, buckets=buckets, registry=registry)
+
+        def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+            return Counter(f"blip_serve_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+            return Gauge(f"blip_serve_{name}", text, labels, registry=registry)
+
+        self._request_seconds = histogram("request_seconds", "Whole request", ("route", "method", "status"))
+        self._fetch_seconds = histogram("image_fetch_seconds", "Getting one image's bytes")
+        self._decode_seconds = histogram("image_decode_seconds", "Decoding and resizing one image")
+        self._queue_seconds = histogram("queue_wait_seconds", "A request's wait from its first work to its first step")
+        self._batch_size = histogram("batch_size", "Works in one step", ("phase",), SIZES)
+        self._device_seconds = histogram("device_seconds", "One step on the device", ("phase",))
+        self._cache_hits = counter("image_cache_hits", "Images whose state was there", ("model",))
+        self._cache_misses = counter("image_cache_misses", "Images that had to be decoded", ("model",))
+        self._rejected = counter("rejected_requests", "Requests refused before any work", ("code",))
+        self._cancelled = counter("cancelled_requests", "Requests whose client left")
+        self._errors = counter("errors", "Error answers by code", ("code",))
+        self._in_flight = gauge("in_flight_requests", "Requests being answered")
+        self._queue_cost = gauge("queue_cost", "Cost of the requests admitted and not yet answered, in captions")
+        self._queue_requests = gauge("queue_requests", "Requests admitted and not yet answered")
+        self._model_state = gauge("model_state", "1 for the state a model is in", ("model", "state"))
+        self._cache_bytes = gauge("image_cache_bytes", "Image states kept", ("model", "kind"))
+        self._device_memory = gauge("device_memory_bytes", "Memory the device's allocator holds")
+
+    def page(self) -> bytes:
+        """The metrics in Prometheus's text format."""
+        return generate_latest(self._registry)
+
+    def request_started(self) -> None:
+        """A request arrived."""
+        self._in_flight.inc()
+
+    def request_ended(self, route: str, method: str, status: int, seconds: float) -> None:
+        """A request was answered; `route` is the template of its path, so that the label stays bounded."""
+        self._in_flight.dec()
+        self._request_seconds.labels(route, method, str(status)).observe(seconds)
+
+    def request_cancelled(self) -> None:
+        """A client left before its answer."""
+        self._cancelled.inc()
+
+    def request_failed(self, code: str, rejected: bool) -> None:
+        """An error was answered; `rejected` where no work was done for it because there was no room."""
+        self._errors.labels(code).inc()
+        if rejected:
+            self._rejected.labels(code).inc()
+
+    def image_fetched(self, seconds: float) -> None:
+        """One image's bytes are here."""
+        self._fetch_seconds.observe(seconds)
+
+    def image_prepared(self, model: str, cached: bool, seconds: float) -> None:
+        """One image was found in the cache, or decoded in `seconds`."""
+        (self._cache_hits if cached else self._cache_misses).labels(model).inc()
+        if not cached:
+            self._decode_seconds.observe(seconds)
+
+    def queued(self, seconds: float) -> None:
+        """A request's first work left the queue."""
+        self._queue_seconds.observe(seconds)
+
+    def step_started(self, phase: str, works: int) -> None:
+        """The device begins a step."""
+        self._batch_size.labels(phase).observe(works)
+
+    def step_ended(self, phase: str, seconds: float) -> None:
+        """The device ended a step."""
+        self._device_seconds.labels(phase).observe(seconds)
+
+    def model_changed(self, model: str, state: str, states: tuple[str, ...]) -> None:
+        """A model is in a new state, of `states`."""
+        for known in states:
+            self._model_state.labels(model, known).set(known == state)
+
+    def watch_queue(self, cost: Callable[[], float], requests: Callable[[], float]) -> None:
+        """Where the queue's gauges read."""
+        self._queue_cost.set_function(cost)
+        self._queue_requests.set_function(requests)
+
+    def watch_cache(self, model: str, kind: str, size: Callable[[], float]) -> None:
+        """Where a cache's gauge reads, in bytes."""
+        self._cache_bytes.labels(model, kind).set_function(size)
+
+    def watch_device(self, memory: Callable[[], float]) -> None:
+        """Where the device memory's gauge reads, in bytes."""
+        self._device_memory.set_function(memory)
+
+
+def make_log(settings: LogSettings) -> structlog.stdlib.BoundLogger:
+    """A logger that writes one line an event to standard error."""
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if settings.format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, sort_keys=False)
+    )
+    log: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.level.upper()]),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([structlog.processors.format_exc_info] if settings.format == "json" else []),
+            renderer,
+        ],
+    )
+    return log

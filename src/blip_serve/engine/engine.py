@@ -1,0 +1,279 @@
+"""The device thread: admit, launch, collect, deliver. Knows no tensors, no model and no HTTP."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from blip_serve.domain import Done, Failed, Model, Outcome, Progress, Work
+from blip_serve.engine.lanes import Lanes
+from blip_serve.engine.reservation import Reservation
+from blip_serve.engine.ticket import Ticket
+from blip_serve.errors import InternalError, OutOfMemory, Overloaded, ServiceError, Unavailable
+from blip_serve.settings import EngineSettings
+from blip_serve.telemetry import Telemetry
+
+DRAINING = "The service is shutting down."
+DEAD = "The device has failed and the service is about to restart."
+
+
+@dataclass(eq=False, slots=True)
+class Step:
+    """Tickets that go to the device together. `again`: half of a step that ran out of memory; not split once more."""
+
+    tickets: list[Ticket]
+    again: bool = False
+    launched: object = None
+    started: float = 0.0
+
+    @property
+    def model(self) -> Model:
+        """The one model of all its tickets."""
+        return self.tickets[0].model
+
+    @property
+    def phase(self) -> str:
+        """The one phase of all its tickets."""
+        return self.tickets[0].work.phase
+
+
+class Engine:
+    """Runs works on one device, from one thread, in steps of at most `max_step_cost`."""
+
+    def __init__(self, settings: EngineSettings, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._telemetry = telemetry
+        self._changed = threading.Condition()  # re-entrant; guards everything below down to _again
+        self._lanes = Lanes()
+        self._reserved: set[Reservation] = set()
+        self._reserved_cost = 0
+        self._preparing = 0
+        self._leaving: list[Ticket] = []
+        self._draining = False
+        self._stopping = False
+        self._death: BaseException | None = None
+        self._again: deque[Step] = deque()  # device thread only, as is _flight
+        self._flight: deque[Step] = deque()
+        self._busy_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name="device", daemon=True)
+        telemetry.watch_queue(lambda: self._reserved_cost, lambda: len(self._reserved))
+
+    def start(self) -> None:
+        """Starts the device thread."""
+        self._thread.start()
+
+    def reserve(self, size: int, timeout: float) -> Reservation:
+        """Room for a request of cost `size`, for `timeout` seconds; leave it by `with`.
+
+        Raises `Overloaded` when the queue has no such room, `Unavailable` when the engine drains or has died.
+        """
+        with self._changed:
+            self._refuse_when_stopped()
+            if self._reserved_cost + size > self._settings.max_queue_cost:
+                raise Overloaded("The queue is full.", retry_after=1)
+            reservation = Reservation(self, size, time.monotonic() + timeout)
+            self._reserved.add(reservation)
+            self._reserved_cost += size
+            return reservation
+
+    def submit(self, owner: Reservation, model: Model, works: Sequence[Work]) -> list["Future[object]"]:
+        """See `Reservation.submit`."""
+        if any(work.cost > self._settings.max_step_cost for work in works):
+            raise ValueError("a work must fit into one step")
+        tickets = [Ticket(work, model, owner) for work in works]
+        with self._changed:
+            if owner not in self._reserved:
+                raise Unavailable(DRAINING)
+            owner.tickets.update(tickets)
+            for ticket in tickets:
+                self._lanes.put(ticket)
+            self._changed.notify_all()
+        return [ticket.future for ticket in tickets]
+
+    def expect(self, change: int) -> None:
+        """See `Reservation.preparing`."""
+        with self._changed:
+            self._preparing += change
+            self._changed.notify_all()
+
+    def close(self, owner: Reservation) -> None:
+        """See `Reservation`. A ticket on the device leaves it when its step ends, and reaches no further one."""
+        with self._changed:
+            if owner in self._reserved:
+                self._reserved.remove(owner)
+                self._reserved_cost -= owner.size
+            self._leaving += self._lanes.discard(owner)
+            unended = list(owner.tickets)
+            self._changed.notify_all()
+        for ticket in unended:
+            ticket.future.cancel()
+
+    def stop(self, drain_s: float) -> None:
+        """Refuses new requests, lets those admitted end for `drain_s` seconds, then fails what is left. Blocks."""
+        with self._changed:
+            self._draining = True
+            self._changed.wait_for(lambda: not self._reserved or self._death is not None, timeout=drain_s)
+            self._stopping = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(timeout=max(drain_s, 1.0))
+        self._abandon(Unavailable(DRAINING))
+
+    def trouble(self) -> str | None:
+        """Why no new request should come here, or `None`: the thread has died, a step takes too long, it drains."""
+        if self._death is not None:
+            return "the device thread has died"
+        since = self._busy_since
+        if since is not None and time.monotonic() - since > self._settings.stall_after_s:
+            return "the device makes no progress"
+        return "draining" if self._draining else None
+
+    @property
+    def dead(self) -> bool:
+        """Whether the device thread ended by a fault; it does not come back."""
+        return self._death is not None
+
+    def _refuse_when_stopped(self) -> None:
+        if self._death is not None:
+            raise Unavailable(DEAD, retry_after=5)
+        if self._draining:
+            raise Unavailable(DRAINING, retry_after=1)
+
+    # The device thread
+
+    def _run(self) -> None:
+        try:
+            while self._turn():
+                pass
+        except BaseException as error:
+            self._telemetry.log.critical("device_thread_died", exc_info=error)
+            with self._changed:
+                self._death = error
+                self._changed.notify_all()
+            self._abandon(Unavailable(DEAD, retry_after=5))
+
+    def _turn(self) -> bool:
+        """One step further: launches the next step, and collects the oldest once enough are under way."""
+        step = self._again.popleft() if self._again else self._next_step()
+        if step is not None:
+            self._launch(step)
+        elif not self._flight:
+            return False
+        if self._flight and (step is None or len(self._flight) >= self._flight[0].model.depth):
+            self._collect(self._flight.popleft())
+        self._busy_since = time.monotonic() if self._flight or self._again else None
+        return True
+
+    def _next_step(self) -> Step | None:
+        """The next step; `None` where there is none and a launch is under way, or the engine stops."""
+        with self._changed:
+            while not self._stopping:
+                self._wait_for_company()
+                batch, dropped = self._lanes.take(self._settings.max_step_cost)
+                self._leaving += dropped
+                self._see_off()
+                if batch:
+                    return Step(batch)
+                if self._flight:
+                    return None
+                self._changed.wait()
+            return None
+
+    def _wait_for_company(self) -> None:
+        """Waits up to `max_wait` while a step is not full and more works are being prepared."""
+        if self._lanes and not self._flight:
+            self._changed.wait_for(
+                lambda: self._stopping or not self._preparing or self._lanes.cost >= self._settings.max_step_cost,
+                timeout=self._settings.max_wait_ms / 1000,
+            )
+
+    def _see_off(self) -> None:
+        for ticket in self._leaving:
+            self._end(ticket)
+        self._leaving.clear()
+
+    def _launch(self, step: Step) -> None:
+        step.tickets = [ticket for ticket in step.tickets if not self._let_go(ticket)]
+        if not step.tickets:
+            return
+        step.started = self._busy_since = time.monotonic()
+        self._telemetry.step_started(step.phase, len(step.tickets))
+        for owner, ticket in {ticket.owner: ticket for ticket in step.tickets}.items():
+            if not owner.queue_seconds:
+                owner.queue_seconds = step.started - ticket.submitted
+                self._telemetry.queued(owner.queue_seconds)
+        try:
+            step.launched = step.model.launch([ticket.work for ticket in step.tickets])
+        except Exception as error:
+            self._step_failed(step, error)
+        else:
+            self._flight.append(step)
+
+    def _collect(self, step: Step) -> None:
+        try:
+            outcomes = step.model.collect(step.launched)
+        except Exception as error:
+            self._step_failed(step, error)
+            return
+        seconds = time.monotonic() - step.started
+        self._telemetry.step_ended(step.phase, seconds)
+        for owner in {ticket.owner for ticket in step.tickets}:
+            owner.device_seconds += seconds
+        for ticket, outcome in zip(step.tickets, outcomes, strict=True):
+            self._deliver(ticket, outcome)
+
+    def _step_failed(self, step: Step, error: Exception) -> None:
+        """Fails the step's own works only; a step without memory is split and tried once more first."""
+        if isinstance(error, OutOfMemory) and not step.again and len(step.tickets) > 1:
+            middle = len(step.tickets) // 2
+            self._again += [Step(step.tickets[:middle], again=True), Step(step.tickets[middle:], again=True)]
+            return
+        told = self._told(error)
+        for ticket in step.tickets:
+            self._end(ticket)
+            ticket.fail(told)
+
+    def _deliver(self, ticket: Ticket, outcome: Outcome) -> None:
+        match outcome:
+            case Progress(phase, cost):
+                ticket.work.phase, ticket.work.cost = phase, cost
+                if not self._let_go(ticket):
+                    with self._changed:
+                        self._lanes.put(ticket)
+            case Done(result):
+                self._end(ticket)
+                ticket.resolve(result)
+            case Failed(error):
+                self._end(ticket)
+                ticket.fail(self._told(error))
+
+    def _let_go(self, ticket: Ticket) -> bool:
+        """Whether the ticket has ended: nobody waits for it, or its time is up."""
+        if ticket.ended():
+            self._end(ticket)
+            return True
+        return False
+
+    def _end(self, ticket: Ticket) -> None:
+        ticket.leave_seat()
+        with self._changed:
+            ticket.owner.tickets.discard(ticket)
+
+    def _told(self, error: Exception) -> ServiceError:
+        """What the waiter is told of a fault; its cause goes to the log."""
+        if isinstance(error, ServiceError):
+            return error
+        self._telemetry.log.error("step_failed", exc_info=error)
+        return InternalError("The model failed on this input.")
+
+    def _abandon(self, error: ServiceError) -> None:
+        """Fails every ticket there is: the device thread has ended, or is stuck for good."""
+        with self._changed:
+            tickets = [ticket for owner in self._reserved for ticket in owner.tickets]
+            self._reserved.clear()
+            self._reserved_cost = 0
+            self._lanes = Lanes()
+        for ticket in tickets:
+            ticket.fail(error)

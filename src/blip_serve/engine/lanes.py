@@ -1,0 +1,112 @@
+"""Which works go into the next step. Knows no thread.
+
+Turns are taken at three levels: models, the phases of a model, and the requests (reservations) of a phase, so that a
+request of thousands of works delays a small one by a step, not by its whole length.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+
+from blip_serve.domain import Model
+from blip_serve.engine.reservation import Reservation
+from blip_serve.engine.ticket import Ticket
+
+
+class Lane:
+    """Tickets of one model and one phase, by request; first come, first served within a request."""
+
+    def __init__(self) -> None:
+        self._groups: OrderedDict[Reservation, deque[Ticket]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
+
+    def put(self, ticket: Ticket) -> None:
+        """Queues a ticket behind its request's others."""
+        self._groups.setdefault(ticket.owner, deque()).append(ticket)
+
+    def discard(self, owner: Reservation) -> Sequence[Ticket]:
+        """Removes a request's tickets and returns them."""
+        return self._groups.pop(owner, ())
+
+    def take(self, budget: int, dropped: list[Ticket]) -> list[Ticket]:
+        """Tickets of one step, together within `budget`: the next in turn, then those nearest to it in length.
+
+        Tickets met that have ended go to `dropped` instead.
+        """
+        batch: list[Ticket] = []
+        owners = list(self._groups)
+        while owners := self._nearest_first(owners, dropped):
+            served = []
+            for owner in owners:
+                head = self._groups[owner][0]
+                if head.work.cost <= budget and head.take_seat():
+                    budget -= head.work.cost
+                    batch.append(head)
+                    served.append(owner)
+                    self._groups[owner].popleft()
+                    self._groups.move_to_end(owner)
+            owners = served
+        return batch
+
+    def _nearest_first(self, owners: list[Reservation], dropped: list[Ticket]) -> list[Reservation]:
+        """Of `owners`, those with a live ticket, ordered by how near its length is to the first one's."""
+        waiting = [owner for owner in owners if self._drop_ended(self._groups[owner], dropped)]
+        for owner in owners:
+            if not self._groups[owner]:
+                del self._groups[owner]
+        if not waiting:
+            return []
+        length = self._groups[waiting[0]][0].work.length
+        return sorted(waiting, key=lambda owner: abs(self._groups[owner][0].work.length - length))
+
+    @staticmethod
+    def _drop_ended(tickets: deque[Ticket], dropped: list[Ticket]) -> bool:
+        while tickets and tickets[0].ended():
+            dropped.append(tickets.popleft())
+        return bool(tickets)
+
+
+class Lanes:
+    """All queued tickets. `cost` is the sum of their next steps."""
+
+    def __init__(self) -> None:
+        self._models: OrderedDict[Model, OrderedDict[str, Lane]] = OrderedDict()
+        self.cost = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._models)
+
+    def put(self, ticket: Ticket) -> None:
+        """Queues a ticket for its work's phase."""
+        phases = self._models.setdefault(ticket.model, OrderedDict())
+        phases.setdefault(ticket.work.phase, Lane()).put(ticket)
+        self.cost += ticket.work.cost
+
+    def take(self, budget: int) -> tuple[list[Ticket], list[Ticket]]:
+        """Tickets of the next step, all of one model and one phase, and tickets met that have ended."""
+        dropped: list[Ticket] = []
+        batch: list[Ticket] = []
+        for model, phase in [(model, phase) for model, phases in self._models.items() for phase in phases]:
+            batch = self._models[model][phase].take(budget, dropped)
+            if batch:
+                self._models[model].move_to_end(phase)
+                self._models.move_to_end(model)
+                break
+        self._settle([*batch, *dropped])
+        return batch, dropped
+
+    def discard(self, owner: Reservation) -> list[Ticket]:
+        """Removes a request's tickets and returns them."""
+        lanes = [lane for phases in self._models.values() for lane in phases.values()]
+        removed = [ticket for lane in lanes for ticket in lane.discard(owner)]
+        self._settle(removed)
+        return removed
+
+    def _settle(self, removed: list[Ticket]) -> None:
+        self.cost -= sum(ticket.work.cost for ticket in removed)
+        for model, phases in list(self._models.items()):
+            for phase in [phase for phase, lane in phases.items() if not lane]:
+                del phases[phase]
+            if not phases:
+                del self._models[model]

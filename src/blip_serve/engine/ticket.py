@@ -1,0 +1,48 @@
+"""A work on its way through the engine: whose it is, and where its result goes."""
+
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from blip_serve.domain import Model, Work
+from blip_serve.engine.reservation import Reservation
+from blip_serve.errors import DeadlineExceeded
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """One submitted work. `future` ends in the work's result or an exception on every path."""
+
+    work: Work
+    model: Model
+    owner: Reservation
+    future: "Future[object]" = field(default_factory=Future)
+    submitted: float = field(default_factory=time.monotonic)
+    seated: bool = False
+
+    def ended(self) -> bool:
+        """Whether nobody waits any more, or time is up; the latter is told to the waiter here."""
+        if not self.future.done() and time.monotonic() >= self.owner.deadline:
+            self.fail(DeadlineExceeded("The request's time ran out while it was queued."))
+        return self.future.done()
+
+    def take_seat(self) -> bool:
+        """Whether the model holds what the work needs between steps; asks for it the first time."""
+        self.seated = self.seated or self.model.admit(self.work)
+        return self.seated
+
+    def leave_seat(self) -> None:
+        """Gives back what `take_seat` took. Device thread only."""
+        if self.seated:
+            self.seated = False
+            self.model.release(self.work)
+
+    def resolve(self, result: object) -> None:
+        """Delivers the result, unless the waiter left."""
+        if not self.future.done() and self.future.set_running_or_notify_cancel():
+            self.future.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        """Delivers an error, unless the waiter left or has an answer already."""
+        if not self.future.done() and self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)

@@ -1,0 +1,87 @@
+"""A checkpoint's configuration: transformers reads and completes it, these types say what our networks take from it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import BlipConfig
+
+from blip_serve.catalogue import Shape
+from blip_serve.errors import CheckpointError
+from blip_serve.models.files import read_json
+from blip_serve.models.layers import ACTIVATIONS
+
+
+@dataclass(frozen=True, slots=True)
+class VisionConfig:
+    """The vision tower's numbers; sizes in pixels."""
+
+    image_size: int
+    patch_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    layer_norm_eps: float
+    hidden_act: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextConfig:
+    """The text tower's numbers. `is_decoder` is not among them: the cross-attention is always there."""
+
+    vocab_size: int
+    hidden_size: int
+    encoder_hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    max_position_embeddings: int
+    layer_norm_eps: float
+    hidden_act: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Both towers', and the width of the joint space; `shape` is what a card knows of it."""
+
+    vision: VisionConfig
+    text: TextConfig
+    joint_width: int
+    shape: Shape
+
+
+def read_config(folder: Path) -> Config:
+    """The checkpoint's configuration. Raises `CheckpointError` naming the file and the key."""
+    file = folder / "config.json"
+    content = read_json(file)
+    if content.get("model_type") != "blip":
+        raise CheckpointError(file, f"model_type: expected blip, found {content.get('model_type')}")
+    try:
+        complete = BlipConfig.from_dict(content).to_dict()
+    except Exception as error:  # transformers raises many kinds for a wrong field
+        raise CheckpointError(file, " ".join(str(error).split())) from None
+    config = Config(
+        vision=VisionConfig(**_of(complete["vision_config"], VisionConfig)),
+        text=TextConfig(**_of(complete["text_config"], TextConfig)),
+        joint_width=complete["image_text_hidden_size"],
+        shape=Shape.of(complete),
+    )
+    _check(config, file)
+    return config
+
+
+def _of(section: dict[str, Any], kind: type[VisionConfig] | type[TextConfig]) -> dict[str, Any]:
+    return {name: section[name] for name in kind.__slots__}
+
+
+def _check(config: Config, file: Path) -> None:
+    """Refuses what the networks cannot be built of."""
+    for name, part in (("vision_config", config.vision), ("text_config", config.text)):
+        if part.hidden_act not in ACTIVATIONS:
+            raise CheckpointError(file, f"{name}.hidden_act: {part.hidden_act} is not one of {', '.join(ACTIVATIONS)}")
+        if part.num_attention_heads < 1 or part.hidden_size % part.num_attention_heads:
+            raise CheckpointError(file, f"{name}.num_attention_heads: does not divide hidden_size")
+    size, patch = config.vision.image_size, config.vision.patch_size
+    if not isinstance(size, int) or not isinstance(patch, int) or patch < 1 or size % patch:
+        raise CheckpointError(file, "vision_config.image_size: must be a whole number of patches")

@@ -1,0 +1,62 @@
+"""The one device of the process: which it is, its number type, its memory and its faults."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from blip_serve.errors import ConfigurationError, OutOfMemory
+from blip_serve.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where and in what type a model computes."""
+
+    kind: torch.device
+    dtype: torch.dtype
+
+    @property
+    def depth(self) -> int:
+        """Launches worth having under way: CUDA runs behind the host, a CPU does not."""
+        return 2 if self.kind.type == "cuda" else 1
+
+    def memory(self) -> int:
+        """Bytes the device's allocator holds; 0 on a CPU."""
+        return torch.cuda.memory_allocated(self.kind) if self.kind.type == "cuda" else 0
+
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """Turns the device's out-of-memory into the domain's, its cache emptied for the next try."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise OutOfMemory("The device is out of memory.", retry_after=5) from error
+
+
+def open_device(settings: Settings) -> Device:
+    """The device the settings ask for. Raises `ConfigurationError` where it is not there."""
+    cuda = torch.cuda.is_available()
+    if settings.device == "cuda" and not cuda:
+        raise ConfigurationError("device: cuda asked for, but PyTorch sees no CUDA device")
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    kind = "cuda" if cuda and settings.device != "cpu" else "cpu"
+    return Device(torch.device(kind), _dtype(settings.dtype, kind))
+
+
+def _dtype(asked: str, kind: str) -> torch.dtype:
+    if asked != "auto":
+        dtype: torch.dtype = getattr(torch, asked)
+        return dtype
+    if kind == "cuda":
+        return torch.float16
+    return torch.bfloat16 if _multiplies_bfloat16() else torch.float32
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 itself (AMX or AVX512-BF16); emulated, it is slower than float32."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))

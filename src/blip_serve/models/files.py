@@ -1,0 +1,78 @@
+"""Where a checkpoint's files are: a folder, or the hub's cache. Reads no weights, imports no torch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from blip_serve.errors import CheckpointError
+
+SAFETENSORS, PICKLED = "model.safetensors", "pytorch_model.bin"
+SMALL_FILES = ("*.json", "vocab.txt")
+
+
+def find_folder(source: str, revision: str | None) -> Path:
+    """The folder of a checkpoint: `source` is a local folder or a hub id, downloaded into the hub's cache if need be.
+
+    `HF_HUB_OFFLINE` and `HF_HOME` are honoured by the hub's client. Raises `CheckpointError` saying what to do.
+    """
+    if is_folder(source):
+        return Path(source).expanduser()
+    if source.startswith(("/", ".", "~")) or source.count("/") != 1:
+        raise CheckpointError(source, "no such folder")
+    return _download(source, revision)
+
+
+def is_folder(source: str) -> bool:
+    """Whether `source` is a local folder."""
+    return Path(source).expanduser().is_dir()
+
+
+def is_cached(source: str, revision: str | None) -> bool:
+    """Whether a hub id's weights are in the hub's cache."""
+    try:
+        found = [try_to_load_from_cache(source, name, revision=revision) for name in (SAFETENSORS, PICKLED)]
+    except HFValidationError:
+        return False
+    return any(isinstance(file, str) for file in found)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises `CheckpointError` naming the file and the reason."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(file, error.strerror or "not readable") from None
+    except ValueError as error:
+        raise CheckpointError(file, f"not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(file, "not a JSON object")
+    return content
+
+
+def _download(repository: str, revision: str | None) -> Path:
+    try:
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=[*SMALL_FILES, SAFETENSORS]))
+        if not (folder / SAFETENSORS).exists():
+            folder = Path(snapshot_download(repository, revision=revision, allow_patterns=[*SMALL_FILES, PICKLED]))
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
+        at = f" at revision {revision}" if revision else ""
+        raise CheckpointError(f"{repository}{at}", "not a folder here and not found on the hub") from None
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, EntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise CheckpointError(
+            repository,
+            f"not in the hub's cache, and the hub cannot be reached ({type(error).__name__}). "
+            f"Where it can be, run `hf download {repository}` and bring the cache along (HF_HOME), "
+            "or give the checkpoint's folder as the model's `source`",
+        ) from None
+    return folder

@@ -1,0 +1,89 @@
+"""What the vision tower made of images, kept under the digest of their bytes within two bounds of bytes."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from weakref import WeakValueDictionary
+
+from torch import Tensor
+
+
+class ImageState:
+    """One image's state, shared by all works on it: made of pixels, then of what the vision tower made of them.
+
+    `pixels` (S, S, 3) bytes until encoded; `tokens` (N, D) and `vector` (E,) on the device afterwards.
+    """
+
+    __slots__ = ("__weakref__", "_lock", "digest", "encoding", "pixels", "tokens", "vector")
+
+    def __init__(self, digest: str, tokens: Tensor | None, vector: Tensor | None) -> None:
+        self.digest = digest
+        self.tokens = tokens
+        self.vector = vector
+        self.pixels: Tensor | None = None
+        self.encoding = False
+        self._lock = threading.Lock()
+
+    def has(self, tokens: bool) -> bool:
+        """Whether nothing is left to encode: for a match its tokens, for a cosine its vector."""
+        return self.vector is not None and (self.tokens is not None or not tokens)
+
+    def fill(self, tokens: bool, decode: Callable[[], Tensor]) -> None:
+        """Decodes the image unless another request has done so; whoever comes meanwhile waits."""
+        with self._lock:
+            if self.pixels is None and not self.has(tokens):
+                self.pixels = decode()
+
+
+class ByteBoundedCache:
+    """Tensors by digest, the least recently used leaving first, together within `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[str, Tensor] = OrderedDict()
+        self.size = 0
+
+    def get(self, digest: str) -> Tensor | None:
+        """The tensor, now the most recently used; or `None`."""
+        if digest in self._kept:
+            self._kept.move_to_end(digest)
+        return self._kept.get(digest)
+
+    def put(self, digest: str, tensor: Tensor) -> None:
+        """Keeps a tensor, unless it alone is over the limit."""
+        if digest in self._kept or tensor.nbytes > self._limit:
+            return
+        self._kept[digest] = tensor
+        self.size += tensor.nbytes
+        while self.size > self._limit:
+            self.size -= self._kept.popitem(last=False)[1].nbytes
+
+
+class ImageCache:
+    """Finds or makes the state of an image.
+
+    A state in use is held by its works and found here by whoever asks for the same image, so that an image in flight
+    is decoded and encoded once, and pinned however full the caches are.
+    """
+
+    def __init__(self, tokens_bytes: int, vectors_bytes: int) -> None:
+        self._lock = threading.Lock()
+        self._used: WeakValueDictionary[str, ImageState] = WeakValueDictionary()
+        self.tokens = ByteBoundedCache(tokens_bytes)
+        self.vectors = ByteBoundedCache(vectors_bytes)
+
+    def find(self, digest: str) -> ImageState:
+        """The image's state: the one in use, or one made of what is kept."""
+        with self._lock:
+            state = self._used.get(digest)
+            if state is None:
+                state = ImageState(digest, self.tokens.get(digest), self.vectors.get(digest))
+                self._used[digest] = state
+            return state
+
+    def keep(self, state: ImageState, tokens: Tensor, vector: Tensor) -> None:
+        """Commits an encoding to the state and to the caches; the pixels are done with."""
+        with self._lock:
+            state.tokens, state.vector, state.pixels = tokens, vector, None
+            self.tokens.put(state.digest, tokens)
+            self.vectors.put(state.digest, vector)

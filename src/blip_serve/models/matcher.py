@@ -1,0 +1,350 @@
+"""`Matcher`: the `Model` of image-text matching. Prepares items on worker threads, scores works on the device thread.
+
+Phases: `encode` (pixels to image state, skipped where the state is known), then `score`.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Self
+from weakref import WeakValueDictionary
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from blip_serve.catalogue import ModelCard
+from blip_serve.domain import (
+    IMAGE_COST,
+    PROJECTION_COST,
+    Caption,
+    Done,
+    Failed,
+    ImageBytes,
+    MatchItem,
+    Outcome,
+    PairScore,
+    Prepared,
+    Progress,
+    Score,
+    ScoringProtocol,
+    Task,
+    Work,
+)
+from blip_serve.errors import InternalError
+from blip_serve.images.decode import Decoder
+from blip_serve.models.config import read_config
+from blip_serve.models.device import Device, open_device
+from blip_serve.models.image_cache import ImageCache, ImageState
+from blip_serve.models.processing import CaptionTokenizer, PixelFormat, read_pixel_format
+from blip_serve.models.retrieval import RetrievalNetwork
+from blip_serve.models.text import group_images
+from blip_serve.models.weights import load_weights
+from blip_serve.settings import Settings, caption_cost
+from blip_serve.telemetry import Telemetry
+
+ENCODE, SCORE = "encode", "score"
+WAIT_COST = 1
+"""Cost of a work whose image another work of its item encodes."""
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class TextState:
+    """One caption's ids `[CLS] ... [SEP]`, shared by all works on it, and its unit vector once computed."""
+
+    ids: tuple[int, ...]
+    vector: Tensor | None = None
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class MatchWork(Work):
+    """One image and some of its item's captions, each with its position in the item."""
+
+    image: ImageState
+    texts: tuple[tuple[int, TextState], ...]
+    item: MatchItem
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """An `encode` step under way: the states it makes, (I, N, D) tokens and (I, E) vectors."""
+
+    works: Sequence[MatchWork]
+    states: Sequence[ImageState]
+    tokens: Tensor | None
+    vectors: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """A `score` step under way.
+
+    `logits` (R, 2) and `cosines` (R,) over all captions of all works, in order; `vectors` (T, E) of the `texts` that
+    had none.
+    """
+
+    works: Sequence[MatchWork]
+    logits: Tensor | None
+    cosines: Tensor | None
+    texts: Sequence[TextState]
+    vectors: Tensor | None
+
+
+class Matcher:
+    """A retrieval checkpoint on a device."""
+
+    tasks: frozenset[Task] = frozenset({"match"})
+
+    def __init__(
+        self,
+        network: RetrievalNetwork,
+        device: Device,
+        tokenizer: CaptionTokenizer,
+        pixel_format: PixelFormat,
+        cache: ImageCache,
+        decoder: Decoder,
+        max_step_cost: int,
+    ) -> None:
+        self.network = network
+        self.depth = device.depth
+        self._device = device
+        self._tokenizer = tokenizer
+        self._pixel_format = pixel_format
+        self._cache = cache
+        self._decoder = decoder
+        self._work_cost = max_step_cost // 4  # several requests share a step
+        self._texts: WeakValueDictionary[tuple[ScoringProtocol, str], TextState] = WeakValueDictionary()
+        self._texts_lock = threading.Lock()
+        mean, std = torch.tensor(pixel_format.mean), torch.tensor(pixel_format.std)
+        self._mean, self._std = mean.to(device.kind), std.to(device.kind)
+        self._image_tokens = network.vision_model.embeddings.position_embedding.shape[1]
+
+    @classmethod
+    def load(cls, folder: Path, card: ModelCard, settings: Settings, decoder: Decoder, telemetry: Telemetry) -> Self:
+        """Loads the checkpoint in `folder` onto the settings' device.
+
+        Raises `CheckpointError` naming the file and the reason, `ConfigurationError` for a device that is not there.
+        """
+        device = open_device(settings)
+        config = read_config(folder)
+        for fact in card.differences(config.shape):
+            telemetry.log.warning("checkpoint_differs_from_card", model=card.id, fact=fact)
+        tokenizer = CaptionTokenizer(folder, config.text.max_position_embeddings, config.text.vocab_size)
+        pixel_format = read_pixel_format(folder, config.vision.image_size)
+        with torch.device("meta"):
+            network = RetrievalNetwork(config)
+        load_weights(network, folder, device)
+        cache = ImageCache(settings.images.cache_tokens_bytes, settings.images.cache_vectors_bytes)
+        telemetry.watch_cache(card.id, "tokens", lambda: cache.tokens.size)
+        telemetry.watch_cache(card.id, "vectors", lambda: cache.vectors.size)
+        telemetry.watch_device(device.memory)
+        return cls(network, device, tokenizer, pixel_format, cache, decoder, settings.engine.max_step_cost)
+
+    # Worker threads
+
+    def prepare(self, item: MatchItem) -> Prepared:
+        """Finds or decodes the image, tokenizes the captions and cuts them into works of like length.
+
+        Raises `InvalidInput` naming the image's or the caption's field.
+        """
+        texts = self._tokenize(item.captions, item.protocol)
+        image = self._cache.find(item.image.digest)
+        tokens = "itm" in item.scores
+        cached = image.has(tokens)
+        started = time.monotonic()
+        image.fill(tokens, lambda: self._pixels(item.image))
+        return Prepared(
+            works=self._cut(item, image, texts, cached),
+            image_tokens=self._image_tokens,
+            cached_tokens=self._image_tokens if cached else 0,
+            text_tokens=tuple(len(text.ids) for text in texts),
+            decode_seconds=0.0 if cached else time.monotonic() - started,
+        )
+
+    def warm_up(self) -> MatchItem:
+        """A grey picture and two captions."""
+        file = BytesIO()
+        Image.new("RGB", (64, 64), (128, 128, 128)).save(file, "png")
+        captions = (Caption("a grey picture", "warm-up"), Caption("grey", "warm-up"))
+        return MatchItem(ImageBytes(file.getvalue(), "warm-up", "warm-up"), captions)
+
+    def _tokenize(self, captions: tuple[Caption, ...], protocol: ScoringProtocol) -> list[TextState]:
+        with self._texts_lock:
+            known = {caption.text: self._texts.get((protocol, caption.text)) for caption in captions}
+        new = [caption for caption in captions if known[caption.text] is None]
+        for caption, ids in zip(new, self._tokenizer.encode(new, protocol), strict=True):
+            with self._texts_lock:
+                known[caption.text] = self._texts.setdefault((protocol, caption.text), TextState(ids))
+        return [text for caption in captions if (text := known[caption.text]) is not None]
+
+    def _pixels(self, image: ImageBytes) -> Tensor:
+        with self._decoder.open(image) as picture:
+            return torch.from_numpy(self._pixel_format.pixels(picture))
+
+    def _cut(
+        self, item: MatchItem, image: ImageState, texts: Sequence[TextState], cached: bool
+    ) -> tuple[MatchWork, ...]:
+        by_length = sorted(enumerate(texts), key=lambda numbered: len(numbered[1].ids))
+        pieces: list[list[tuple[int, TextState]]] = [[]]
+        cost = 0
+        for numbered in by_length:
+            own = _cost((numbered,), item.scores)
+            if pieces[-1] and cost + own > self._work_cost:
+                pieces.append([])
+                cost = 0
+            pieces[-1].append(numbered)
+            cost += own
+        return tuple(
+            MatchWork(
+                phase=SCORE if cached else ENCODE,
+                cost=_cost(piece, item.scores) if cached else WAIT_COST if i else IMAGE_COST,
+                length=len(piece[-1][1].ids),
+                image=image,
+                texts=tuple(piece),
+                item=item,
+            )
+            for i, piece in enumerate(pieces)
+        )
+
+    # The device thread
+
+    def admit(self, work: Work) -> bool:
+        """Nothing is held between steps beyond the states, which live as long as their works."""
+        return True
+
+    def release(self, work: Work) -> None:
+        """See `admit`."""
+
+    @torch.inference_mode()
+    def launch(self, works: Sequence[MatchWork]) -> Encoding | Scoring:
+        """Starts encoding the works' images, or scoring their pairs."""
+        with self._device.faults():
+            return self._encode(works) if works[0].phase == ENCODE else self._score(works)
+
+    @torch.inference_mode()
+    def collect(self, launched: Encoding | Scoring) -> list[Outcome]:
+        """Waits for the step, keeps what it made, and gives each work its next phase or its result."""
+        with self._device.faults():
+            return self._encoded(launched) if isinstance(launched, Encoding) else self._scored(launched)
+
+    def _encode(self, works: Sequence[MatchWork]) -> Encoding:
+        states = [state for state in dict.fromkeys(work.image for work in works) if _is_to_encode(state)]
+        if not states:
+            return Encoding(works, [], None, None)
+        pixels = torch.stack([state.pixels for state in states if state.pixels is not None]).to(self._device.kind)
+        normal = (pixels.float() / 255 - self._mean) / self._std
+        tokens = self.network.vision_model(normal.permute(0, 3, 1, 2).to(self._device.dtype))
+        vectors = self.network.image_vectors(tokens)
+        for state in states:
+            state.encoding = True
+        return Encoding(works, states, tokens, vectors)
+
+    def _encoded(self, step: Encoding) -> list[Outcome]:
+        for state in step.states:
+            state.encoding = False
+        if step.tokens is not None and step.vectors is not None:
+            if self._device.kind.type == "cuda":
+                torch.cuda.synchronize(self._device.kind)
+            for i, state in enumerate(step.states):  # copies: a slice would keep the whole batch alive
+                self._cache.keep(state, step.tokens[i].clone(), step.vectors[i].clone())
+        return [
+            Progress(SCORE, _cost(work.texts, work.item.scores))
+            if work.image.tokens is not None
+            else Progress(ENCODE, IMAGE_COST)  # the step that was encoding it failed
+            for work in step.works
+        ]
+
+    def _score(self, works: Sequence[MatchWork]) -> Scoring:
+        logits = self._logits([work for work in works if "itm" in work.item.scores])
+        asking = [work for work in works if "cosine" in work.item.scores]
+        texts = list(dict.fromkeys(text for work in asking for _, text in work.texts if text.vector is None))
+        vectors = self.network.text_vectors(*self._rows([text.ids for text in texts])) if texts else None
+        cosines = self._cosines(asking, dict(zip(texts, vectors, strict=True)) if vectors is not None else {})
+        return Scoring(works, logits, cosines, texts, vectors)
+
+    def _logits(self, works: Sequence[MatchWork]) -> Tensor | None:
+        """(R, 2) over the works' captions in order. Each image is projected once, whatever works it is in."""
+        if not works:
+            return None
+        starts = np.cumsum([0, *(len(work.texts) for work in works)])
+        by_image: dict[ImageState, list[tuple[int, tuple[int, ...]]]] = {}
+        for start, work in zip(starts, works, strict=False):
+            rows = by_image.setdefault(work.image, [])
+            rows += [
+                (int(start) + i, self._match_ids(text, work.item.protocol)) for i, (_, text) in enumerate(work.texts)
+            ]
+        images = sorted(by_image, key=lambda image: len(by_image[image]))  # equal counts adjacent: fewer groups
+        order = [row for image in images for row in by_image[image]]
+        tokens = [image.tokens for image in images if image.tokens is not None]
+        groups = group_images(tokens, [len(by_image[image]) for image in images])
+        found = self.network.match_logits(*self._rows([ids for _, ids in order]), groups)
+        logits = torch.empty_like(found)
+        logits[[number for number, _ in order]] = found
+        return logits
+
+    def _match_ids(self, text: TextState, protocol: ScoringProtocol) -> tuple[int, ...]:
+        """`paper` puts `[ENC]` in position 0 for matching (salesforce/BLIP:models/blip_retrieval.py)."""
+        return text.ids if protocol == "hf" else (self._tokenizer.encoder_id, *text.ids[1:])
+
+    def _cosines(self, works: Sequence[MatchWork], new: dict[TextState, Tensor]) -> Tensor | None:
+        """(R,) over the works' captions in order."""
+        if not works:
+            return None
+        pairs = [(work.image.vector, new.get(text, text.vector)) for work in works for _, text in work.texts]
+        images = torch.stack([image for image, _ in pairs if image is not None])
+        texts = torch.stack([text for _, text in pairs if text is not None])
+        return (images * texts).sum(dim=-1)
+
+    def _scored(self, step: Scoring) -> list[Outcome]:
+        logits = iter(step.logits.tolist() if step.logits is not None else ())
+        cosines = iter(step.cosines.tolist() if step.cosines is not None else ())
+        if step.vectors is not None:
+            for text, vector in zip(step.texts, step.vectors, strict=True):
+                text.vector = vector
+        outcomes: list[Outcome] = []
+        for work in step.works:
+            itm, cosine = ("itm" in work.item.scores), ("cosine" in work.item.scores)
+            scores = [_pair(next(logits) if itm else None, next(cosines) if cosine else None) for _ in work.texts]
+            outcomes.append(_outcome(work, scores))
+        return outcomes
+
+    def _rows(self, ids: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor | None]:
+        """(B, T) ids padded to the longest, and the mask that is true at words, `None` where none is padded."""
+        longest = max(len(row) for row in ids)
+        padded = np.zeros((len(ids), longest), dtype=np.int64)
+        mask = np.zeros((len(ids), longest), dtype=np.bool_)
+        for i, row in enumerate(ids):
+            padded[i, : len(row)] = row
+            mask[i, : len(row)] = True
+        on_device = torch.from_numpy(padded).to(self._device.kind)
+        return on_device, None if mask.all() else torch.from_numpy(mask).to(self._device.kind)
+
+
+def _is_to_encode(state: ImageState) -> bool:
+    return state.pixels is not None and not state.encoding and state.tokens is None
+
+
+def _cost(texts: Sequence[tuple[int, TextState]], scores: frozenset[Score]) -> int:
+    """Cost of scoring captions of one image: a pass of the text tower a score, and the image's projections for ITM."""
+    passes = len(scores) * sum(caption_cost(len(text.ids)) for _, text in texts)
+    return passes + (PROJECTION_COST if "itm" in scores else 0)
+
+
+def _pair(logits: list[float] | None, cosine: float | None) -> PairScore:
+    if logits is None:
+        return PairScore(cosine_score=cosine)
+    no_match, match = logits
+    probability = 1 / (1 + math.exp(min(no_match - match, 700.0)))  # softmax, index 1; e**710 overflows
+    return PairScore((no_match, match), probability, cosine)
+
+
+def _outcome(work: MatchWork, scores: Sequence[PairScore]) -> Outcome:
+    numbers = [n for score in scores for n in (*(score.itm_logits or ()), score.cosine_score) if n is not None]
+    if not all(math.isfinite(number) for number in numbers):
+        return Failed(InternalError("The model gave no finite score for this input."))
+    return Done(tuple((position, score) for (position, _), score in zip(work.texts, scores, strict=True)))

@@ -1,0 +1,119 @@
+"""A checkpoint's own preprocessing: pictures to pixels, captions to token ids. Runs on worker threads, without torch.
+
+The pixels equal those of transformers' `BlipImageProcessor` with the PIL backend.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from transformers import BertTokenizer
+
+from blip_serve.domain import Caption, ScoringProtocol
+from blip_serve.errors import CheckpointError, InvalidInput
+from blip_serve.models.files import read_json
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+PAPER_TOKENS, PAPER_WORDS = 35, 30
+"""Length of a caption in salesforce/BLIP:train_retrieval.py, and words kept by its data/utils.py:pre_caption."""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """How a picture becomes numbers: resized to `size` x `size`, then (value / 255 - mean) / std."""
+
+    size: int
+    resample: Image.Resampling = Image.Resampling.BICUBIC
+    mean: tuple[float, ...] = CLIP_MEAN
+    std: tuple[float, ...] = CLIP_STD
+
+    def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
+        """(size, size, 3) bytes of an RGB picture; its aspect ratio is not kept."""
+        resized = picture.resize((self.size, self.size), self.resample)
+        return np.array(resized, dtype=np.uint8)
+
+
+def read_pixel_format(folder: Path, image_size: int) -> PixelFormat:
+    """From `preprocessor_config.json` (2022) or `processor_config.json` (transformers 5).
+
+    Raises `CheckpointError` where it cannot be followed, or does not fit the vision tower's `image_size`.
+    """
+    old, new = folder / "preprocessor_config.json", folder / "processor_config.json"
+    file = old if old.exists() else new
+    content = read_json(file)
+    content = content.get("image_processor", content)
+    size = _side(content.get("size", image_size))
+    if size != image_size:
+        raise CheckpointError(file, f"size: {size} does not fit config.json, whose image_size is {image_size}")
+    for step in ("do_resize", "do_rescale", "do_normalize"):
+        if content.get(step, True) is not True:
+            raise CheckpointError(file, f"{step}: must be true")
+    return PixelFormat(
+        size=image_size,
+        resample=Image.Resampling(content.get("resample", Image.Resampling.BICUBIC)),
+        mean=tuple(content.get("image_mean", CLIP_MEAN)),
+        std=tuple(content.get("image_std", CLIP_STD)),
+    )
+
+
+def _side(size: Any) -> int | None:
+    """The side of the square: `size` is an object or, in old files, a bare integer."""
+    if isinstance(size, dict):
+        height, width = size.get("height", size.get("shortest_edge")), size.get("width", size.get("shortest_edge"))
+        return height if isinstance(height, int) and height == width else None
+    return size if isinstance(size, int) else None
+
+
+class CaptionTokenizer:
+    """Captions to ids `[CLS] ... [SEP]`, by either scoring protocol (shared/blip.md, "Two scoring protocols")."""
+
+    def __init__(self, folder: Path, positions: int, vocabulary: int) -> None:
+        """`positions`: ids the model can hold; `vocabulary`: ids it knows, the last of them `[ENC]`.
+
+        Raises `CheckpointError` where the folder holds no tokenizer, or one that does not fit.
+        """
+        if not any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt")):
+            raise CheckpointError(folder, "holds neither tokenizer.json nor vocab.txt")
+        try:
+            tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
+        except Exception as error:  # tokenizers raises a bare Exception for a damaged file
+            raise CheckpointError(folder, f"tokenizer not readable: {' '.join(str(error).split())}") from None
+        if len(tokenizer) > vocabulary:
+            raise CheckpointError(folder, f"the tokenizer has {len(tokenizer)} words, config.json says {vocabulary}")
+        self._backend = tokenizer.backend_tokenizer
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self._positions = positions
+        self.encoder_id = vocabulary - 1
+
+    def encode(self, captions: Sequence[Caption], protocol: ScoringProtocol) -> list[tuple[int, ...]]:
+        """Ids of each caption, unpadded. Raises `InvalidInput` for one that is blank or too long."""
+        texts = [_cleaned(caption) if protocol == "paper" else caption.text for caption in captions]
+        ids = [tuple(encoding.ids) for encoding in self._backend.encode_batch(texts)]
+        if protocol == "paper":
+            limit = min(PAPER_TOKENS, self._positions)
+            return [(*row[: limit - 1], row[-1]) if len(row) > limit else row for row in ids]
+        for caption, row in zip(captions, ids, strict=True):
+            if len(row) > self._positions:
+                raise InvalidInput(
+                    f"The caption has {len(row)} tokens; the model reads {self._positions}.",
+                    code="input_too_long",
+                    param=caption.param,
+                )
+        return ids
+
+
+def _cleaned(caption: Caption) -> str:
+    """The clean-up of salesforce/BLIP:data/utils.py:pre_caption."""
+    text = re.sub(r"([.!\"()*#:;~])", " ", caption.text.lower())
+    text = re.sub(r"\s{2,}", " ", text).rstrip("\n").strip(" ")
+    if not text.strip():
+        raise InvalidInput("The caption has no words.", code="empty_input", param=caption.param)
+    return " ".join(text.split(" ")[:PAPER_WORDS])

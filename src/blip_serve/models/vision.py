@@ -1,0 +1,101 @@
+"""BLIP's vision tower (a ViT), named as in the hub's checkpoints below `vision_model.`."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from blip_serve.models.config import VisionConfig
+from blip_serve.models.layers import ACTIVATIONS, merge_heads, split_heads
+
+
+class VisionEmbeddings(nn.Module):
+    """Patches, the class token before them, and positions."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        width, size, patch = config.hidden_size, config.image_size, config.patch_size
+        self.class_embedding = nn.Parameter(torch.empty(1, 1, width))
+        self.patch_embedding = nn.Conv2d(3, width, kernel_size=patch, stride=patch)
+        self.position_embedding = nn.Parameter(torch.empty(1, (size // patch) ** 2 + 1, width))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised pixels -> (B, 1 + patches, D)."""
+        patches = self.patch_embedding(pixels).flatten(2).transpose(1, 2)
+        return torch.cat([self.class_embedding.expand(len(pixels), -1, -1), patches], dim=1) + self.position_embedding
+
+
+class VisionAttention(nn.Module):
+    """Self-attention with one fused projection."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.heads = config.num_attention_heads
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.projection = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        query, key, value = (split_heads(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
+        out: Tensor = self.projection(merge_heads(F.scaled_dot_product_attention(query, key, value)))
+        return out
+
+
+class VisionMLP(nn.Module):
+    """The feed-forward half of a block."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.activation = ACTIVATIONS[config.hidden_act]
+        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        out: Tensor = self.fc2(self.activation(self.fc1(x)))
+        return out
+
+
+class VisionBlock(nn.Module):
+    """A pre-norm transformer block."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.layer_norm1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.self_attn = VisionAttention(config)
+        self.layer_norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.mlp = VisionMLP(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        x = x + self.self_attn(self.layer_norm1(x))
+        out: Tensor = x + self.mlp(self.layer_norm2(x))
+        return out
+
+
+class VisionEncoder(nn.Module):
+    """The stack of blocks."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(VisionBlock(config) for _ in range(config.num_hidden_layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class VisionTower(nn.Module):
+    """Pixels to token embeddings; position 0 is the image's summary."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.embeddings = VisionEmbeddings(config)
+        self.encoder = VisionEncoder(config)
+        self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised pixels -> (B, 1 + patches, D)."""
+        out: Tensor = self.post_layernorm(self.encoder(self.embeddings(pixels)))
+        return out

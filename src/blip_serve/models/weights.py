@@ -1,0 +1,75 @@
+"""Reads a checkpoint's weights into a network of ours. Runs no code of the checkpoint's."""
+
+import pickle
+from pathlib import Path
+from zipfile import is_zipfile
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from blip_serve.errors import CheckpointError
+from blip_serve.models.device import Device
+from blip_serve.models.files import PICKLED, SAFETENSORS
+
+IGNORED = ("position_ids",)
+"""Last parts of names that older files hold and no network needs: buffers that count 0, 1, 2 ..."""
+
+
+def load_weights(network: nn.Module, folder: Path, device: Device) -> None:
+    """Loads the folder's weights into a network on the meta device, by name, from a memory-mapped file.
+
+    Each is brought to the device in its number type by itself; a terminal sees a progress bar.
+
+    Raises `CheckpointError` naming the file, and the parameters that are missing, left over or of another shape.
+    """
+    file, state = _read_state(folder)
+    state = {name: tensor for name, tensor in state.items() if not name.endswith(IGNORED)}
+    expected = dict(network.named_parameters())
+    faults = [
+        *(f"{name} is missing" for name in sorted(expected.keys() - state.keys())),
+        *(f"{name} is left over" for name in sorted(state.keys() - expected.keys())),
+        *(
+            f"{name} is {tuple(state[name].shape)}, the configuration says {tuple(expected[name].shape)}"
+            for name in sorted(expected.keys() & state.keys())
+            if state[name].shape != expected[name].shape
+        ),
+    ]
+    if faults:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise CheckpointError(file, f"{'; '.join(faults[:3])}{more}")
+    loaded = {
+        name: state[name].to(device.kind, device.dtype)
+        for name in tqdm(expected, desc=f"loading {folder.name}", unit="tensor", leave=False, disable=None)
+    }
+    network.load_state_dict(loaded, assign=True)
+    network.eval().requires_grad_(False)
+
+
+def _read_state(folder: Path) -> tuple[Path, dict[str, Tensor]]:
+    for name, read in ((SAFETENSORS, _read_safetensors), (PICKLED, _read_pickled)):
+        file = folder / name
+        if file.exists():
+            return file, read(file)
+    raise CheckpointError(folder, f"holds neither {SAFETENSORS} nor {PICKLED}")
+
+
+def _read_safetensors(file: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(file, f"not readable: {error}") from None
+
+
+def _read_pickled(file: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
+    except pickle.UnpicklingError:
+        raise CheckpointError(file, "refused: damaged, or holding code beside weights") from None
+    except (RuntimeError, OSError, ValueError, EOFError) as error:
+        raise CheckpointError(file, f"not readable: {str(error).splitlines()[0]}") from None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(file, "not a state dict")
+    return state

@@ -1,0 +1,27 @@
+"""The optional API key, as a bearer token."""
+
+import hmac
+from hashlib import sha256
+
+from fastapi import Request
+
+from blip_serve.api.context import SettingsOf
+from blip_serve.errors import Unauthenticated
+
+
+async def require_key(request: Request, settings: SettingsOf) -> None:
+    """Passes where no key is set, or the request's is the one. Raises `Unauthenticated`.
+
+    Digests are compared, in constant time: neither the key nor its length shows in the time an answer takes.
+    """
+    if settings.server.api_key is None:
+        return
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not given.strip():
+        raise Unauthenticated("No API key given: send 'Authorization: Bearer <key>'.")
+    if not hmac.compare_digest(_digest(given.strip()), _digest(settings.server.api_key.get_secret_value())):
+        raise Unauthenticated("The API key is wrong.")
+
+
+def _digest(key: str) -> bytes:
+    return sha256(key.encode("utf-8", "surrogateescape")).digest()

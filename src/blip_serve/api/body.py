@@ -1,0 +1,66 @@
+"""Reads a request's body: JSON into a pydantic model, or the parts of a form."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData
+
+from blip_serve.api.errors import invalid_field
+from blip_serve.errors import InvalidInput, UnsupportedMediaType
+from blip_serve.settings import Settings
+
+T = TypeVar("T", bound=BaseModel)
+
+
+def is_form(request: Request) -> bool:
+    """Whether the body is `multipart/form-data`; JSON otherwise. Raises `UnsupportedMediaType` for anything else."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return True
+    if kind == "application/json":
+        return False
+    raise UnsupportedMediaType("Send 'content-type: application/json' or 'multipart/form-data'.", param="content-type")
+
+
+async def read_json(request: Request, model: type[T]) -> T:
+    """The body as `model`. Raises `InvalidInput` naming the field at fault."""
+    return validated(model, await request.body())
+
+
+def validated(model: type[T], content: bytes | dict[str, object]) -> T:
+    """JSON text or an object as `model`. Raises `InvalidInput` naming the field at fault."""
+    try:
+        return model.model_validate_json(content) if isinstance(content, bytes) else model.model_validate(content)
+    except ValidationError as error:
+        raise invalid_field(error.errors(include_url=False, include_context=False, include_input=False)[0]) from None
+
+
+@asynccontextmanager
+async def read_form(request: Request, settings: Settings) -> AsyncIterator[FormData]:
+    """The body's parts, bounded; their files are closed on leaving."""
+    limits, largest = settings.limits, settings.images.max_bytes
+    async with request.form(
+        max_files=2 * limits.max_images,
+        max_fields=2 * (limits.max_images + limits.max_captions),
+        max_part_size=2 * largest,  # base64 is a third longer than its bytes
+    ) as form:
+        yield form
+
+
+def only_fields(form: FormData, known: frozenset[str]) -> None:
+    """Raises `InvalidInput` for a part of another name."""
+    for name in form:
+        if name not in known:
+            raise InvalidInput(f"Unknown parameter: '{name[:100]}'.", code="unknown_parameter", param=name[:100])
+
+
+def text_field(form: FormData, name: str) -> list[str]:
+    """The values of a repeatable text part. Raises `InvalidInput` where one is a file."""
+    values = form.getlist(name)
+    for value in values:
+        if not isinstance(value, str):
+            raise InvalidInput(f"'{name}' must be text, not a file.", code="invalid_type", param=name)
+    return [value for value in values if isinstance(value, str)]

@@ -1,0 +1,29 @@
+"""What routes are given: the tasks and the settings of the running service."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from blip_serve.settings import Settings
+from blip_serve.tasks.service import Tasks
+from blip_serve.telemetry import Telemetry
+
+
+def _tasks(request: Request) -> Tasks:
+    tasks: Tasks = request.app.state.tasks
+    return tasks
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def _telemetry(request: Request) -> Telemetry:
+    telemetry: Telemetry = request.app.state.telemetry
+    return telemetry
+
+
+TasksOf = Annotated[Tasks, Depends(_tasks)]
+SettingsOf = Annotated[Settings, Depends(_settings)]
+TelemetryOf = Annotated[Telemetry, Depends(_telemetry)]

@@ -1,0 +1,132 @@
+"""Every error as HTTP: OpenAI's envelope, and the one table of statuses. The only place that maps errors."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+
+from blip_serve.errors import (
+    InternalError,
+    InvalidInput,
+    ModelNotFound,
+    Overloaded,
+    RequestTooLarge,
+    ServiceError,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedMediaType,
+)
+
+STATUSES: Mapping[type[ServiceError], tuple[int, str]] = {
+    RequestTooLarge: (413, "invalid_request_error"),
+    UnsupportedMediaType: (415, "invalid_request_error"),
+    ModelNotFound: (404, "invalid_request_error"),
+    InvalidInput: (400, "invalid_request_error"),
+    Unauthenticated: (401, "authentication_error"),
+    Overloaded: (429, "rate_limit_error"),
+    Unavailable: (503, "server_error"),
+    ServiceError: (500, "server_error"),
+}
+"""Status and type of each class of error; the first class an error is an instance of counts."""
+
+
+class ErrorBody(BaseModel):
+    """One error."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorEnvelope(BaseModel):
+    """The shape of every error answer."""
+
+    error: ErrorBody
+
+
+def answer(error: ServiceError) -> JSONResponse:
+    """The error as a response.
+
+    The SDKs retry 429 and 5xx: `x-should-retry: false` tells them not to where trying again only adds load.
+    """
+    status, kind = next(STATUSES[known] for known in STATUSES if isinstance(error, known))
+    headers: dict[str, str] = {}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(error.retry_after)
+    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        headers["x-should-retry"] = "false"
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"
+    return _envelope(status, ErrorBody(message=error.message, type=kind, param=error.param, code=error.code), headers)
+
+
+def invalid_field(fault: ErrorDetails, within: int = 0) -> InvalidInput:
+    """What pydantic found, as an error that names the field; `within` leading parts of its place are no field."""
+    kind, param = fault["type"], _path(fault["loc"][within:])
+    if kind == "json_invalid":
+        return InvalidInput("The body is not valid JSON.", code="invalid_json")
+    if kind == "missing":
+        return InvalidInput(f"'{param}' is required.", code="missing_required_parameter", param=param)
+    if kind == "extra_forbidden":
+        return InvalidInput(f"Unknown parameter: '{param}'.", code="unknown_parameter", param=param)
+    code = "invalid_type" if kind.endswith("_type") else "invalid_value"
+    return InvalidInput(f"'{param or 'the body'}': {fault['msg']}.", code=code, param=param or None)
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error the app answers an envelope; 422 never appears."""
+
+    async def service_error(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ServiceError)
+        return _counted(request, answer(error), error)
+
+    async def validation_error(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        found = invalid_field(error.errors()[0], within=1)
+        return _counted(request, answer(found), found)
+
+    async def http_error(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return _envelope(error.status_code, _http_body(request, error), dict(error.headers or {}))
+
+    app.add_exception_handler(ServiceError, service_error)
+    app.add_exception_handler(RequestValidationError, validation_error)
+    app.add_exception_handler(HTTPException, http_error)
+
+
+def unexpected() -> JSONResponse:
+    """The answer to a fault of ours; the cause is in the log."""
+    return answer(InternalError("The server had an error while processing the request."))
+
+
+def _counted(request: Request, response: JSONResponse, error: ServiceError) -> JSONResponse:
+    request.app.state.telemetry.request_failed(error.code, rejected=isinstance(error, Overloaded))
+    return response
+
+
+def _http_body(request: Request, error: HTTPException) -> ErrorBody:
+    """What the framework itself refuses: unknown paths, methods, and bodies its parsers cannot read."""
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_body")
+    message = {
+        404: f"Unknown path: {request.method} {request.url.path[:200]}.",
+        405: f"{request.url.path[:200]} does not take {request.method}.",
+    }.get(error.status_code, "The body could not be read.")
+    return ErrorBody(message=message, type="invalid_request_error", param=None, code=code)
+
+
+def _envelope(status: int, body: ErrorBody, headers: Mapping[str, str]) -> JSONResponse:
+    content: dict[str, Any] = ErrorEnvelope(error=body).model_dump()
+    return JSONResponse(content, status, headers)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """`("images", 1, "url")` as `images[1].url`."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return path.removeprefix(".")

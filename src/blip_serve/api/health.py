@@ -1,0 +1,40 @@
+"""`/livez`, `/readyz` and `/metrics`, for operators."""
+
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from blip_serve.api.context import TasksOf, TelemetryOf
+
+
+class Health(BaseModel):
+    """Whether requests should be sent here, and if not, why."""
+
+    status: Literal["ok", "unavailable"]
+    reasons: list[str] = []
+
+
+router = APIRouter()
+
+
+@router.get("/livez", summary="Whether the process runs")
+async def livez() -> Health:
+    """Answers as long as the event loop turns."""
+    return Health(status="ok")
+
+
+@router.get("/readyz", summary="Whether requests should be sent here", responses={503: {"model": Health}})
+async def readyz(tasks: TasksOf, response: Response) -> Health:
+    """200 once every preloaded model has answered a warm-up and while the device makes progress; else 503."""
+    reasons = tasks.not_ready()
+    if reasons:
+        response.status_code = 503
+        return Health(status="unavailable", reasons=reasons)
+    return Health(status="ok")
+
+
+@router.get("/metrics", summary="Metrics in Prometheus's text format", response_class=Response)
+async def metrics(telemetry: TelemetryOf) -> Response:
+    """Names begin with `blip_serve_`; base units."""
+    return Response(telemetry.page(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,45 @@
+"""The image grammar of shared/api.md in a request's fields: strings and objects to image sources."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from blip_serve.errors import InvalidInput
+from blip_serve.images.reference import ImageSource, parse_image
+
+_STRING = {
+    "type": "string",
+    "description": "`data:image/...;base64,...`, an `http(s)://` URL, or bare base64",
+    "examples": ["data:image/png;base64,iVBORw0KGgo...", "https://example.com/dog.jpg"],
+}
+_SCHEMA = {
+    "anyOf": [
+        _STRING,
+        {"type": "object", "properties": {"url": _STRING}, "required": ["url"], "additionalProperties": False},
+        {"type": "object", "properties": {"image": _STRING}, "required": ["image"], "additionalProperties": False},
+    ]
+}
+
+
+def _string_or_object(value: Any) -> Any:
+    if not isinstance(value, str | dict):
+        raise PydanticCustomError("image_type", "an image is a string or an object")
+    return value
+
+
+Image = Annotated[Any, AfterValidator(_string_or_object), WithJsonSchema(_SCHEMA)]
+"""An image in a JSON body, not yet parsed."""
+
+
+def image_source(value: str | dict[str, Any], param: str) -> ImageSource:
+    """The source of an image that came as `Image`. Raises `InvalidInput` naming the field, or the key within it."""
+    if isinstance(value, str):
+        return parse_image(value, param)
+    keys = set(value)
+    if len(keys) != 1 or not keys <= {"url", "image"}:
+        raise InvalidInput("An image object holds 'url' or 'image', and nothing else.", param=param)
+    (key, inner), *_ = value.items()
+    if not isinstance(inner, str):
+        raise InvalidInput(f"'{param}.{key}' must be a string.", code="invalid_type", param=f"{param}.{key}")
+    return parse_image(inner, f"{param}.{key}")

@@ -1,0 +1,214 @@
+"""`POST /v1/match`: its types, and the translation to the task and back."""
+
+import time
+import uuid
+from typing import Annotated, Literal, TypeVar
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import FormData
+
+from blip_serve.api.body import is_form, only_fields, read_form, read_json, text_field, validated
+from blip_serve.api.context import SettingsOf, TasksOf
+from blip_serve.api.errors import ErrorEnvelope
+from blip_serve.api.images import Image, image_source
+from blip_serve.domain import Caption, Score, ScoringProtocol
+from blip_serve.errors import InvalidInput
+from blip_serve.images.reference import BytesImage, ImageSource
+from blip_serve.tasks.match import MatchRequest, MatchResult, Pairing
+from blip_serve.tasks.session import Timings
+
+T = TypeVar("T")
+
+
+class MatchOptions(BaseModel):
+    """How to score."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: str | None = Field(None, description="the configured default where absent", examples=["demo"])
+    pairing: Pairing = Field("cross", description="every image with every caption, or first with first")
+    protocol: ScoringProtocol | None = Field(
+        None, description="`hf` (the model cards' code) or `paper`; see the README"
+    )
+    scores: Annotated[list[Score], Field(min_length=1)] = Field(
+        ["itm", "cosine"], description="asking for one skips the other's work"
+    )
+
+
+class MatchBody(MatchOptions):
+    """Images and captions to score."""
+
+    image: Image | None = None
+    images: Annotated[list[Image], Field(min_length=1)] | None = None
+    caption: str | None = Field(None, examples=["a large red circle"])
+    captions: Annotated[list[str], Field(min_length=1)] | None = None
+
+
+class Match(BaseModel):
+    """The scores of one pair."""
+
+    object: Literal["match"] = "match"
+    index: int
+    image_index: int
+    caption_index: int
+    itm_score: float | None = Field(None, description="probability of a match, 0..1")
+    itm_logits: tuple[float, float] | None = Field(None, description="[no match, match]")
+    cosine_score: float | None = Field(None, description="-1..1; no probability")
+
+
+class PromptTokensDetails(BaseModel):
+    """Of the prompt tokens."""
+
+    cached_tokens: int = Field(description="image tokens that the image cache saved")
+    image_tokens: int
+
+
+class MatchUsage(BaseModel):
+    """Tokens of the request: an image counts its vision tokens once, a caption its own."""
+
+    prompt_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+
+
+class MatchResponse(BaseModel):
+    """Scores, ordered by image, then by caption."""
+
+    id: str
+    object: Literal["list"] = "list"
+    created: int
+    model: str
+    protocol: ScoringProtocol
+    data: list[Match]
+    usage: MatchUsage
+
+
+_REQUEST_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": MatchBody.model_json_schema(ref_template="#/components/schemas/{model}"),
+            "example": {"image": "https://example.com/dog.jpg", "captions": ["a dog on a beach", "a cat"]},
+        },
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "image": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                    "caption": {"type": "array", "items": {"type": "string"}},
+                    "model": {"type": "string"},
+                    "pairing": {"enum": ["cross", "zip"]},
+                    "protocol": {"enum": ["hf", "paper"]},
+                    "scores": {"type": "array", "items": {"enum": ["itm", "cosine"]}},
+                },
+                "required": ["image", "caption"],
+            },
+        },
+    },
+}
+
+router = APIRouter()
+
+
+@router.post(
+    "/v1/match",
+    summary="Score images against captions",
+    responses={200: {"model": MatchResponse}, "4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
+    openapi_extra={"requestBody": _REQUEST_BODY},
+)
+async def match(request: Request, tasks: TasksOf, settings: SettingsOf) -> Response:
+    """ITM probability and cosine of images x captions."""
+    if is_form(request):
+        async with read_form(request, settings) as form:
+            asked = await _from_form(form)
+    else:
+        asked = _from_json(await read_json(request, MatchBody))
+    result = await tasks.match.run(asked)
+    return Response(
+        _answer(result).model_dump_json(exclude_none=True),
+        media_type="application/json",
+        headers={"server-timing": _server_timing(result.timings)},
+    )
+
+
+def _from_json(body: MatchBody) -> MatchRequest:
+    images = _one_or_many("image", body.image, body.images)
+    captions = _one_or_many("caption", body.caption, body.captions)
+    return _request(
+        body,
+        tuple(image_source(value, param) for param, value in images),
+        tuple(Caption(text, param) for param, text in captions),
+    )
+
+
+async def _from_form(form: FormData) -> MatchRequest:
+    only_fields(form, frozenset({"image", "caption", *MatchOptions.model_fields}))
+    options: dict[str, object] = {
+        name: values if name == "scores" else values[-1]
+        for name in MatchOptions.model_fields
+        if (values := text_field(form, name))
+    }
+    images = _numbered("image", form.getlist("image"))
+    captions = _numbered("caption", text_field(form, "caption"))
+    sources: list[ImageSource] = [
+        image_source(value, param) if isinstance(value, str) else BytesImage(await value.read(), param)
+        for param, value in images
+    ]
+    return _request(
+        validated(MatchOptions, options), tuple(sources), tuple(Caption(text, param) for param, text in captions)
+    )
+
+
+def _request(options: MatchOptions, images: tuple[ImageSource, ...], captions: tuple[Caption, ...]) -> MatchRequest:
+    return MatchRequest(images, captions, options.pairing, frozenset(options.scores), options.model, options.protocol)
+
+
+def _one_or_many(name: str, one: T | None, many: list[T] | None) -> list[tuple[str, T]]:
+    """The values of `name` or of its plural, as `_numbered`. Raises `InvalidInput` for both, or none."""
+    if one is not None and many is not None:
+        raise InvalidInput(f"Give '{name}' or '{name}s', not both.", param=f"{name}s")
+    if many is not None:
+        return [(f"{name}s[{i}]", value) for i, value in enumerate(many)]
+    return _numbered(name, [] if one is None else [one])
+
+
+def _numbered(name: str, values: list[T]) -> list[tuple[str, T]]:
+    """The values, each with the path of its field. Raises `InvalidInput` for none."""
+    if not values:
+        raise InvalidInput(f"'{name}' is required.", code="missing_required_parameter", param=name)
+    return [(name if len(values) == 1 else f"{name}[{i}]", value) for i, value in enumerate(values)]
+
+
+def _answer(result: MatchResult) -> MatchResponse:
+    usage = result.usage
+    return MatchResponse(
+        id=f"match-{uuid.uuid4().hex}",
+        created=int(time.time()),
+        model=result.model,
+        protocol=result.protocol,
+        data=[
+            Match(
+                index=index,
+                image_index=pair.image_index,
+                caption_index=pair.caption_index,
+                itm_score=pair.score.itm_score,
+                itm_logits=pair.score.itm_logits,
+                cosine_score=pair.score.cosine_score,
+            )
+            for index, pair in enumerate(result.pairs)
+        ],
+        usage=MatchUsage(
+            prompt_tokens=usage.total,
+            total_tokens=usage.total,
+            prompt_tokens_details=PromptTokensDetails(
+                cached_tokens=usage.cached_tokens, image_tokens=usage.image_tokens
+            ),
+        ),
+    )
+
+
+def _server_timing(timings: Timings) -> str:
+    """The header's value, in milliseconds."""
+    stages = {"fetch": timings.fetch, "decode": timings.decode, "queue": timings.queue, "device": timings.device}
+    return ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in stages.items())

@@ -1,0 +1,137 @@
+"""What surrounds every request: its id, its log line, its metrics, the bound on its body, the client that leaves."""
+
+import asyncio
+import contextlib
+import re
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from blip_serve.api.errors import unexpected
+from blip_serve.errors import RequestTooLarge
+from blip_serve.telemetry import Telemetry
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+PROBES = ("/livez", "/readyz", "/metrics")
+CLIENT_LEFT = 499
+"""Status logged and counted for a request whose client left before the answer (nginx's convention)."""
+
+
+class RequestMiddleware:
+    """Gives each request an id, logs and counts it, and answers a fault of ours without its cause."""
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+        self._app = app
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else f"req-{uuid.uuid4().hex}"
+        started = time.monotonic()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        self._telemetry.request_started()
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as error:
+            self._telemetry.log.error("request_failed", id=request_id, exc_info=error)
+            if not status:
+                self._telemetry.request_failed("internal_error", rejected=False)
+                await unexpected()(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            status = CLIENT_LEFT
+            raise
+        finally:
+            self._ended(scope, request_id, status or CLIENT_LEFT, time.monotonic() - started)
+
+    def _ended(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        if status == CLIENT_LEFT:
+            self._telemetry.request_cancelled()
+        self._telemetry.request_ended(route, scope["method"] if route != "unmatched" else "any", status, seconds)
+        log = self._telemetry.log.debug if route in PROBES else self._telemetry.log.info
+        log("request", id=request_id, method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))
+
+
+class BodyLimitMiddleware:
+    """Stops reading a body that is over the limit, declared or chunked."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        length = Headers(scope=scope).get("content-length", "")
+        declared = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
+        read = 0
+
+        async def receive_within_limit() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if max(read, declared) > self._limit:
+                raise RequestTooLarge(f"The body is over the limit of {self._limit} bytes.")
+            return message
+
+        await self._app(scope, receive_within_limit, send)
+
+
+class DisconnectMiddleware:
+    """Cancels a request whose client left, once its body was read, so that its work reaches no further step."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body_ended = asyncio.Event()
+        answered = False
+
+        async def receive_and_note() -> Message:
+            message = await receive()
+            if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                body_ended.set()
+            return message
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal answered
+            answered = answered or (message["type"] == "http.response.body" and not message.get("more_body", False))
+            await send(message)
+
+        async def wait_for_disconnect() -> None:
+            await body_ended.wait()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        async def answer() -> None:
+            await self._app(scope, receive_and_note, send_and_note)
+
+        request = asyncio.create_task(answer())
+        watcher = asyncio.create_task(wait_for_disconnect())
+        try:
+            await asyncio.wait({request, watcher}, return_when=asyncio.FIRST_COMPLETED)
+            if not request.done() and not answered:
+                request.cancel()
+            await request
+        finally:
+            for task in (request, watcher):
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watcher

@@ -1,0 +1,32 @@
+"""The command line: one file a command. Settings that cannot be used end it with exit code 2 and the key's name."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from blip_serve import __version__
+from blip_serve.cli import match, models, serve
+from blip_serve.errors import ConfigurationError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command()(serve.serve)
+app.command()(match.match)
+app.command()(models.models)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    """Serve BLIP vision-language models over HTTP, or use them from here."""
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Runs the command line."""
+    try:
+        app()
+    except ConfigurationError as error:
+        print(f"blip-serve: {error}", file=sys.stderr)
+        sys.exit(2)

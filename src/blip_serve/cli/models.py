@@ -1,0 +1,70 @@
+"""`blip-serve models`: the catalogue, as configured here or as a running server shows it."""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from blip_serve.api.models import model_page
+from blip_serve.cli.options import Config
+from blip_serve.settings import Settings
+from blip_serve.tasks.models import list_models, where
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def models(
+    url: Annotated[str | None, typer.Option(help="A running server, such as http://localhost:8000.")] = None,
+    api_key: Annotated[str | None, typer.Option(help="Its API key.", envvar="BLIP_SERVE_SERVER__API_KEY")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    config: Config = None,
+) -> None:
+    """List the models: state, and memory by number type."""
+    pages = _of_server(url, api_key) if url else _of_settings(Settings.load(config))
+    if as_json:
+        print(json.dumps(pages, indent=2))
+    else:
+        Console().print(_table(pages))
+
+
+def _of_server(url: str, api_key: str | None) -> list[dict[str, Any]]:
+    headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+    try:
+        response = httpx.get(f"{url.rstrip('/')}/v1/models", headers=headers, timeout=10)
+        response.raise_for_status()
+        pages: list[dict[str, Any]] = response.json()["data"]
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError) as error:
+        print(f"blip-serve: {url}: {error}", file=sys.stderr)
+        sys.exit(1)
+    return pages
+
+
+def _of_settings(settings: Settings) -> list[dict[str, Any]]:
+    """The models of the settings; nothing runs here, so the state is where their files are."""
+    return [model_page(status).model_dump(mode="json") | {"state": where(status)} for status in list_models(settings)]
+
+
+def _table(pages: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, caption="memory in MB", caption_justify="right")
+    table.add_column("model", overflow="fold")
+    table.add_column("task")
+    table.add_column("state", overflow="fold")
+    for dtype in DTYPES:
+        table.add_column(dtype, justify="right")
+    for page in pages:
+        table.add_row(
+            page["id"],
+            ", ".join(page["tasks"] or ["?"]),
+            page["state"] + (f": {page['error']}" if page["error"] else ""),
+            *(_megabytes(page["memory_bytes"], dtype) for dtype in DTYPES),
+        )
+    return table
+
+
+def _megabytes(memory: Mapping[str, int], dtype: str) -> str:
+    return f"{memory[dtype] / 1e6:.0f}" if dtype in memory else "?"

@@ -1,0 +1,80 @@
+"""`blip-serve serve`: the HTTP service, one process for one device."""
+
+import asyncio
+import socket
+import sys
+from typing import Annotated
+
+import typer
+import uvicorn
+from fastapi import FastAPI
+
+from blip_serve.api.app import create_app
+from blip_serve.catalogue import EMBEDDED
+from blip_serve.cli.options import Config
+from blip_serve.settings import Settings
+
+
+class Server(uvicorn.Server):
+    """uvicorn, ended when the device thread has died: the supervisor starts the process anew."""
+
+    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop."""
+        return await super().on_tick(counter) or self.device_died()
+
+    def device_died(self) -> bool:
+        """Whether the engine came to a fault it does not recover from."""
+        tasks = getattr(self._app.state, "tasks", None)
+        return tasks is not None and bool(tasks.dead())
+
+
+def serve(
+    config: Config = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
+) -> None:
+    """Serve over HTTP until SIGTERM or Ctrl-C; requests in flight are finished first."""
+    settings = Settings.load(config)
+    app = create_app(settings)
+    listener = _listen(host or settings.server.host, settings.server.port if port is None else port)
+    server = Server(
+        app,
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(settings.server.drain_timeout_s),
+        ),
+    )
+    _announce(app, listener)
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(server.serve([listener]))
+    sys.exit(1 if server.device_died() or not server.started else 0)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The listening socket; an address that cannot be had ends the start with its reason."""
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+        )
+    except OSError as error:
+        print(f"blip-serve: cannot listen on {host}:{port}: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _announce(app: FastAPI, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    at = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    picture = EMBEDDED / "pictures" / "red-circle.png"
+    app.state.telemetry.log.info("serving", at=at, docs=f"{at}/docs", ready=f"{at}/readyz")
+    print(
+        f'\nTry it:\n\n  curl {at}/v1/match -F image=@{picture} -F caption="a large red circle" '
+        '-F caption="a large blue circle"\n',
+        file=sys.stderr,
+    )

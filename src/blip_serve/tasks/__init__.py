@@ -1,0 +1,1 @@
+"""What the service does, without HTTP. Arguments and results are frozen, picklable and hold no tensors."""

@@ -1,0 +1,152 @@
+"""Image-text matching: images x captions to scores. Knows no HTTP and no tensors."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from blip_serve.domain import Caption, MatchItem, PairScore, Prepared, Score, ScoringProtocol
+from blip_serve.errors import InvalidInput
+from blip_serve.images.reference import ImageSource
+from blip_serve.settings import LimitSettings, request_cost
+from blip_serve.tasks.session import Session, Sessions, Timings, all_of
+
+Pairing = Literal["cross", "zip"]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchRequest:
+    """What to score: every image with every caption (`cross`), or first with first (`zip`).
+
+    `model` and `protocol` are the configured ones where `None`.
+    """
+
+    images: tuple[ImageSource, ...]
+    captions: tuple[Caption, ...]
+    pairing: Pairing = "cross"
+    scores: frozenset[Score] = frozenset({"itm", "cosine"})
+    model: str | None = None
+    protocol: ScoringProtocol | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MatchPair:
+    """The scores of one image and one caption, by their places in the request."""
+
+    image_index: int
+    caption_index: int
+    score: PairScore
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of a request: an image counts its vision tokens once, a caption its own; `cached` needed no encoding."""
+
+    image_tokens: int
+    text_tokens: int
+    cached_tokens: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.image_tokens + self.text_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class MatchResult:
+    """Pairs ordered by image, then by caption."""
+
+    model: str
+    protocol: ScoringProtocol
+    pairs: tuple[MatchPair, ...]
+    usage: Usage
+    timings: Timings
+
+
+class Match:
+    """The task."""
+
+    def __init__(self, sessions: Sessions, limits: LimitSettings) -> None:
+        self._sessions = sessions
+        self._limits = limits
+
+    async def run(self, request: MatchRequest) -> MatchResult:
+        """Scores the request's pairs. Raises `ServiceError`s that name the request's fields."""
+        captions = self._captions_of_images(request)
+        cost = request_cost(len(request.images), sum(map(len, captions)))
+        async with self._sessions.open(request.model, "match", cost) as session:
+            protocol = request.protocol or session.lease.protocol
+            parts = [
+                _score(session, image, tuple(request.captions[i] for i in indices), protocol, request.scores)
+                for image, indices in zip(request.images, captions, strict=True)
+            ]
+            runs = await all_of(parts)
+            return MatchResult(
+                session.lease.id, protocol, _pairs(runs, captions), _usage(runs, captions), session.timings
+            )
+
+    def _captions_of_images(self, request: MatchRequest) -> list[range]:
+        """The captions each image is scored against, by their places; refuses a request beyond the limits."""
+        images, captions = len(request.images), len(request.captions)
+        if images > self._limits.max_images:
+            raise _too_many("images", images, self._limits.max_images)
+        if captions > self._limits.max_captions:
+            raise _too_many("captions", captions, self._limits.max_captions)
+        for caption in request.captions:
+            self._check_caption(caption)
+        if request.pairing == "zip":
+            if images != captions:
+                raise InvalidInput(f"'zip' pairs {images} images with {captions} captions.", param="pairing")
+            return [range(i, i + 1) for i in range(images)]
+        if images * captions > self._limits.max_pairs:
+            raise InvalidInput(
+                f"{images} images with {captions} captions are {images * captions} pairs; the limit is "
+                f"{self._limits.max_pairs} a request.",
+                code="too_many_captions",
+                param="captions",
+            )
+        return [range(captions)] * images
+
+    def _check_caption(self, caption: Caption) -> None:
+        if not caption.text.strip():
+            raise InvalidInput("The caption is blank.", code="empty_input", param=caption.param)
+        if len(caption.text) > self._limits.max_caption_chars:
+            raise InvalidInput(
+                f"The caption has {len(caption.text)} characters; the limit is {self._limits.max_caption_chars}.",
+                code="input_too_long",
+                param=caption.param,
+            )
+
+
+async def _score(
+    session: Session,
+    source: ImageSource,
+    captions: tuple[Caption, ...],
+    protocol: ScoringProtocol,
+    scores: frozenset[Score],
+) -> tuple[Prepared, list[PairScore]]:
+    image = await session.load(source)
+    return await session.run(MatchItem(image, captions, protocol, scores))
+
+
+def _pairs(runs: list[tuple[Prepared, list[PairScore]]], captions: list[range]) -> tuple[MatchPair, ...]:
+    return tuple(
+        MatchPair(image_index, caption_index, score)
+        for image_index, ((_, scores), indices) in enumerate(zip(runs, captions, strict=True))
+        for caption_index, score in zip(indices, scores, strict=True)
+    )
+
+
+def _usage(runs: list[tuple[Prepared, list[PairScore]]], captions: list[range]) -> Usage:
+    text_tokens = {
+        index: tokens
+        for (prepared, _), indices in zip(runs, captions, strict=True)
+        for index, tokens in zip(indices, prepared.text_tokens, strict=True)
+    }
+    return Usage(
+        image_tokens=sum(prepared.image_tokens for prepared, _ in runs),
+        text_tokens=sum(text_tokens.values()),
+        cached_tokens=sum(prepared.cached_tokens for prepared, _ in runs),
+    )
+
+
+def _too_many(what: Literal["images", "captions"], found: int, limit: int) -> InvalidInput:
+    return InvalidInput(f"{found} {what}; the limit is {limit} a request.", code=f"too_many_{what}", param=what)

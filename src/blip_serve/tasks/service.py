@@ -1,0 +1,55 @@
+"""Puts the service together and takes it apart: the one place that knows all the pieces."""
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from blip_serve.engine.engine import Engine
+from blip_serve.images.fetch import Fetcher
+from blip_serve.images.loader import ImageLoader
+from blip_serve.registry import Loader, ModelStatus, Registry, loader
+from blip_serve.settings import Settings
+from blip_serve.tasks.match import Match
+from blip_serve.tasks.session import Sessions
+from blip_serve.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """All that the faces of the service (HTTP, the command line) may call."""
+
+    match: Match
+    models: Callable[[], list[ModelStatus]]
+    model: Callable[[str], ModelStatus]
+    not_ready: Callable[[], list[str]]
+    dead: Callable[[], bool]
+
+
+@asynccontextmanager
+async def open_service(settings: Settings, telemetry: Telemetry, load: Loader | None = None) -> AsyncIterator[Tasks]:
+    """Runs the service while inside; preloads start at once. `load` replaces what loads models.
+
+    Raises `ConfigurationError` for settings that contradict each other.
+    """
+    engine = Engine(settings.engine, telemetry)
+    registry = Registry(settings, engine, telemetry, load or loader(settings, telemetry))
+    with ThreadPoolExecutor(settings.engine.workers, thread_name_prefix="worker") as workers:
+        images = ImageLoader(Fetcher(settings.images.fetch, settings.images.max_bytes), settings.images, workers)
+        sessions = Sessions(registry, engine, images, workers, telemetry, settings.server.request_timeout_s)
+        engine.start()
+        registry.preload()
+        try:
+            yield Tasks(
+                match=Match(sessions, settings.limits),
+                models=registry.statuses,
+                model=registry.status,
+                not_ready=lambda: [*filter(None, [engine.trouble()]), *registry.not_ready()],
+                dead=lambda: engine.dead,
+            )
+        finally:
+            await registry.close()
+            await asyncio.to_thread(functools.partial(engine.stop, settings.server.drain_timeout_s))
+            await images.aclose()

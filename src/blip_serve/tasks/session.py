@@ -1,0 +1,119 @@
+"""One request on its way down: room in the queue, a leased model, its images, its works. Shared by all tasks."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from blip_serve.domain import ImageBytes, MatchItem, Prepared, Task
+from blip_serve.engine.engine import Engine
+from blip_serve.engine.reservation import Reservation
+from blip_serve.errors import DeadlineExceeded
+from blip_serve.images.loader import ImageLoader
+from blip_serve.images.reference import ImageSource
+from blip_serve.registry import Lease, Registry
+from blip_serve.telemetry import Telemetry
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where a request's time went, in seconds; images load side by side, so `fetch` is the longest of them."""
+
+    fetch: float
+    decode: float
+    queue: float
+    device: float
+
+
+class Session:
+    """A request that holds its place and its model. Made by `Sessions.open` only."""
+
+    def __init__(
+        self, lease: Lease, reservation: Reservation, images: ImageLoader, workers: Executor, telemetry: Telemetry
+    ) -> None:
+        self.lease = lease
+        self._reservation = reservation
+        self._images = images
+        self._workers = workers
+        self._telemetry = telemetry
+        self._fetch_seconds = 0.0
+        self._decode_seconds = 0.0
+
+    async def load(self, source: ImageSource) -> ImageBytes:
+        """An image's bytes. Raises `InvalidInput` naming its field."""
+        started = time.monotonic()
+        image = await self._images.load(source)
+        seconds = time.monotonic() - started
+        self._telemetry.image_fetched(seconds)
+        self._fetch_seconds = max(self._fetch_seconds, seconds)
+        return image
+
+    async def run(self, item: MatchItem) -> tuple[Prepared, list[Any]]:
+        """Prepares an item and runs its works: what it was made of, and a result per position of the item.
+
+        Raises `InvalidInput` naming the item's field, and what the engine says of a work that failed.
+        """
+        loop = asyncio.get_running_loop()
+        with self._reservation.preparing():
+            prepared = await loop.run_in_executor(self._workers, self.lease.model.prepare, item)
+            futures = self._reservation.submit(self.lease.model, prepared.works)
+        self._decode_seconds += prepared.decode_seconds
+        self._telemetry.image_prepared(self.lease.id, bool(prepared.cached_tokens), prepared.decode_seconds)
+        pieces: list[Any] = await asyncio.gather(*map(asyncio.wrap_future, futures))
+        found = dict(numbered for piece in pieces for numbered in piece)
+        return prepared, [found[position] for position in range(len(found))]
+
+    @property
+    def timings(self) -> Timings:
+        """Of everything so far."""
+        reservation = self._reservation
+        return Timings(self._fetch_seconds, self._decode_seconds, reservation.queue_seconds, reservation.device_seconds)
+
+
+class Sessions:
+    """Opens sessions: the one way from a task to the registry and the engine."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        engine: Engine,
+        images: ImageLoader,
+        workers: Executor,
+        telemetry: Telemetry,
+        timeout: float,
+    ) -> None:
+        self._registry = registry
+        self._engine = engine
+        self._images = images
+        self._workers = workers
+        self._telemetry = telemetry
+        self._timeout = timeout
+
+    @asynccontextmanager
+    async def open(self, model: str | None, task: Task, cost: int) -> AsyncIterator[Session]:
+        """A session of a request weighing `cost`; leaving it cancels what has not ended.
+
+        Raises `Overloaded` before any work is done, what `Registry.lease` raises, and `DeadlineExceeded`.
+        """
+        with self._engine.reserve(cost, self._timeout) as reservation:
+            async with self._registry.lease(model, task, reservation.deadline) as lease:
+                try:
+                    async with asyncio.timeout(max(0.0, reservation.deadline - time.monotonic())):
+                        yield Session(lease, reservation, self._images, self._workers, self._telemetry)
+                except TimeoutError:
+                    raise DeadlineExceeded("The request's time ran out.") from None
+
+
+async def all_of(parts: Sequence[Coroutine[None, None, T]]) -> list[T]:
+    """The results of `parts`, run side by side; the first to fail cancels the others and is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(part) for part in parts]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]

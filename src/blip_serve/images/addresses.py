@@ -1,0 +1,55 @@
+"""Which addresses may be dialled: those of the public internet. Knows no names and no sockets."""
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+Address = IPv4Address | IPv6Address
+
+# IANA's special-purpose registries, written out because `ipaddress` changes its mind between Python releases.
+_REFUSED_V4 = tuple(
+    IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",  # this network; 0.0.0.0 reaches the host itself
+        "10.0.0.0/8",
+        "100.64.0.0/10",  # carrier-grade NAT; some clouds keep their metadata at 100.100.100.200
+        "127.0.0.0/8",
+        "168.63.129.16/32",  # Azure's metadata, in the middle of public space
+        "169.254.0.0/16",  # link-local, and metadata at 169.254.169.254
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",  # 6to4 relays, retired
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, and broadcast
+    )
+)
+_GLOBAL_V6 = IPv6Network("2000::/3")
+_REFUSED_V6 = tuple(
+    IPv6Network(network)
+    for network in (
+        "2001::/23",  # protocol assignments, Teredo among them
+        "2001:db8::/32",
+        "2002::/16",  # 6to4
+        "3fff::/20",  # documentation
+    )
+)
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def is_public(address: Address) -> bool:
+    """Whether `address` is a globally reachable unicast address.
+
+    Forms of IPv6 that carry an IPv4 address are refused whole (mapped, compatible, 6to4, Teredo, local NAT64): no
+    picture is served there. The exception is the well-known NAT64 prefix, which is what names answer with on a network
+    without IPv4: there the address inside decides.
+    """
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in _REFUSED_V4)
+    if address.scope_id is not None:
+        return False
+    if address in _NAT64:
+        return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
+    return address in _GLOBAL_V6 and not any(address in network for network in _REFUSED_V6)

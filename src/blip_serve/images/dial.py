@@ -1,0 +1,71 @@
+"""Opening connections to checked addresses only. Knows no URLs and no HTTP."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
+
+import httpcore
+
+from blip_serve.images.addresses import Address
+from blip_serve.images.resolve import Resolve
+from blip_serve.images.stream import HeadLimitedStream
+
+Allow = Callable[[Address], bool]
+
+_ATTEMPTS = 4
+
+
+class BlockedAddressError(Exception):
+    """A host's address, or one of them, must not be dialled."""
+
+
+class Dialler(httpcore.AsyncNetworkBackend):
+    """Resolves a host once, checks every answer, and dials the very addresses it checked.
+
+    It stands below TLS and HTTP, which go on using the host's name: a name that answers otherwise at a second look-up
+    gains nothing, because there is none.
+    """
+
+    def __init__(self, resolve: Resolve, allow: Allow) -> None:
+        self._resolve = resolve
+        self._allow = allow
+        self._network = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 (httpcore's signature)
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """A connection to the first of the host's addresses that takes one; they share `timeout` seconds.
+
+        Raises `BlockedAddressError`; `httpcore.ConnectError` or `ConnectTimeout` where none can be reached.
+        """
+        *others, last = (await self._addresses(host))[:_ATTEMPTS]
+        share = timeout and timeout / (len(others) + 1)
+        for address in others:
+            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                return await self._dial(address, port, share)
+        return await self._dial(last, port, share)
+
+    async def _dial(self, address: Address, port: int, timeout_s: float | None) -> HeadLimitedStream:
+        return HeadLimitedStream(await self._network.connect_tcp(str(address), port, timeout_s))
+
+    async def _addresses(self, host: str) -> Sequence[Address]:
+        addresses = [ip_address(answer) for answer in await self._answers(host)]
+        if not all(self._allow(address) for address in addresses):
+            raise BlockedAddressError
+        return addresses
+
+    async def _answers(self, host: str) -> Sequence[str]:
+        with suppress(ValueError):
+            return [str(ip_address(host))]
+        try:
+            answers = await self._resolve(host)
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
+        if not answers:
+            raise httpcore.ConnectError("no address")
+        return answers

@@ -1,0 +1,162 @@
+"""Fetching an image by URL without being led astray. Knows nothing of what the bytes mean.
+
+Spoken to the network is HTTP/1.1 through httpcore alone: no proxies or certificates from the environment, no cookies,
+no decompression, no redirects but those followed here. httpx reads the URLs.
+"""
+
+import asyncio
+import ssl
+from urllib.parse import urljoin
+
+import httpcore
+import httpx
+
+from blip_serve.errors import InvalidInput
+from blip_serve.images.addresses import is_public
+from blip_serve.images.dial import Allow, BlockedAddressError, Dialler
+from blip_serve.images.reference import too_many_bytes
+from blip_serve.images.resolve import Resolve, Resolver
+from blip_serve.images.url import blocked, parse_url
+from blip_serve.settings import FetchSettings
+
+WEB_PORTS = frozenset({80, 443})
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_PAGES = ("text/html", "application/xhtml+xml")
+_FREE_PIECES = 1000
+_MIN_PIECE_BYTES = 256
+"""A body may come in `_FREE_PIECES` chunks of any size; beyond, they must be this large on average."""
+_FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, OSError)
+
+
+class Fetcher:
+    """Fetches images, at most `settings.max_concurrent` at once.
+
+    `allow` says which addresses may be dialled, `ports` which ports; `resolve` looks names up, `tls` verifies
+    certificates. The defaults are the public internet, the web's ports, the system's resolver and certifi's roots.
+    """
+
+    def __init__(
+        self,
+        settings: FetchSettings,
+        max_bytes: int,
+        *,
+        allow: Allow = is_public,
+        ports: frozenset[int] = WEB_PORTS,
+        resolve: Resolve | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._settings = settings
+        self._max_bytes = max_bytes
+        self._ports = ports
+        self._slots = asyncio.Semaphore(settings.max_concurrent)
+        self._resolver = Resolver(settings.max_concurrent)
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=tls or httpx.create_ssl_context(trust_env=False),
+            max_connections=settings.max_concurrent,
+            max_keepalive_connections=0,  # every request dials anew, and so is checked
+            network_backend=Dialler(resolve or self._resolver, allow),
+        )
+
+    async def fetch(self, url: str, param: str) -> bytes:
+        """The body that `url` leads to, at most `max_bytes` of it, within `settings.timeout_s` seconds in all.
+
+        Raises `InvalidInput`: `url_fetch_disabled`, `blocked_url`, `too_many_redirects`, `image_fetch_timeout`,
+        `image_too_large`, `image_fetch_failed`, and `parse_url`'s.
+        """
+        if not self._settings.enabled:
+            raise InvalidInput("Images by URL are switched off here.", code="url_fetch_disabled", param=param)
+        try:
+            async with asyncio.timeout(self._settings.timeout_s), self._slots:
+                return await self._follow(url, param)
+        except BlockedAddressError as error:
+            raise blocked(param) from error
+        except (TimeoutError, httpcore.TimeoutException) as error:
+            raise InvalidInput(
+                "The image's server did not deliver it in time.", code="image_fetch_timeout", param=param
+            ) from error
+        except _FAILURES as error:
+            raise _failed("The image's server could not be reached or broke off.", param) from error
+
+    async def aclose(self) -> None:
+        """Closes what is open; nothing can be fetched afterwards."""
+        await self._pool.aclose()
+        self._resolver.close()
+
+    async def _follow(self, url: str, param: str) -> bytes:
+        target = parse_url(url, param)
+        for _ in range(self._settings.max_redirects + 1):
+            answer = await self._get(target, param)
+            if isinstance(answer, bytes):
+                return answer
+            target = answer
+        raise InvalidInput("The image's URL redirects too often.", code="too_many_redirects", param=param)
+
+    async def _get(self, target: httpx.URL, param: str) -> bytes | httpx.URL:
+        """The body, or where the server sends us instead."""
+        if _port(target) not in self._ports:
+            raise blocked(param)
+        async with self._pool.stream(
+            "GET",
+            httpcore.URL(scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path),
+            headers=_headers(target),
+            extensions={"timeout": {"connect": self._settings.timeout_s}},
+        ) as response:
+            headers = httpx.Headers(response.headers)
+            if response.status in _REDIRECTS:
+                return _next_hop(target, headers, param)
+            _check_answer(response.status, headers, param)
+            return await self._body(response, headers, param)
+
+    async def _body(self, response: httpcore.Response, headers: httpx.Headers, param: str) -> bytes:
+        if int(headers.get("content-length", 0)) > self._max_bytes:
+            raise too_many_bytes(self._max_bytes, param)
+        response.extensions["network_stream"].head_ended()
+        body, pieces = bytearray(), 0
+        async for piece in response.aiter_stream():
+            body += piece
+            pieces += 1
+            if len(body) > self._max_bytes:  # whatever the header promised
+                raise too_many_bytes(self._max_bytes, param)
+            if pieces > _FREE_PIECES + len(body) // _MIN_PIECE_BYTES:  # each costs the event loop some 20 us
+                raise _failed("The image's server sends it in too small pieces.", param)
+        return bytes(body)
+
+
+def _port(url: httpx.URL) -> int:
+    if url.port is None:
+        return 443 if url.scheme == "https" else 80
+    return url.port
+
+
+def _headers(target: httpx.URL) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"Host", target.netloc),
+        (b"User-Agent", b"blip-serve"),
+        (b"Accept", b"image/*"),
+        (b"Accept-Encoding", b"identity"),
+        (b"Connection", b"close"),
+    ]
+
+
+def _next_hop(target: httpx.URL, headers: httpx.Headers, param: str) -> httpx.URL:
+    location = headers.get("location")
+    if not location:
+        raise _failed("The image's server redirects to nowhere.", param)
+    try:
+        return parse_url(urljoin(str(target), location), param)
+    except ValueError as error:
+        raise _failed("The image's server redirects to something that is not a URL.", param) from error
+
+
+def _check_answer(status: int, headers: httpx.Headers, param: str) -> None:
+    if status != 200:
+        raise _failed(f"The image's server answered {status}.", param)
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise _failed("The image's server answered compressed, though asked not to.", param)
+    if headers.get("content-type", "").lower().startswith(_PAGES):
+        raise _failed("The image's URL leads to a web page.", param)
+
+
+def _failed(message: str, param: str) -> InvalidInput:
+    return InvalidInput(message, code="image_fetch_failed", param=param)

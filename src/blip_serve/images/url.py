@@ -1,0 +1,81 @@
+"""The URL of a picture: its shape, checked before anything is looked up. Knows no addresses and no network."""
+
+import re
+from ipaddress import ip_address
+
+import httpx
+
+from blip_serve.errors import InvalidInput
+
+MAX_URL_CHARS = 8192
+
+_STRANGE = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f]")  # what parsers disagree about
+_WEB = re.compile(r"https?:", re.IGNORECASE)
+_AUTHORITY = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
+_NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*")
+
+
+def parse_url(text: str, param: str) -> httpx.URL:
+    """The URL in `text`: http or https, no user, a host that is a plain name or a plainly written address.
+
+    Raises `InvalidInput`: `unsupported_url_scheme`, `invalid_url`, or `blocked_url` where the host is a number or ends
+    with a dot, which only serves to get past a filter.
+    """
+    if len(text) > MAX_URL_CHARS or _STRANGE.search(text):
+        raise _invalid(param)
+    if not _WEB.match(text):
+        raise unsupported_scheme(param)
+    if not (authority := _AUTHORITY.match(text)) or "@" in authority[1]:
+        raise _invalid(param)
+    _refuse_disguised(authority[1].partition(":")[0], param)
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise _invalid(param) from error
+    _check_host(url.raw_host.decode("ascii"), param)
+    return url
+
+
+def unsupported_scheme(param: str) -> InvalidInput:
+    """The answer to any scheme but http, https and data with an image."""
+    return InvalidInput(
+        "The image must be an http or https URL, a data URI of an image, or base64.",
+        code="unsupported_url_scheme",
+        param=param,
+    )
+
+
+def blocked(param: str) -> InvalidInput:
+    """The answer to a URL that leads elsewhere than to the public web."""
+    return InvalidInput(
+        "This URL must not be fetched: only ports 80 and 443 of hosts on the public internet may be.",
+        code="blocked_url",
+        param=param,
+    )
+
+
+def _invalid(param: str) -> InvalidInput:
+    return InvalidInput("The image's URL is not a valid http or https URL.", code="invalid_url", param=param)
+
+
+def _check_host(host: str, param: str) -> None:
+    # Again, of the host as it will be dialled: full-width digits and dots have become plain ones.
+    _refuse_disguised(host, param)
+    if not (_is_address(host) or (len(host) <= 253 and _NAME.fullmatch(host))):
+        raise _invalid(param)
+
+
+def _refuse_disguised(host: str, param: str) -> None:
+    """Refuses what resolvers read as an address though it is not written as one (`127.1`, `0x7f000001`)."""
+    last = host.rpartition(".")[2]
+    if host and (not last or _NUMBER.fullmatch(last)) and not _is_address(host):
+        raise blocked(param)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,436 @@
+"""The engine's invariants, with the fake model."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+
+import pytest
+
+from blip_serve.domain import Failed
+from blip_serve.engine.engine import Engine
+from blip_serve.errors import DeadlineExceeded, InternalError, OutOfMemory, Overloaded, Unavailable
+from blip_serve.models.fake import FakeModel, FakeWork
+from support.engine import WAIT_S, running_engine, work
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Polls a condition of another thread; fails the test where it never comes."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never came"
+        threading.Event().wait(0.001)
+
+
+def held(model: FakeModel, engine: Engine) -> None:
+    """Puts a step on the device and holds it there, so that what follows queues up."""
+    model.open.clear()
+    engine.reserve(1, WAIT_S).submit(model, [work(phases=("held",))])
+    wait_until(lambda: bool(model.steps))
+
+
+def phases_of(model: FakeModel) -> list[str]:
+    return [step[0][0] for step in model.steps]
+
+
+def test_a_work_goes_through_its_phases_to_its_result() -> None:
+    model = FakeModel()
+    with running_engine() as engine, engine.reserve(1, WAIT_S) as place:
+        [future] = place.submit(model, [work("answer", phases=("encode", "prefill", "decode", "decode"))])
+        assert future.result(WAIT_S) == "answer"
+    assert phases_of(model) == ["encode", "prefill", "decode", "decode"]
+
+
+def test_waiting_works_of_one_phase_share_a_step() -> None:
+    model = FakeModel()
+    with running_engine() as engine:
+        held(model, engine)
+        places = [engine.reserve(1, WAIT_S) for _ in range(5)]
+        futures = [place.submit(model, [work(i)])[0] for i, place in enumerate(places)]
+        model.open.set()
+        assert [future.result(WAIT_S) for future in futures] == [0, 1, 2, 3, 4]
+    assert [len(step) for step in model.steps] == [1, 5]
+
+
+def test_a_step_never_holds_two_phases_or_two_models() -> None:
+    first, second = FakeModel(), FakeModel()
+    with running_engine() as engine, engine.reserve(10, WAIT_S) as place:
+        held(first, engine)
+        futures = [
+            *place.submit(first, [work(phases=("encode", "score")), work(phases=("score",))]),
+            *place.submit(second, [work(phases=("score",)), work(phases=("encode",))]),
+        ]
+        first.open.set()
+        for future in futures:
+            future.result(WAIT_S)
+    for model in (first, second):
+        for step in model.steps:
+            assert len({phase for phase, _, _ in step}) == 1
+    assert sum(len(step) for step in second.steps) == 2
+
+
+def test_no_step_exceeds_its_cost() -> None:
+    model = FakeModel()
+    with running_engine(max_step_cost=128) as engine, engine.reserve(100, WAIT_S) as place:
+        held(model, engine)
+        costs = [40, 50, 128, 1, 60, 70, 3, 127, 90, 38] * 3
+        futures = place.submit(model, [work(cost=cost) for cost in costs])
+        model.open.set()
+        for future in futures:
+            future.result(WAIT_S)
+    sums = [sum(cost for _, cost, _ in step) for step in model.steps]
+    assert max(sums) <= 128
+    assert sum(sums) == 1 + sum(costs)
+
+
+def test_a_work_too_large_for_a_step_is_refused_at_once() -> None:
+    with (
+        running_engine(max_step_cost=128) as engine,
+        engine.reserve(1, WAIT_S) as place,
+        pytest.raises(ValueError, match="must fit"),
+    ):
+        place.submit(FakeModel(), [work(cost=129)])
+
+
+def test_works_of_like_length_go_together() -> None:
+    model = FakeModel()
+    lengths = [5, 90, 7, 80, 6, 85]
+    with running_engine(max_step_cost=128) as engine:
+        held(model, engine)
+        places = [engine.reserve(40, WAIT_S) for _ in lengths]
+        futures = [
+            place.submit(model, [work(cost=40, length=length)])[0]
+            for place, length in zip(places, lengths, strict=True)
+        ]
+        model.open.set()
+        for future in futures:
+            future.result(WAIT_S)
+    assert [sorted(length for _, _, length in step) for step in model.steps[1:]] == [[5, 6, 7], [80, 85, 90]]
+
+
+def test_models_take_turns() -> None:
+    busy, other = FakeModel(), FakeModel()
+    order: list[str] = []
+    busy_steps, other_steps = busy.launch, other.launch
+    busy.launch = lambda works: (order.append("busy"), busy_steps(works))[1]  # type: ignore[method-assign]
+    other.launch = lambda works: (order.append("other"), other_steps(works))[1]  # type: ignore[method-assign]
+    with running_engine(max_step_cost=128) as engine, engine.reserve(999, WAIT_S) as place:
+        held(busy, engine)
+        futures = [
+            *place.submit(busy, [work(cost=128) for _ in range(6)]),
+            *place.submit(other, [work(cost=128) for _ in range(2)]),
+        ]
+        busy.open.set()
+        for future in futures:
+            future.result(WAIT_S)
+    assert order == ["busy", "busy", "other", "busy", "other", "busy", "busy", "busy", "busy"]
+
+
+def test_decode_steps_interleave_with_the_rest() -> None:
+    model = FakeModel()
+    with running_engine(max_step_cost=128) as engine:
+        held(model, engine)
+        generating = engine.reserve(1, WAIT_S).submit(model, [work(phases=("decode",) * 4)])
+        scoring = engine.reserve(999, WAIT_S).submit(model, [work(cost=128) for _ in range(4)])
+        model.open.set()
+        for future in [*generating, *scoring]:
+            future.result(WAIT_S)
+    assert phases_of(model)[1:] == ["decode", "score"] * 4
+
+
+def test_a_small_request_is_answered_before_a_large_one_beside_it() -> None:
+    model = FakeModel()
+    with running_engine(max_step_cost=128) as engine:
+        held(model, engine)
+        large = engine.reserve(9999, WAIT_S).submit(
+            model, [work(phases=("encode", "score"), cost=64) for _ in range(40)]
+        )
+        small = engine.reserve(1, WAIT_S).submit(model, [work(phases=("encode", "score"), cost=1)])
+        model.open.set()
+        small[0].result(WAIT_S)
+        steps_until_small = len(model.steps)
+        for future in large:
+            future.result(WAIT_S)
+    assert steps_until_small <= 8
+    assert len(model.steps) >= 40
+
+
+def test_a_full_queue_refuses_before_any_work() -> None:
+    model = FakeModel()
+    with running_engine(max_queue_cost=10) as engine:
+        with engine.reserve(8, WAIT_S):
+            with pytest.raises(Overloaded) as refused:
+                engine.reserve(3, WAIT_S)
+            assert refused.value.retry_after is not None
+            with engine.reserve(2, WAIT_S):
+                pass
+        with engine.reserve(10, WAIT_S) as place:
+            assert place.submit(model, [work()])[0].result(WAIT_S) == "done"
+
+
+def test_a_cancelled_work_reaches_no_further_step() -> None:
+    model = FakeModel()
+    with running_engine() as engine:
+        held(model, engine)
+        place = engine.reserve(2, WAIT_S)
+        queued = place.submit(model, [work(phases=("cancelled",)), work(phases=("cancelled",))])
+        with place:
+            pass
+        model.open.set()
+        with engine.reserve(1, WAIT_S) as after:
+            after.submit(model, [work()])[0].result(WAIT_S)
+    assert all(future.cancelled() for future in queued)
+    assert "cancelled" not in phases_of(model)
+
+
+def test_a_work_cancelled_on_the_device_reaches_no_further_step() -> None:
+    model = FakeModel()
+    with running_engine() as engine:
+        model.open.clear()
+        with engine.reserve(1, WAIT_S) as place:
+            [future] = place.submit(model, [work(phases=("encode", "cancelled"))])
+            wait_until(lambda: bool(model.steps))
+        model.open.set()
+        with engine.reserve(1, WAIT_S) as after:
+            after.submit(model, [work()])[0].result(WAIT_S)
+    assert future.cancelled()
+    assert phases_of(model) == ["encode", "score"]
+
+
+def test_an_expired_work_reaches_no_further_step_and_says_so() -> None:
+    model = FakeModel()
+    with running_engine() as engine:
+        held(model, engine)
+        [future] = engine.reserve(1, timeout=0.0).submit(model, [work(phases=("expired",))])
+        model.open.set()
+        with pytest.raises(DeadlineExceeded):
+            future.result(WAIT_S)
+    assert "expired" not in phases_of(model)
+
+
+def test_a_work_that_expires_between_phases_reaches_no_further_step() -> None:
+    model = FakeModel()
+    with running_engine() as engine:
+        model.open.clear()
+        place = engine.reserve(1, WAIT_S)
+        [future] = place.submit(model, [work(phases=("encode", "expired"))])
+        wait_until(lambda: bool(model.steps))
+        place.deadline = time.monotonic()
+        model.open.set()
+        with pytest.raises(DeadlineExceeded):
+            future.result(WAIT_S)
+    assert phases_of(model) == ["encode"]
+
+
+def fails_on(phase: str, error: Exception) -> Callable[[Sequence[FakeWork]], None]:
+    def on_launch(works: Sequence[FakeWork]) -> None:
+        if works[0].phase == phase:
+            raise error
+
+    return on_launch
+
+
+def test_a_failed_step_fails_its_own_works_only_and_the_thread_lives() -> None:
+    model = FakeModel(on_launch=fails_on("broken", RuntimeError("the cause")))
+    with running_engine() as engine, engine.reserve(9, WAIT_S) as place:
+        broken = place.submit(model, [work(phases=("broken",)), work(phases=("broken",))])
+        sound = place.submit(model, [work(), work(phases=("encode", "score"))])
+        for future in broken:
+            with pytest.raises(InternalError) as told:
+                future.result(WAIT_S)
+            assert "cause" not in told.value.message
+        assert [future.result(WAIT_S) for future in sound] == ["done", "done"]
+        assert engine.trouble() is None
+
+
+def test_a_work_that_fails_alone_leaves_its_step_unharmed() -> None:
+    model = FakeModel()
+    failing = FakeWork(phase="score", cost=1, plan=deque([Failed(InternalError("no finite score"))]))
+    with running_engine() as engine, engine.reserve(9, WAIT_S) as place:
+        held(model, engine)
+        futures = place.submit(model, [work("first"), failing, work("last")])
+        model.open.set()
+        assert futures[0].result(WAIT_S) == "first"
+        assert futures[2].result(WAIT_S) == "last"
+        with pytest.raises(InternalError, match="no finite score"):
+            futures[1].result(WAIT_S)
+    assert len(model.steps[1]) == 3
+
+
+def test_a_step_without_memory_is_split_and_tried_once_more() -> None:
+    def too_large(works: Sequence[FakeWork]) -> None:
+        if len(works) > 2:
+            raise OutOfMemory("no memory")
+
+    model = FakeModel(on_launch=too_large)
+    with running_engine() as engine, engine.reserve(9, WAIT_S) as place:
+        held(model, engine)
+        futures = place.submit(model, [work(i) for i in range(4)])
+        model.open.set()
+        assert [future.result(WAIT_S) for future in futures] == [0, 1, 2, 3]
+    assert [len(step) for step in model.steps] == [1, 4, 2, 2]
+
+
+def test_a_half_without_memory_fails_alone() -> None:
+    def one_is_too_much(works: Sequence[FakeWork]) -> None:
+        if any(each.length == 99 for each in works):
+            raise OutOfMemory("no memory")
+
+    model = FakeModel(on_launch=one_is_too_much)
+    with running_engine() as engine, engine.reserve(9, WAIT_S) as place:
+        held(model, engine)
+        futures = place.submit(model, [work(0), work(1), work(2), work(3, length=99)])
+        model.open.set()
+        assert [futures[i].result(WAIT_S) for i in (0, 1)] == [0, 1]
+        for i in (2, 3):
+            with pytest.raises(OutOfMemory):
+                futures[i].result(WAIT_S)
+
+
+def test_a_thread_that_dies_fails_every_waiter_at_once() -> None:
+    def die(works: Sequence[FakeWork]) -> None:
+        if works[0].phase == "fatal":
+            raise SystemExit
+
+    model = FakeModel(on_launch=die)
+    with running_engine() as engine:
+        held(model, engine)
+        place = engine.reserve(9, WAIT_S)
+        futures = place.submit(model, [work(phases=("fatal",)), work(phases=("queued",)), work(phases=("queued",))])
+        model.open.set()
+        for future in futures:
+            with pytest.raises(Unavailable):
+                future.result(WAIT_S)
+        assert engine.dead
+        assert engine.trouble() == "the device thread has died"
+        with pytest.raises(Unavailable):
+            engine.reserve(1, WAIT_S)
+        with pytest.raises(Unavailable):
+            place.submit(model, [work()])
+
+
+def test_slots_bound_the_works_under_way_and_come_back() -> None:
+    model = FakeModel(slots=2)
+    with running_engine() as engine, engine.reserve(9, WAIT_S) as place:
+        held(model, engine)
+        futures = place.submit(model, [work(i, phases=("prefill", "decode", "decode"), slot=True) for i in range(5)])
+        model.open.set()
+        assert [future.result(WAIT_S) for future in futures] == [0, 1, 2, 3, 4]
+        wait_until(lambda: model.free_slots == 2)
+    assert max(len(step) for step in model.steps) == 2
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failed", "expired"])
+def test_a_slot_comes_back_however_its_work_ends(end: str) -> None:
+    model = FakeModel(slots=1, on_launch=fails_on("failed", RuntimeError()))
+    with running_engine() as engine:
+        model.open.clear()
+        with engine.reserve(1, WAIT_S) as place:
+            place.submit(model, [work(phases=("prefill", end, "decode"), slot=True)])
+            wait_until(lambda: bool(model.steps))
+            if end == "expired":
+                place.deadline = time.monotonic()
+            if end != "cancelled":
+                model.open.set()
+                wait_until(lambda: model.free_slots == 1)
+        model.open.set()
+        with engine.reserve(1, WAIT_S) as after:
+            assert after.submit(model, [work(phases=("prefill", "decode"), slot=True)])[0].result(WAIT_S) == "done"
+
+
+def test_stop_lets_admitted_requests_end() -> None:
+    model = FakeModel()
+    with running_engine() as engine:
+        held(model, engine)
+        place = engine.reserve(1, WAIT_S)
+        [future] = place.submit(model, [work(phases=("encode", "score"))])
+        stopper = threading.Thread(target=engine.stop, args=(WAIT_S,))
+        stopper.start()
+        wait_until(lambda: engine.trouble() == "draining")
+        with pytest.raises(Unavailable):
+            engine.reserve(1, WAIT_S)
+        model.open.set()
+        assert future.result(WAIT_S) == "done"
+        with place:
+            pass
+        for owner in list(engine._reserved):  # the one that `held` left open
+            engine.close(owner)
+        stopper.join(WAIT_S)
+        assert not stopper.is_alive()
+
+
+def test_stop_fails_what_does_not_end_in_time() -> None:
+    model = FakeModel()
+    with running_engine() as engine:
+        held(model, engine)
+        futures = engine.reserve(9, WAIT_S).submit(model, [work(), work(phases=("encode", "score"))])
+        model.open.set()
+        model.open.clear()
+        engine.stop(drain_s=0.0)
+        for future in futures:
+            assert isinstance(future.exception(WAIT_S), Unavailable | CancelledError)
+        model.open.set()
+
+
+def test_a_step_waits_for_works_that_are_being_prepared() -> None:
+    model = FakeModel()
+    with running_engine(max_wait_ms=WAIT_S * 1000) as engine:
+        place, other = engine.reserve(1, WAIT_S), engine.reserve(1, WAIT_S)
+        with other.preparing():
+            [first] = place.submit(model, [work("first")])
+            [second] = other.submit(model, [work("second")])
+        assert {first.result(WAIT_S), second.result(WAIT_S)} == {"first", "second"}
+    assert [len(step) for step in model.steps] == [2]
+
+
+def test_a_step_does_not_wait_when_nothing_is_coming() -> None:
+    model = FakeModel()
+    with running_engine(max_wait_ms=WAIT_S * 2000) as engine, engine.reserve(1, WAIT_S) as place:
+        assert place.submit(model, [work()])[0].result(WAIT_S) == "done"
+
+
+def test_a_full_step_does_not_wait_for_company() -> None:
+    model = FakeModel()
+    with running_engine(max_step_cost=128, max_wait_ms=WAIT_S * 2000) as engine, engine.reserve(1, WAIT_S) as place:
+        with place.preparing():
+            assert place.submit(model, [work(cost=128)])[0].result(WAIT_S) == "done"
+
+
+def test_company_that_never_comes_delays_a_step_by_max_wait_only() -> None:
+    model = FakeModel()
+    with running_engine(max_wait_ms=1) as engine, engine.reserve(1, WAIT_S) as place, place.preparing():
+        assert place.submit(model, [work()])[0].result(WAIT_S) == "done"
+
+
+def test_a_device_that_runs_behind_has_two_launches_under_way() -> None:
+    model = FakeModel(depth=2)
+    order: list[str] = []
+    launch, collect = model.launch, model.collect
+    model.launch = lambda works: (order.append(f"launch {works[0].phase}"), launch(works))[1]  # type: ignore[method-assign]
+    model.collect = lambda works: (order.append(f"collect {works[0].phase}"), collect(works))[1]  # type: ignore[method-assign]
+    with running_engine() as engine, engine.reserve(9, WAIT_S) as place:
+        held(model, engine)
+        futures = place.submit(model, [work(phases=("a",)), work(phases=("b",))])
+        model.open.set()
+        for future in futures:
+            future.result(WAIT_S)
+    assert order[:4] == ["launch held", "launch a", "collect held", "launch b"]
+    assert sorted(order[4:]) == ["collect a", "collect b"]
+
+
+def test_a_step_that_takes_too_long_is_seen() -> None:
+    model = FakeModel()
+    with running_engine(stall_after_s=0.001) as engine:
+        held(model, engine)
+        wait_until(lambda: engine.trouble() == "the device makes no progress")
+        model.open.set()
+        wait_until(lambda: engine.trouble() is None)
+
+
+def test_a_request_is_told_its_queue_and_device_time() -> None:
+    model = FakeModel(step_seconds=0.01)
+    with running_engine() as engine, engine.reserve(1, WAIT_S) as place:
+        place.submit(model, [work(phases=("encode", "score"))])[0].result(WAIT_S)
+        assert place.device_seconds >= 0.02
+        assert 0 < place.queue_seconds < WAIT_S

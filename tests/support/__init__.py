@@ -1,0 +1,1 @@
+"""What tests share: checkpoints in the hub's format, the reference, pictures, a running service."""

@@ -1,0 +1,128 @@
+"""Checkpoints with random weights, written in the hub's own file format, old or new."""
+
+import json
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import BertTokenizer, BlipConfig, BlipForImageTextRetrieval, BlipImageProcessor, BlipProcessor
+
+from blip_serve.models.processing import CLIP_MEAN, CLIP_STD
+
+SHARED_VOCABULARY = Path(__file__).parents[3] / "shared" / "data" / "bert-base-uncased-vocab.txt"
+WORDS = [
+    "a", "an", "the", "and", "of", "with", "on", "in", "red", "blue", "green", "small", "large", "dog", "cat", "beach",
+    "woman", "man", "sitting", "two", "photo", "##s", "##ing",
+]  # fmt: skip
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+Layout = Literal["2022", "transformers 5"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """The numbers of an architecture."""
+
+    vision: dict[str, int]
+    text: dict[str, int]
+    joint: int
+
+
+SMALL = Size(
+    vision={"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 96,
+            "image_size": 48, "patch_size": 8},
+    text={"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64,
+          "max_position_embeddings": 40},
+    joint=16,
+)  # fmt: skip
+BASE = Size(
+    vision={"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
+            "image_size": 384, "patch_size": 16},
+    text={"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
+          "max_position_embeddings": 512},
+    joint=256,
+)  # fmt: skip
+LARGE = Size(
+    vision=BASE.vision
+    | {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
+    text=BASE.text,
+    joint=256,
+)
+
+
+def vocabulary(size: Size) -> list[str]:
+    """Words without `[DEC]` and `[ENC]`: bert-base-uncased's for the full sizes where it is at hand, else made up."""
+    if size is not SMALL and SHARED_VOCABULARY.exists():
+        return SHARED_VOCABULARY.read_text(encoding="utf-8").splitlines()
+    letters = [*string.ascii_lowercase, *(f"##{letter}" for letter in string.ascii_lowercase), *string.digits]
+    return [*SPECIAL, *WORDS, *letters, *string.punctuation]
+
+
+def build(folder: Path, size: Size = SMALL, *, seed: int = 0, pickled: bool = False, layout: Layout = "2022") -> Path:
+    """Writes a checkpoint: vision weights of std 0.02, text of 0.05, biases and norms perturbed, all seeded."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = vocabulary(size)
+    config = BlipConfig(
+        architectures=["BlipForImageTextRetrieval"],
+        image_text_hidden_size=size.joint,
+        vision_config=size.vision,
+        text_config=size.text | {"vocab_size": len(words) + 2, "bos_token_id": len(words), "sep_token_id": 3},
+    )
+    config.save_pretrained(folder)
+    state = dict(_random_state(config, seed))
+    if pickled:
+        torch.save(state | {"text_encoder.embeddings.position_ids": torch.arange(4)}, folder / "pytorch_model.bin")
+    else:
+        save_file(state, folder / "model.safetensors", {"format": "pt"})
+    (_write_2022 if layout == "2022" else _write_new)(folder, size, words)
+    return folder
+
+
+def _random_state(config: BlipConfig, seed: int) -> Iterator[tuple[str, Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    with torch.device("meta"):
+        parameters = dict(BlipForImageTextRetrieval(config).named_parameters())
+    for name, parameter in parameters.items():
+        noise = torch.randn(parameter.shape, generator=generator)
+        if "norm" in name.lower():
+            yield name, 0.1 * noise + (1.0 if name.endswith("weight") else 0.0)
+        elif name.endswith("bias"):
+            yield name, 0.1 * noise
+        else:
+            yield name, noise * (0.02 if name.startswith("vision") else 0.05)
+
+
+def _write_2022(folder: Path, size: Size, words: list[str]) -> None:
+    """`vocab.txt` of plain BERT, and a preprocessor whose `size` is a bare integer."""
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    (folder / "special_tokens_map.json").write_text(
+        json.dumps({f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")})
+    )
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 512})
+    )
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps(
+            {
+                "do_normalize": True,
+                "do_resize": True,
+                "image_processor_type": "BlipImageProcessor",
+                "image_mean": CLIP_MEAN,
+                "image_std": CLIP_STD,
+                "resample": 3,
+                "size": size.vision["image_size"],
+            }
+        )
+    )
+
+
+def _write_new(folder: Path, size: Size, words: list[str]) -> None:
+    side = size.vision["image_size"]
+    tokenizer = BertTokenizer(vocab={word: i for i, word in enumerate(words)})
+    processor = BlipProcessor(BlipImageProcessor(size={"height": side, "width": side}), tokenizer)
+    processor.save_pretrained(folder)

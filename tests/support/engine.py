@@ -1,0 +1,34 @@
+"""An engine with a fake model, and works to give it."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from blip_serve.domain import Done, Outcome, Progress
+from blip_serve.engine.engine import Engine
+from blip_serve.models.fake import FakeWork
+from blip_serve.settings import EngineSettings, LogSettings
+from blip_serve.telemetry import Telemetry
+
+WAIT_S = 20.0
+"""Bound of every wait in the tests; none is reached unless a test fails."""
+
+
+@contextmanager
+def running_engine(**settings: Any) -> Iterator[Engine]:
+    """An engine that runs while inside."""
+    engine = Engine(EngineSettings(**settings), Telemetry(LogSettings(level="error")))
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.stop(drain_s=0)
+
+
+def work(
+    result: object = "done", *, phases: Sequence[str] = ("score",), cost: int = 1, length: int = 0, slot: bool = False
+) -> FakeWork:
+    """A work that goes through `phases`, each at `cost`, and ends in `result`."""
+    plan: deque[Outcome] = deque([*(Progress(phase, cost) for phase in phases[1:]), Done(result)])
+    return FakeWork(phase=phases[0], cost=cost, length=length, plan=plan, slot=slot)

@@ -100,6 +100,7 @@ class ModelCard:
 
 _BASE = Shape(384, 16, 768, 12, 12, 768, 12, 12, 512, 256)
 _LARGE = Shape(384, 16, 1024, 24, 16, 768, 12, 12, 512, 256)
+_EMBEDDED_SINCE = 1795132800  # 20 November 2026
 _PUBLISHED = 1670803200  # 12 December 2022, when the checkpoints came to the hub
 
 
@@ -140,9 +141,9 @@ def embedded_card(name: str) -> ModelCard:
         architecture=config["architectures"][0],
         description=card["description"],
         licence=card["licence"],
-        parameters=card["parameters"],
+        parameters=card["training"]["parameters"],
         shape=Shape.of(config),
-        created=card["created"],
+        created=_EMBEDDED_SINCE,
         folder=folder,
         metrics=card["metrics"],
     )

@@ -5,7 +5,7 @@ Knows no HTTP, no tensors and no scheduling.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 ScoringProtocol = Literal["hf", "paper"]
 Score = Literal["itm", "cosine"]
@@ -113,8 +113,15 @@ class Prepared:
     decode_seconds: float = 0.0
 
 
-class Model(Protocol):
-    """A checkpoint on a device. `prepare` runs on worker threads; all else on the engine's one device thread."""
+WorkT = TypeVar("WorkT", bound=Work, contravariant=True)
+LaunchedT = TypeVar("LaunchedT")
+
+
+class Model(Protocol[WorkT, LaunchedT]):
+    """A checkpoint on a device, with works and launches of its own kinds.
+
+    `prepare` runs on worker threads; all else on the engine's one device thread.
+    """
 
     @property
     def tasks(self) -> frozenset[Task]:
@@ -130,25 +137,29 @@ class Model(Protocol):
         """Checks and converts an item. Raises `InvalidInput` naming the item's field."""
         ...
 
-    def admit(self, work: Work) -> bool:
+    def admit(self, work: WorkT) -> bool:
         """Takes what `work` must hold between its steps (a slot); `False`: none is free, ask again later."""
         ...
 
-    def launch(self, works: Sequence[Work]) -> object:
+    def launch(self, works: Sequence[WorkT]) -> LaunchedT:
         """Starts one step of one phase for all of `works` and returns at once where the device allows it.
 
         Changes no state, so that a launch that failed can be split and tried again. Raises `OutOfMemory`.
         """
         ...
 
-    def collect(self, launched: object) -> Sequence[Outcome]:
+    def collect(self, launched: LaunchedT) -> Sequence[Outcome]:
         """Waits for a launch and commits it: an outcome per work, in the launch's order. Raises `OutOfMemory`."""
         ...
 
-    def release(self, work: Work) -> None:
+    def release(self, work: WorkT) -> None:
         """Gives back what `admit` took; called once for every admitted work, however it ended."""
         ...
 
     def warm_up(self) -> MatchItem:
         """An item that exercises every phase, for the first run after a load."""
         ...
+
+
+AnyModel: TypeAlias = Model[Any, Any]
+"""A model to those who hand its works and launches back to it unread."""

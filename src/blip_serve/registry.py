@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from blip_serve.catalogue import ModelCard, known_cards, resolve
-from blip_serve.domain import Model, ScoringProtocol, Task
+from blip_serve.domain import AnyModel, ScoringProtocol, Task
 from blip_serve.engine.engine import Engine
 from blip_serve.errors import CheckpointError, ConfigurationError, InvalidInput, ModelNotFound, Unavailable
 from blip_serve.images.decode import Decoder
@@ -23,7 +23,7 @@ MODEL_CLASSES = {"BlipForImageTextRetrieval": "blip_serve.models.matcher:Matcher
 """Architecture of a configuration to the class that runs it; imported when first needed, and torch with it."""
 
 State = Literal["unloaded", "loading", "ready", "failed"]
-Loader = Callable[[ModelSettings, ModelCard], Model]
+Loader = Callable[[ModelSettings, ModelCard], AnyModel]
 
 RETRY_FAILED_S = 30.0
 """A request for a model that failed to load starts another try no sooner than this after the last."""
@@ -38,7 +38,7 @@ class Entry:
     card: ModelCard
     state: State = "unloaded"
     error: str | None = None
-    model: Model | None = None
+    model: AnyModel | None = None
     leases: int = 0
     placed: bool = False  # takes one of the `max_loaded` places
     last_used: float = 0.0
@@ -56,7 +56,7 @@ class Lease:
     """A model that stays loaded while this is held."""
 
     id: str
-    model: Model
+    model: AnyModel
     protocol: ScoringProtocol
 
 
@@ -148,7 +148,7 @@ class Registry:
             raise ModelNotFound(f"The model '{name[:200]}' does not exist.", param="model")
         return entry
 
-    async def _await_load(self, entry: Entry, deadline: float) -> Model:
+    async def _await_load(self, entry: Entry, deadline: float) -> AnyModel:
         tried_lately = time.monotonic() - entry.last_tried < RETRY_FAILED_S
         if entry.load is None and not (entry.state == "failed" and tried_lately):
             self._start_load(entry)
@@ -212,7 +212,7 @@ class Registry:
         self._enter(entry, "unloaded")
         self._telemetry.log.info("model_unloaded", model=entry.settings.id)
 
-    async def _warm_up(self, model: Model) -> None:
+    async def _warm_up(self, model: AnyModel) -> None:
         """Runs the model's own first item through the device."""
         with self._engine.reserve(0, WARM_UP_S) as reservation:
             prepared = await asyncio.to_thread(model.prepare, model.warm_up())
@@ -227,7 +227,7 @@ def loader(settings: Settings, telemetry: Telemetry) -> Loader:
     """What loads a checkpoint: finds its files, and the class for its architecture in the table."""
     decoder = Decoder(settings.images)
 
-    def load(model: ModelSettings, card: ModelCard) -> Model:
+    def load(model: ModelSettings, card: ModelCard) -> AnyModel:
         folder = (
             card.folder
             if model.source is None and card.folder
@@ -237,7 +237,7 @@ def loader(settings: Settings, telemetry: Telemetry) -> Loader:
         if path is None:
             raise CheckpointError(folder / "config.json", f"architectures: {architecture} is not served")
         module, _, name = path.partition(":")
-        loaded: Model = getattr(import_module(module), name).load(folder, card, settings, decoder, telemetry)
+        loaded: AnyModel = getattr(import_module(module), name).load(folder, card, settings, decoder, telemetry)
         return loaded
 
     return load

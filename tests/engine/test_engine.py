@@ -8,19 +8,12 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from blip_serve.domain import Failed
+from blip_serve.domain import Failed, Outcome
 from blip_serve.engine.engine import Engine
 from blip_serve.errors import DeadlineExceeded, InternalError, OutOfMemory, Overloaded, Unavailable
 from blip_serve.models.fake import FakeModel, FakeWork
-from support.engine import WAIT_S, running_engine, work
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Polls a condition of another thread; fails the test where it never comes."""
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never came"
-        threading.Event().wait(0.001)
+from tests.support.engine import running_engine, work
+from tests.support.waiting import WAIT_S, wait_until
 
 
 def held(model: FakeModel, engine: Engine) -> None:
@@ -110,11 +103,9 @@ def test_works_of_like_length_go_together() -> None:
 
 
 def test_models_take_turns() -> None:
-    busy, other = FakeModel(), FakeModel()
     order: list[str] = []
-    busy_steps, other_steps = busy.launch, other.launch
-    busy.launch = lambda works: (order.append("busy"), busy_steps(works))[1]  # type: ignore[method-assign]
-    other.launch = lambda works: (order.append("other"), other_steps(works))[1]  # type: ignore[method-assign]
+    busy = FakeModel(on_launch=lambda works: order.append("busy"))
+    other = FakeModel(on_launch=lambda works: order.append("other"))
     with running_engine(max_step_cost=128) as engine, engine.reserve(999, WAIT_S) as place:
         held(busy, engine)
         futures = [
@@ -392,9 +383,12 @@ def test_a_step_does_not_wait_when_nothing_is_coming() -> None:
 
 def test_a_full_step_does_not_wait_for_company() -> None:
     model = FakeModel()
-    with running_engine(max_step_cost=128, max_wait_ms=WAIT_S * 2000) as engine, engine.reserve(1, WAIT_S) as place:
-        with place.preparing():
-            assert place.submit(model, [work(cost=128)])[0].result(WAIT_S) == "done"
+    with (
+        running_engine(max_step_cost=128, max_wait_ms=WAIT_S * 2000) as engine,
+        engine.reserve(1, WAIT_S) as place,
+        place.preparing(),
+    ):
+        assert place.submit(model, [work(cost=128)])[0].result(WAIT_S) == "done"
 
 
 def test_company_that_never_comes_delays_a_step_by_max_wait_only() -> None:
@@ -404,11 +398,14 @@ def test_company_that_never_comes_delays_a_step_by_max_wait_only() -> None:
 
 
 def test_a_device_that_runs_behind_has_two_launches_under_way() -> None:
-    model = FakeModel(depth=2)
     order: list[str] = []
-    launch, collect = model.launch, model.collect
-    model.launch = lambda works: (order.append(f"launch {works[0].phase}"), launch(works))[1]  # type: ignore[method-assign]
-    model.collect = lambda works: (order.append(f"collect {works[0].phase}"), collect(works))[1]  # type: ignore[method-assign]
+
+    class Noting(FakeModel):
+        def collect(self, launched: Sequence[FakeWork]) -> list[Outcome]:
+            order.append(f"collect {launched[0].phase}")
+            return super().collect(launched)
+
+    model = Noting(depth=2, on_launch=lambda works: order.append(f"launch {works[0].phase}"))
     with running_engine() as engine, engine.reserve(9, WAIT_S) as place:
         held(model, engine)
         futures = place.submit(model, [work(phases=("a",)), work(phases=("b",))])

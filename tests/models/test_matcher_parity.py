@@ -8,11 +8,11 @@ import torch
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.domain import PairScore, ScoringProtocol
 from blip_serve.models.matcher import Matcher, MatchWork
-from support.checkpoints import build
-from support.loading import load_matcher
-from support.pictures import encoded, picture
-from support.reference import Reference
-from support.running import item, run, run_prepared
+from tests.support.checkpoints import build
+from tests.support.loading import load_matcher
+from tests.support.pictures import encoded, picture
+from tests.support.reference import Reference
+from tests.support.running import item, run, run_prepared
 
 TOLERANCE = 1e-5
 IMAGES = [encoded(picture(seed, *size)) for seed, size in enumerate([(96, 96), (200, 50), (31, 77)])]

@@ -5,7 +5,7 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import save_file
@@ -124,5 +124,6 @@ def _write_2022(folder: Path, size: Size, words: list[str]) -> None:
 def _write_new(folder: Path, size: Size, words: list[str]) -> None:
     side = size.vision["image_size"]
     tokenizer = BertTokenizer(vocab={word: i for i, word in enumerate(words)})
-    processor = BlipProcessor(BlipImageProcessor(size={"height": side, "width": side}), tokenizer)
+    make: Any = BlipProcessor  # untyped
+    processor = make(BlipImageProcessor(size={"height": side, "width": side}), tokenizer)
     processor.save_pretrained(folder)

@@ -11,9 +11,6 @@ from blip_serve.models.fake import FakeWork
 from blip_serve.settings import EngineSettings, LogSettings
 from blip_serve.telemetry import Telemetry
 
-WAIT_S = 20.0
-"""Bound of every wait in the tests; none is reached unless a test fails."""
-
 
 @contextmanager
 def running_engine(**settings: Any) -> Iterator[Engine]:

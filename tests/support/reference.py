@@ -3,6 +3,7 @@
 import re
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -17,8 +18,8 @@ class Reference:
     """`BlipForImageTextRetrieval`, asked as its model card asks it, or as the paper's evaluation does."""
 
     def __init__(self, folder: Path) -> None:
-        self.model = BlipForImageTextRetrieval.from_pretrained(folder, dtype=torch.float32).eval()
-        self.processor = BlipProcessor.from_pretrained(folder)
+        self.model: Any = BlipForImageTextRetrieval.from_pretrained(folder, dtype=torch.float32)
+        self.processor: Any = BlipProcessor.from_pretrained(folder)
 
     @torch.inference_mode()
     def score(self, image: bytes, caption: str, protocol: ScoringProtocol = "hf") -> tuple[list[float], float]:

@@ -5,12 +5,12 @@ from hashlib import sha256
 from typing import Any
 
 from blip_serve.domain import (
+    AnyModel,
     Caption,
     Done,
     Failed,
     ImageBytes,
     MatchItem,
-    Model,
     PairScore,
     Prepared,
     Progress,
@@ -35,12 +35,12 @@ def item(
     return MatchItem(image_bytes(data), texts, protocol, scores)
 
 
-def run(model: Model, *items: MatchItem) -> list[list[PairScore]]:
+def run(model: AnyModel, *items: MatchItem) -> list[list[PairScore]]:
     """The scores of each item, computed together."""
     return run_prepared(model, [model.prepare(each) for each in items])
 
 
-def run_prepared(model: Model, prepared: Sequence[Prepared]) -> list[list[PairScore]]:
+def run_prepared(model: AnyModel, prepared: Sequence[Prepared]) -> list[list[PairScore]]:
     """The scores of each prepared item, computed together."""
     waiting = [work for each in prepared for work in each.works]
     results: dict[Work, Any] = {}

@@ -1,8 +1,11 @@
 """`blip-serve serve`: the HTTP service, one process for one device."""
 
 import asyncio
+import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -16,11 +19,19 @@ from blip_serve.settings import Settings
 
 
 class Server(uvicorn.Server):
-    """uvicorn, ended when the device thread has died: the supervisor starts the process anew."""
+    """uvicorn, but it ends when the device thread has died, and a signal to stop is no failure."""
 
     def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._app = app
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stops at SIGTERM and SIGINT; uvicorn's own raises them once more at the end, for an exit code of -15."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to stop."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from blip_serve.domain import Done, Failed, Model, Outcome, Progress, Work
+from blip_serve.domain import AnyModel, Done, Failed, Outcome, Progress, Work
 from blip_serve.engine.lanes import Lanes
 from blip_serve.engine.reservation import Reservation
 from blip_serve.engine.ticket import Ticket
@@ -29,7 +29,7 @@ class Step:
     started: float = 0.0
 
     @property
-    def model(self) -> Model:
+    def model(self) -> AnyModel:
         """The one model of all its tickets."""
         return self.tickets[0].model
 
@@ -78,7 +78,7 @@ class Engine:
             self._reserved_cost += size
             return reservation
 
-    def submit(self, owner: Reservation, model: Model, works: Sequence[Work]) -> list["Future[object]"]:
+    def submit(self, owner: Reservation, model: AnyModel, works: Sequence[Work]) -> list["Future[object]"]:
         """See `Reservation.submit`."""
         if any(work.cost > self._settings.max_step_cost for work in works):
             raise ValueError("a work must fit into one step")

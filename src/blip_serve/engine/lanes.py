@@ -7,7 +7,7 @@ request of thousands of works delays a small one by a step, not by its whole len
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 
-from blip_serve.domain import Model
+from blip_serve.domain import AnyModel
 from blip_serve.engine.reservation import Reservation
 from blip_serve.engine.ticket import Ticket
 
@@ -71,7 +71,7 @@ class Lanes:
     """All queued tickets. `cost` is the sum of their next steps."""
 
     def __init__(self) -> None:
-        self._models: OrderedDict[Model, OrderedDict[str, Lane]] = OrderedDict()
+        self._models: OrderedDict[AnyModel, OrderedDict[str, Lane]] = OrderedDict()
         self.cost = 0
 
     def __bool__(self) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Self
 
-from blip_serve.domain import Model, Work
+from blip_serve.domain import AnyModel, Work
 
 if TYPE_CHECKING:
     from blip_serve.engine.engine import Engine
@@ -42,6 +42,6 @@ class Reservation:
         finally:
             self._engine.expect(-1)
 
-    def submit(self, model: Model, works: Sequence[Work]) -> list["Future[object]"]:
+    def submit(self, model: AnyModel, works: Sequence[Work]) -> list["Future[object]"]:
         """Queues works and returns their futures, in order. Raises `Unavailable` when the engine has stopped."""
         return self._engine.submit(self, model, works)

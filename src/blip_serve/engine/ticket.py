@@ -4,7 +4,7 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from blip_serve.domain import Model, Work
+from blip_serve.domain import AnyModel, Work
 from blip_serve.engine.reservation import Reservation
 from blip_serve.errors import DeadlineExceeded
 
@@ -14,7 +14,7 @@ class Ticket:
     """One submitted work. `future` ends in the work's result or an exception on every path."""
 
     work: Work
-    model: Model
+    model: AnyModel
     owner: Reservation
     future: "Future[object]" = field(default_factory=Future)
     submitted: float = field(default_factory=time.monotonic)

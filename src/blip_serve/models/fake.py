@@ -67,18 +67,18 @@ class FakeModel:
         """Any item."""
         return MatchItem(ImageBytes(b"", "warm-up", "image"), (Caption("warm-up", "caption"),))
 
-    def admit(self, work: Work) -> bool:
+    def admit(self, work: FakeWork) -> bool:
         """Takes a slot for a work that needs one."""
-        if not isinstance(work, FakeWork) or not work.slot:
+        if not work.slot:
             return True
         if not self.free_slots:
             return False
         self.free_slots -= 1
         return True
 
-    def release(self, work: Work) -> None:
+    def release(self, work: FakeWork) -> None:
         """Frees its slot."""
-        self.free_slots += isinstance(work, FakeWork) and work.slot
+        self.free_slots += work.slot
 
     def launch(self, works: Sequence[FakeWork]) -> Sequence[FakeWork]:
         """Takes `step_seconds`, once it is not held."""

@@ -213,11 +213,11 @@ class Matcher:
 
     # The device thread
 
-    def admit(self, work: Work) -> bool:
+    def admit(self, work: MatchWork) -> bool:
         """Nothing is held between steps beyond the states, which live as long as their works."""
         return True
 
-    def release(self, work: Work) -> None:
+    def release(self, work: MatchWork) -> None:
         """See `admit`."""
 
     @torch.inference_mode()

@@ -1,0 +1,42 @@
+# Two commands on a fresh machine: `make serve` and `make test`. `make help` lists the others.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+READY := $(VENV)/.ready
+PORT ?= 8000
+CONFIG ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test test-full lint check train-demo
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(READY) ## make .venv with the pinned dependencies
+
+$(READY): pyproject.toml configs/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint configs/constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --constraint configs/constraints.txt --editable '.[dev]'
+	@touch $(READY)
+
+serve: $(READY) ## serve on PORT (8000) with the embedded checkpoint, or with CONFIG=FILE
+	$(BIN)/blip-serve serve --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
+
+test: $(READY) ## the fast tests: under 5 minutes on 2 cores, no network
+	$(BIN)/python -m pytest -m 'not full'
+
+test-full: $(READY) ## parity at full base and large size: minutes, and 10 GB of memory
+	$(BIN)/python -m pytest -m full -s
+
+lint: $(READY) ## ruff and mypy strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test test-full ## lint, test and test-full
+
+train-demo: $(READY) ## train the embedded checkpoint anew (about two hours on 2 cores)
+	$(BIN)/python scripts/train_demo.py

@@ -1,0 +1,145 @@
+"""The command line, as processes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from blip_serve.catalogue import EMBEDDED
+from tests.support.waiting import WAIT_S, wait_until
+
+PICTURES = EMBEDDED / "pictures"
+RED = str(PICTURES / "red-circle.png")
+
+
+def blip_serve(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "blip_serve", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"COLUMNS": "200"} | environment,
+    )
+
+
+@contextmanager
+def served(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server process, and where it is."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "blip_serve", "serve", "--port", str(port), *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+    )
+    try:
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.communicate(timeout=WAIT_S)
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_match_prints_a_table() -> None:
+    done = blip_serve("match", RED, "--caption", "a large red circle", "--caption", "a large blue circle")
+    assert done.returncode == 0, done.stderr
+    assert "blip-serve/demo-retrieval (hf)" in done.stdout
+    assert "a large blue circle" in done.stdout
+    assert "ITM probability" in done.stdout
+
+
+def test_match_prints_json_for_many_images() -> None:
+    other = str(PICTURES / "pink-star.png")
+    done = blip_serve("match", RED, other, "--caption", "a large red circle", "--json", "--protocol", "paper")
+    rows = json.loads(done.stdout)
+    assert [(row["image"], row["caption"]) for row in rows] == [
+        (RED, "a large red circle"),
+        (other, "a large red circle"),
+    ]
+    assert rows[0]["itm_score"] > rows[1]["itm_score"]
+    assert len(rows[0]["itm_logits"]) == 2
+
+
+def test_models_lists_tasks_and_memory_by_dtype() -> None:
+    done = blip_serve("models")
+    assert done.returncode == 0, done.stderr
+    [row] = [line.split() for line in done.stdout.splitlines() if "blip-itm-large-coco" in line]
+    assert row == ["Salesforce/blip-itm-large-coco", "match", "on", "the", "hub", "1785", "892", "892"]
+    [row] = [line.split() for line in done.stdout.splitlines() if "demo-retrieval" in line]
+    assert row[:3] == ["blip-serve/demo-retrieval", "match", "embedded"]
+    pages = json.loads(blip_serve("models", "--json").stdout)
+    assert len(pages) == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["match", "nothing.png", "--caption", "a"], 2, "nothing.png: No such file"),
+        (["match", RED], 2, "--caption"),
+        (["match", RED, "--caption", " "], 1, "The caption is blank"),
+        (["match", RED, "--caption", "a", "--model", "nobody"], 1, "'nobody' does not exist"),
+        (["match", RED, "--caption", "a", "--protocol", "mine"], 2, "--protocol"),
+        (["match", RED, "--caption", "a", "--model", "blip-itm-base-coco"], 1, "the hub cannot be reached"),
+        (["match", __file__, "--caption", "a"], 1, "format is not supported"),
+        (["models", "--url", "http://127.0.0.1:1"], 1, "127.0.0.1:1"),
+        (["serve", "--config", "nothing.yaml"], 2, "nothing.yaml: No such file"),
+        (["serve", "--host", "256.0.0.1"], 1, "cannot listen"),
+        (["fly"], 2, "No such command"),
+    ],
+)
+def test_mistakes_are_told_in_a_line_without_a_traceback(arguments: list[str], code: int, words: str) -> None:
+    done = blip_serve(*arguments)
+    assert done.returncode == code
+    assert words in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_broken_configuration_ends_the_start_with_exit_code_2_and_its_key(tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text("engine: {max_steps: 5}")
+    done = blip_serve("serve", "--config", str(file))
+    assert (done.returncode, done.stderr) == (2, f"blip-serve: {file}: engine.max_steps: unknown key\n")
+    done = blip_serve("serve", BLIP_SERVE_SERVER__PROT="9")
+    assert (done.returncode, done.stderr) == (2, "blip-serve: environment: BLIP_SERVE_SERVER__PROT: unknown key\n")
+    done = blip_serve("serve", WEB_CONCURRENCY="4")
+    assert done.returncode == 2
+    assert "run more replicas" in done.stderr
+
+
+def test_serve_prints_the_curl_line_answers_it_and_stops_on_sigterm() -> None:
+    with served() as (process, url):
+        wait_until(lambda: is_ready(url))
+        response = httpx.post(
+            f"{url}/v1/match",
+            files={"image": Path(RED).read_bytes()},
+            data={"caption": ["a large red circle", "a large blue circle"]},
+            trust_env=False,
+        )
+        assert response.status_code == 200
+        listed = blip_serve("models", "--url", url)
+        assert "ready" in listed.stdout
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=WAIT_S)
+        assert process.returncode == 0
+        assert f"curl {url}/v1/match -F image=@{RED}" in errors
+        assert "model_ready" in errors
+
+
+def test_version_is_printed() -> None:
+    assert blip_serve("--version").stdout.strip().count(".") == 2

@@ -1,0 +1,166 @@
+"""Checkpoints that cannot be loaded say which file and why; the hub's cache and its absence."""
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from blip_serve.errors import CheckpointError
+from blip_serve.models import files
+from blip_serve.models.files import find_folder, is_cached
+from tests.support.checkpoints import build
+from tests.support.loading import load_matcher
+from tests.support.pictures import encoded, picture
+from tests.support.running import item, run
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("checkpoint"))
+
+
+def edit(file: str, change: Callable[[dict[str, object]], object]) -> Callable[[Path], object]:
+    def apply(folder: Path) -> None:
+        content = json.loads((folder / file).read_text())
+        change(content)
+        (folder / file).write_text(json.dumps(content))
+
+    return apply
+
+
+def edit_weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], object]:
+    def apply(folder: Path) -> None:
+        state = load_file(folder / "model.safetensors")
+        change(state)
+        save_file(state, folder / "model.safetensors")
+
+    return apply
+
+
+def truncate(file: str) -> Callable[[Path], object]:
+    def apply(folder: Path) -> None:
+        data = (folder / file).read_bytes()
+        (folder / file).write_bytes(data[: len(data) // 2])
+
+    return apply
+
+
+def pickled(content: Callable[[], bytes]) -> Callable[[Path], object]:
+    def apply(folder: Path) -> None:
+        (folder / "model.safetensors").unlink()
+        (folder / "pytorch_model.bin").write_bytes(content())
+
+    return apply
+
+
+RAN: list[str] = []
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[object, ...]:
+        return RAN.append, ("code ran",)
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no configuration": (lambda folder: (folder / "config.json").unlink(), r"config\.json: No such file"),
+    "configuration cut off": (truncate("config.json"), r"config\.json: not JSON"),
+    "another family": (edit("config.json", lambda c: c.update(model_type="clip")), r"config\.json: model_type"),
+    "a field of a wrong type": (
+        edit("config.json", lambda c: c["vision_config"].update(hidden_size="wide")),  # type: ignore[attr-defined]
+        r"config\.json: .*hidden_size",
+    ),
+    "an unknown activation": (
+        edit("config.json", lambda c: c["text_config"].update(hidden_act="tan")),  # type: ignore[attr-defined]
+        r"config\.json: text_config\.hidden_act: tan",
+    ),
+    "heads that do not divide": (
+        edit("config.json", lambda c: c["text_config"].update(num_attention_heads=5)),  # type: ignore[attr-defined]
+        r"text_config\.num_attention_heads",
+    ),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "neither model.safetensors nor"),
+    "weights cut off": (truncate("model.safetensors"), r"model\.safetensors: not readable"),
+    "a parameter missing": (edit_weights(lambda s: s.pop("itm_head.bias")), r"itm_head\.bias is missing"),
+    "a parameter left over": (
+        edit_weights(lambda s: s.update(extra=torch.zeros(1))), r"model\.safetensors: extra is left over"
+    ),
+    "a wrong shape": (
+        edit_weights(lambda s: s.update({"itm_head.bias": torch.zeros(3)})),
+        r"itm_head\.bias is \(3,\), the configuration says \(2,\)",
+    ),
+    "code in the weights": (
+        pickled(lambda: pickle.dumps({"a": Hostile()}, protocol=2)), r"pytorch_model\.bin: refused"
+    ),
+    "no state dict": (pickled(lambda: pickle.dumps([1, 2], protocol=2)), r"pytorch_model\.bin"),
+    "no tokenizer": (lambda folder: (folder / "vocab.txt").unlink(), "neither tokenizer.json nor vocab.txt"),
+    "tokenizer too large": (
+        lambda folder: (folder / "vocab.txt").write_text("\n".join(f"w{i}" for i in range(999))), "tokenizer has"
+    ),
+    "tokenizer damaged": (lambda folder: (folder / "tokenizer.json").write_text("{"), "tokenizer not readable"),
+    "no preprocessor": (lambda folder: (folder / "preprocessor_config.json").unlink(), r"processor_config\.json"),
+    "another size": (edit("preprocessor_config.json", lambda c: c.update(size=40)), r"_config\.json: size: 40"),
+    "no normalisation": (edit("preprocessor_config.json", lambda c: c.update(do_normalize=False)), "do_normalize"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("damage", "reason"), BROKEN.values(), ids=BROKEN)
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_broken_checkpoint_names_the_file_and_the_reason(
+    sound: Path, tmp_path: Path, damage: Callable[[Path], object], reason: str
+) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(sound, folder)
+    damage(folder)
+    with pytest.raises(CheckpointError, match=reason) as refused:
+        load_matcher(folder)
+    assert str(tmp_path) in str(refused.value)
+    assert str(tmp_path) not in refused.value.brief
+    assert RAN == []
+
+
+def cached(sound: Path, home: Path, repository: str) -> Path:
+    """The hub's cache holding a checkpoint, in the hub's own layout."""
+    folder = home / f"models--{repository.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("0123456789abcdef0123456789abcdef01234567")
+    snapshot = folder / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(sound, snapshot)
+    return snapshot
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_filled_cache_serves_a_hub_id_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pickled: bool) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    checkpoint = build(tmp_path / "made", pickled=pickled)
+    snapshot = cached(checkpoint, tmp_path / "hub", "Salesforce/blip-itm-base-coco")
+    with monkeypatch.context() as patched:
+        for name in ("snapshot_download", "try_to_load_from_cache"):
+            real = getattr(files, name)
+            patched.setattr(files, name, lambda *a, real=real, **k: real(*a, cache_dir=tmp_path / "hub", **k))
+        assert find_folder("Salesforce/blip-itm-base-coco", None) == snapshot
+        assert is_cached("Salesforce/blip-itm-base-coco", None)
+        assert not is_cached("Salesforce/blip-itm-base-flickr", None)
+    assert run(load_matcher(snapshot), item(encoded(picture(1)), ["a dog"]))
+
+
+def test_a_hub_that_cannot_be_reached_says_what_to_do() -> None:
+    with pytest.raises(CheckpointError, match="hub cannot be reached") as refused:
+        find_folder("nobody/nothing", None)
+    assert "HF_HOME" in str(refused.value)
+    assert "source" in str(refused.value)
+
+
+@pytest.mark.parametrize("source", ["/no/such/folder", "./nothing", "nothing", "a/b/c"])
+def test_a_folder_that_is_not_there_is_named(source: str) -> None:
+    with pytest.raises(CheckpointError, match="no such folder"):
+        find_folder(source, None)
+
+
+def test_float16_and_bfloat16_load_in_their_type(sound: Path) -> None:
+    for name in ("bfloat16", "float16"):
+        network = load_matcher(sound, dtype=name).network
+        assert {parameter.dtype for parameter in network.parameters()} == {getattr(torch, name)}

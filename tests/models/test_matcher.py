@@ -1,0 +1,167 @@
+"""The matcher's economy: what is computed how often, cut how, and shared by whom."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from blip_serve.domain import Done, Failed, MatchItem, Outcome, Progress
+from blip_serve.errors import InternalError, InvalidInput, OutOfMemory
+from blip_serve.models.matcher import Matcher, MatchWork
+from tests.support.checkpoints import SMALL, build
+from tests.support.loading import load_matcher
+from tests.support.pictures import encoded, picture
+from tests.support.running import item, run, run_prepared
+
+
+def works_of(matcher: Matcher, *items: MatchItem) -> list[MatchWork]:
+    """The works the items are cut into."""
+    return [work for each in items for work in matcher.prepare(each).works if isinstance(work, MatchWork)]
+
+
+def next_phases(outcomes: Sequence[Outcome]) -> list[str]:
+    """Where works that go on go."""
+    return [outcome.phase for outcome in outcomes if isinstance(outcome, Progress)]
+
+
+LAYERS = SMALL.text["num_hidden_layers"]
+IMAGE = encoded(picture(1))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture
+def matcher(checkpoint: Path) -> Matcher:
+    return load_matcher(checkpoint)
+
+
+def counting(matcher: Matcher) -> Counter[str]:
+    """How often the vision tower runs, and the cross-attention's key and value projections."""
+    counted: Counter[str] = Counter()
+    names = {
+        name: part
+        for name, part in matcher.network.named_modules()
+        if name == "vision_model" or name.endswith(("crossattention.self.key", "crossattention.self.value"))
+    }
+
+    def count(name: str, part: nn.Module) -> None:
+        kind = name.rpartition(".")[2]
+        part.register_forward_hook(lambda *_: counted.update([kind]))
+
+    for name, part in names.items():
+        count(name, part)
+    return counted
+
+
+def test_an_image_with_64_captions_is_encoded_once_and_projected_once_a_layer(matcher: Matcher) -> None:
+    counted = counting(matcher)
+    [scores] = run(matcher, item(IMAGE, [f"a dog and {'cats ' * (i % 7)}number {i}" for i in range(64)]))
+    assert len(scores) == 64
+    assert counted == {"vision_model": 1, "key": LAYERS, "value": LAYERS}
+
+
+def test_two_requests_on_one_image_in_a_step_project_it_once(matcher: Matcher) -> None:
+    counted = counting(matcher)
+    run(matcher, item(IMAGE, ["a dog"]), item(IMAGE, ["a cat", "a red dog"], "paper"))
+    assert counted == {"vision_model": 1, "key": LAYERS, "value": LAYERS}
+
+
+def test_images_with_equally_many_captions_are_projected_together(matcher: Matcher) -> None:
+    counted = counting(matcher)
+    run(matcher, *(item(encoded(picture(seed)), ["a dog", "a cat"]) for seed in range(5)))
+    assert counted == {"vision_model": 1, "key": LAYERS, "value": LAYERS}
+
+
+def test_a_known_image_is_neither_decoded_nor_encoded(matcher: Matcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(matcher, item(IMAGE, ["a dog"]))
+    counted = counting(matcher)
+    monkeypatch.setattr(matcher, "_pixels", lambda image: pytest.fail("decoded again"))
+    prepared = matcher.prepare(item(IMAGE, ["a cat"]))
+    assert prepared.cached_tokens == prepared.image_tokens == 37
+    run_prepared(matcher, [prepared])
+    assert counted["vision_model"] == 0
+
+
+def test_a_cosine_alone_needs_no_cross_attention(matcher: Matcher) -> None:
+    counted = counting(matcher)
+    run(matcher, item(IMAGE, ["a dog"], scores=frozenset({"cosine"})))
+    assert counted == {"vision_model": 1}
+
+
+def test_a_caption_s_vector_is_computed_once_for_all_images(matcher: Matcher) -> None:
+    rows: list[int] = []
+    matcher.network.text_proj.register_forward_hook(lambda _, inputs, __: rows.append(len(inputs[0])))
+    captions = ["a dog", "a cat", "a red photo"]
+    run(matcher, *(item(encoded(picture(seed)), captions) for seed in range(4)))
+    assert rows == [3]
+
+
+def test_captions_are_cut_into_works_of_like_length_within_the_cost(checkpoint: Path) -> None:
+    matcher = load_matcher(checkpoint, engine={"max_step_cost": 128})
+    captions = ["dog " * (1 + i % 30) for i in range(200)]
+    prepared = matcher.prepare(item(IMAGE, captions))
+    assert len(prepared.works) > 5
+    lengths = [work.length for work in prepared.works]
+    assert lengths == sorted(lengths)
+    [scores] = run_prepared(matcher, [prepared])
+    [alone] = run(matcher, item(IMAGE, captions[77:78]))
+    assert scores[77].itm_logits == pytest.approx(alone[0].itm_logits, abs=1e-5)
+    costs = [work.cost for work in prepared.works]
+    assert max(costs) <= 128
+
+
+def test_a_launch_that_failed_can_be_tried_again(matcher: Matcher) -> None:
+    """State is committed in `collect` only."""
+    works = works_of(matcher, item(IMAGE, ["a dog"]), item(IMAGE, ["a cat"]))
+    matcher.launch(works)  # lost: never collected
+    for work in works:
+        work.image.encoding = False
+    assert next_phases(matcher.collect(matcher.launch(works))) == ["score", "score"]
+
+
+def test_a_step_that_waited_for_a_failed_encoding_encodes_itself(matcher: Matcher) -> None:
+    first, second = works_of(matcher, item(IMAGE, ["a dog"]), item(IMAGE, ["a cat"]))
+    matcher.launch([first])
+    behind = matcher.launch([second])  # the first launch encodes the image
+    first.image.encoding = False  # ... and fails
+    assert next_phases(matcher.collect(behind)) == ["encode"]
+    assert next_phases(matcher.collect(matcher.launch([second]))) == ["score"]
+
+
+@torch.inference_mode()
+def test_logits_that_are_not_finite_fail_their_work_alone(matcher: Matcher) -> None:
+    works = works_of(matcher, item(IMAGE, ["a dog"]), item(encoded(picture(2)), ["a cat"]))
+    for work, phase in zip(works, next_phases(matcher.collect(matcher.launch(works))), strict=True):
+        work.phase = phase
+    assert works[0].image.tokens is not None
+    works[0].image.tokens.fill_(torch.nan)
+    broken, sound = matcher.collect(matcher.launch(works))
+    assert isinstance(broken, Failed)
+    assert isinstance(broken.error, InternalError)
+    assert isinstance(sound, Done)
+
+
+def test_out_of_memory_becomes_the_domain_s(matcher: Matcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object) -> None:
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(matcher.network.vision_model, "forward", exhausted)
+    with pytest.raises(OutOfMemory):
+        matcher.launch(works_of(matcher, item(IMAGE, ["a dog"])))
+
+
+def test_a_caption_over_the_positions_is_refused_by_its_field(matcher: Matcher) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        matcher.prepare(item(IMAGE, ["a dog", "dog " * 60]))
+    assert (refused.value.code, refused.value.param) == ("input_too_long", "captions[1]")
+
+
+def test_the_warm_up_goes_through_every_phase(matcher: Matcher) -> None:
+    [scores] = run(matcher, matcher.warm_up())
+    assert len(scores) == 2

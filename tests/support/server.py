@@ -1,0 +1,98 @@
+"""The service on a free port of loopback, as uvicorn serves it."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from blip_serve.api.app import create_app
+from blip_serve.catalogue import ModelCard
+from blip_serve.models.fake import FakeModel
+from blip_serve.registry import Loader
+from blip_serve.settings import LogSettings, ModelSettings, Settings
+from tests.support.waiting import WAIT_S, wait_until
+
+QUIET = LogSettings(level="error")
+FAKE = ModelSettings(id="test/fake", aliases=("fake",), preload=True)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service: where it is, and a client."""
+
+    url: str
+    app: FastAPI
+    client: httpx.Client
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that carry `labels`."""
+        lines = self.client.get("/metrics").text.splitlines()
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        found = [
+            line
+            for line in lines
+            if line.startswith((f"blip_serve_{name}{{", f"blip_serve_{name} ")) and all(part in line for part in wanted)
+        ]
+        return sum(float(line.rpartition(" ")[2]) for line in found)
+
+
+def settings(**given: Any) -> Settings:
+    """Settings of one preloaded model, quiet, on the CPU in float32."""
+    chosen: dict[str, Any] = {"log": QUIET, "device": "cpu", "dtype": "float32", "catalogue": False} | given
+    return Settings(**chosen)
+
+
+def fake_settings(**given: Any) -> Settings:
+    """Settings whose one model is the fake."""
+    return settings(**({"models": (FAKE,)} | given))
+
+
+def always(model: FakeModel) -> Loader:
+    """A loader of one model, whatever is asked for."""
+
+    def load(settings: ModelSettings, card: ModelCard) -> FakeModel:
+        return model
+
+    return load
+
+
+@contextmanager
+def serving(chosen: Settings, load: Loader | None = None, *, ready: bool = True) -> Iterator[Service]:
+    """Serves while inside; waits until it is ready, if asked to."""
+    app = create_app(chosen, load)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        with httpx.Client(base_url=url, timeout=WAIT_S, trust_env=False) as client:
+            wait_until(lambda: server.started)
+            if ready:
+                wait_until(lambda: client.get("/readyz").status_code == 200)
+            yield Service(url, app, client)
+    finally:
+        server.should_exit = True
+        thread.join(WAIT_S)
+        listener.close()
+
+
+def in_threads(calls: list[Callable[[], Any]]) -> list[Any]:
+    """The results of calls made all at once, each from its own thread."""
+    results: list[Any] = [None] * len(calls)
+
+    def call(i: int) -> None:
+        results[i] = calls[i]()
+
+    threads = [threading.Thread(target=call, args=(i,)) for i in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+    return results

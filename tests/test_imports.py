@@ -1,0 +1,49 @@
+"""Imports point down only, and what needs no torch imports none."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "blip_serve"
+LAYERS = ["domain", "errors", "settings", "telemetry", "catalogue", "images", "engine", "models", "registry", "tasks",
+          "api", "cli"]  # fmt: skip
+FORBIDDEN = {"engine": {"images", "models", "catalogue"}, "images": {"catalogue", "telemetry"}, "models": {"engine"}}
+"""Beyond the order of the layers: `engine` knows no model, `models` know no engine."""
+
+
+def imported(file: Path) -> set[str]:
+    """The layers a file imports, at its top or anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("blip_serve."):
+            found.add(node.module.split(".")[1])
+    return found
+
+
+def files() -> list[Path]:
+    return sorted(file for file in PACKAGE.rglob("*.py") if file.name not in ("__init__.py", "__main__.py"))
+
+
+@pytest.mark.parametrize("file", files(), ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_point_down_only(file: Path) -> None:
+    layer = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for other in imported(file) - {layer}:
+        low, high = sorted((layer, other), key=LAYERS.index)
+        assert (low, high) == (other, layer) or {layer, other} <= {"domain", "errors", "settings"}, other
+        assert other not in FORBIDDEN.get(layer, set())
+
+
+def test_no_import_stands_inside_a_function() -> None:
+    for file in files():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert not any(isinstance(inner, ast.Import | ast.ImportFrom) for inner in ast.walk(node)), file
+
+
+@pytest.mark.parametrize("module", ["blip_serve.api.app", "blip_serve.cli", "blip_serve.models.fake"])
+def test_importing_needs_no_torch_and_no_transformers(module: str) -> None:
+    code = f"import {module}, sys; sys.exit(bool({{'torch', 'transformers'}} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -1,0 +1,224 @@
+"""The registry: leases, one load however many wait, room, failures."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from blip_serve.catalogue import ModelCard
+from blip_serve.domain import AnyModel
+from blip_serve.errors import CheckpointError, ConfigurationError, InvalidInput, ModelNotFound, Unavailable
+from blip_serve.models.fake import FakeModel
+from blip_serve.registry import Registry
+from blip_serve.settings import ModelSettings, Settings
+from blip_serve.telemetry import Telemetry
+from tests.support.engine import running_engine
+from tests.support.server import QUIET
+from tests.support.waiting import WAIT_S, wait_until
+
+
+class Loads:
+    """A loader that counts, and holds back while `open` is clear."""
+
+    def __init__(self, broken: tuple[str, ...] = (), model: Callable[[], AnyModel] = FakeModel) -> None:
+        self.started: list[str] = []
+        self.open = threading.Event()
+        self.open.set()
+        self._broken = broken
+        self._model = model
+
+    def __call__(self, settings: ModelSettings, card: ModelCard) -> AnyModel:
+        self.started.append(settings.id)
+        assert self.open.wait(WAIT_S)
+        if settings.id in self._broken:
+            raise CheckpointError("file", "the reason")
+        return self._model()
+
+
+def models(*ids: str, **first: Any) -> tuple[ModelSettings, ...]:
+    return tuple(ModelSettings(id=id, **(first if i == 0 else {})) for i, id in enumerate(ids))
+
+
+@asynccontextmanager
+async def running_registry(loads: Loads, **settings: Any) -> AsyncIterator[Registry]:
+    with running_engine() as engine:
+        chosen: dict[str, Any] = {"catalogue": False, "log": QUIET} | settings
+        registry = Registry(Settings(**chosen), engine, Telemetry(QUIET), loads)
+        try:
+            yield registry
+        finally:
+            loads.open.set()
+            await registry.close()
+
+
+def soon() -> float:
+    return time.monotonic() + WAIT_S
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(WAIT_S):
+            await test()
+
+    asyncio.run(bounded())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    await asyncio.to_thread(wait_until, condition)
+
+
+def state(registry: Registry, name: str) -> str:
+    return registry.status(name).state
+
+
+def test_a_lease_loads_the_model_once_however_many_wait() -> None:
+    async def test() -> None:
+        loads = Loads()
+        loads.open.clear()
+        async with running_registry(loads, models=models("a")) as registry:
+
+            async def use() -> AnyModel:
+                async with registry.lease("a", "match", soon()) as lease:
+                    return lease.model
+
+            users = [asyncio.create_task(use()) for _ in range(20)]
+            await until(lambda: bool(loads.started))
+            assert state(registry, "a") == "loading"
+            loads.open.set()
+            assert len(set(await asyncio.gather(*users))) == 1
+            assert loads.started == ["a"]
+            assert state(registry, "a") == "ready"
+
+    run(test)
+
+
+def test_a_request_waits_for_a_load_until_its_deadline() -> None:
+    async def test() -> None:
+        loads = Loads()
+        loads.open.clear()
+        async with running_registry(loads, models=models("a")) as registry:
+            with pytest.raises(Unavailable) as refused:
+                async with registry.lease("a", "match", time.monotonic() + 0.01):
+                    pass
+            assert refused.value.code == "loading"
+            assert refused.value.retry_after is not None
+            loads.open.set()
+            async with registry.lease("a", "match", soon()):
+                pass
+            assert loads.started == ["a"]
+
+    run(test)
+
+
+def test_a_leased_model_is_never_unloaded() -> None:
+    async def test() -> None:
+        loads = Loads()
+        async with running_registry(loads, models=models("a", "b"), max_loaded=1) as registry:
+            async with registry.lease("a", "match", soon()):
+                waiting = asyncio.create_task(_use(registry, "b"))
+                await until(lambda: state(registry, "b") == "loading")
+                await asyncio.sleep(0)
+                assert loads.started == ["a"]
+                assert state(registry, "a") == "ready"
+            await waiting
+            assert state(registry, "a") == "unloaded"
+            assert loads.started == ["a", "b"]
+
+    run(test)
+
+
+def test_the_idle_model_used_longest_ago_makes_room() -> None:
+    async def test() -> None:
+        loads = Loads()
+        async with running_registry(loads, models=models("a", "b", "c"), max_loaded=2) as registry:
+            for name in ("a", "b", "a", "c"):
+                await _use(registry, name)
+            assert [state(registry, name) for name in "abc"] == ["ready", "unloaded", "ready"]
+
+    run(test)
+
+
+def test_preloaded_models_are_pinned_and_take_no_place() -> None:
+    async def test() -> None:
+        loads = Loads()
+        async with running_registry(loads, models=models("a", "b", "c", preload=True), max_loaded=1) as registry:
+            assert registry.not_ready() == ["a: unloaded"]
+            registry.preload()
+            await until(lambda: not registry.not_ready())
+            for name in ("b", "c"):
+                await _use(registry, name)
+            assert [state(registry, name) for name in "abc"] == ["ready", "unloaded", "ready"]
+
+    run(test)
+
+
+def test_a_failed_load_leaves_the_others_and_is_not_tried_at_every_request() -> None:
+    async def test() -> None:
+        loads = Loads(broken=("bad",))
+        async with running_registry(loads, models=models("bad", "good"), max_loaded=1) as registry:
+            for _ in range(3):
+                with pytest.raises(Unavailable) as refused:
+                    await _use(registry, "bad")
+                assert refused.value.code == "load_failed"
+                assert "reason" not in refused.value.message
+            assert loads.started == ["bad"]
+            assert registry.status("bad").error == "file: the reason"
+            await _use(registry, "good")
+
+    run(test)
+
+
+def test_a_model_that_fails_its_warm_up_is_failed() -> None:
+    def broken(works: object) -> None:
+        raise RuntimeError("no")
+
+    async def test() -> None:
+        async with running_registry(
+            Loads(model=lambda: FakeModel(on_launch=broken)), models=models("a", preload=True)
+        ) as registry:
+            registry.preload()
+            await until(lambda: state(registry, "a") == "failed")
+            assert registry.not_ready() == ["a: failed"]
+
+    run(test)
+
+
+def test_unknown_names_and_other_tasks_are_refused() -> None:
+    async def test() -> None:
+        async with running_registry(Loads(), models=models("a"), catalogue=True) as registry:
+            with pytest.raises(ModelNotFound):
+                await _use(registry, "nobody")
+            with pytest.raises(InvalidInput) as refused:
+                await _use(registry, "blip-image-captioning-base")
+            assert refused.value.code == "task_not_supported"
+
+    run(test)
+
+
+def test_no_name_means_the_default_model() -> None:
+    async def test() -> None:
+        async with (
+            running_registry(Loads(), models=models("a", "b"), default_model="b") as registry,
+            registry.lease(None, "match", soon()) as lease,
+        ):
+            assert lease.id == "b"
+
+    run(test)
+
+
+def test_a_default_that_is_not_served_is_refused() -> None:
+    async def test() -> None:
+        with pytest.raises(ConfigurationError, match="default_model"):
+            async with running_registry(Loads(), models=models("a"), default_model="b"):
+                pass
+
+    run(test)
+
+
+async def _use(registry: Registry, name: str) -> None:
+    async with registry.lease(name, "match", soon()):
+        pass

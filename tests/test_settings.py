@@ -1,0 +1,93 @@
+"""Settings: file, environment, and refusals that name the key."""
+
+from pathlib import Path
+
+import pytest
+
+from blip_serve.errors import ConfigurationError
+from blip_serve.settings import Settings
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "settings.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("name", ["demo", "cpu", "cuda"])
+def test_the_shipped_configurations_load(name: str) -> None:
+    assert Settings.load(CONFIGS / f"{name}.yaml").models[0].preload
+
+
+def test_the_environment_overrides_the_file_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(tmp_path, "engine: {max_step_cost: 500, max_wait_ms: 7}\nserver: {port: 9000}")
+    monkeypatch.setenv("BLIP_SERVE_ENGINE__MAX_STEP_COST", "600")
+    settings = Settings.load(file)
+    assert (settings.engine.max_step_cost, settings.engine.max_wait_ms, settings.server.port) == (600, 7, 9000)
+
+
+def test_the_file_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLIP_SERVE_CONFIG", str(written(tmp_path, "server: {port: 9001}")))
+    assert Settings.load().server.port == 9001
+
+
+def test_models_may_be_given_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLIP_SERVE_MODELS", '[{"id": "mine/model", "source": "/models/mine"}]')
+    assert [model.source for model in Settings.load().models] == ["/models/mine"]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("enginee: {}", "enginee: unknown key"),
+        ("engine: {max_step: 5}", "engine.max_step: unknown key"),
+        ("engine: {max_step_cost: many}", "engine.max_step_cost"),
+        ("engine: {max_step_cost: 1}", "engine.max_step_cost"),
+        ("dtype: float8", "dtype"),
+        ("models: []", "models"),
+        ("models: [{preload: true}]", "models.0.id"),
+        ("models: [{id: a, aliases: [b]}, {id: b}]", "b is named more than once"),
+        ("engine: {max_queue_cost: 10}", "engine.max_queue_cost"),
+        ("images: {max_pixels: 10, max_pixels_in_flight: 5}", "max_pixels"),
+        ("a: [", "not YAML"),
+        ("- a", "must hold keys and values"),
+    ],
+)
+def test_a_broken_file_is_refused_by_file_and_key(tmp_path: Path, text: str, key: str) -> None:
+    file = written(tmp_path, text)
+    with pytest.raises(ConfigurationError) as refused:
+        Settings.load(file)
+    assert key in str(refused.value)
+    assert str(file) in str(refused.value)
+
+
+def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nothing\.yaml"):
+        Settings.load(tmp_path / "nothing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BLIP_SERVE_ENGINE__MAX_STEPS", "5"),
+        ("BLIP_SERVE_ENGINEE", "5"),
+        ("BLIP_SERVE_ENGINE__MAX_STEP_COST__X", "5"),
+        ("WEB_CONCURRENCY", "4"),
+    ],
+)
+def test_a_broken_environment_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=name):
+        Settings.load()
+
+
+def test_a_value_of_a_wrong_type_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLIP_SERVE_ENGINE__MAX_WAIT_MS", "soon")
+    with pytest.raises(ConfigurationError, match=r"engine\.max_wait_ms"):
+        Settings.load()
+    monkeypatch.delenv("BLIP_SERVE_ENGINE__MAX_WAIT_MS")
+    monkeypatch.setenv("BLIP_SERVE_MODELS", "no json")
+    with pytest.raises(ConfigurationError, match="models"):
+        Settings.load()

@@ -111,7 +111,7 @@ def _salesforce(name: str, architecture: str, shape: Shape, parameters: int, des
 
 
 def known_cards() -> dict[str, ModelCard]:
-    """Every checkpoint of the catalogue by id: the embedded one, and Salesforce's eight (shared/blip.md)."""
+    """Every checkpoint of the catalogue by id: the embedded one, and Salesforce's eight."""
     retrieval, captions, answers = ARCHITECTURES
     cards = [
         embedded_card("demo-retrieval"),

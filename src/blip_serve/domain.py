@@ -13,9 +13,9 @@ Task = Literal["match", "caption", "answer"]
 
 IMAGE_COST = 40
 """Cost of encoding an image. The unit is a caption of up to `CAPTION_TOKENS` tokens through the text tower once:
-ViT-B at 384 px takes ~0.116 TFLOP, the text tower ~0.2 GFLOP a token (shared/blip.md, "The family to serve")."""
+ViT-B at 384 px takes ~0.116 TFLOP, BERT-base with cross-attention ~0.2 GFLOP a token."""
 PROJECTION_COST = 6
-"""Cost of projecting one image to the cross-attention keys and values of a step (~0.016 TFLOP, same source)."""
+"""Cost of projecting one image to the cross-attention keys and values of a step (~0.016 TFLOP on ViT-B)."""
 CAPTION_TOKENS = 15
 """Tokens that make one unit of cost."""
 

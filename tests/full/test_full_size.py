@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from blip_serve.domain import PairScore, ScoringProtocol
-from blip_serve.models.matcher import Matcher, MatchWork
+from blip_serve.models.match_works import MatchWork
+from blip_serve.models.matcher import Matcher
 from tests.support.checkpoints import BASE, LARGE, Layout, Size, build
 from tests.support.loading import load_matcher
 from tests.support.pictures import encoded, picture

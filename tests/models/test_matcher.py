@@ -10,7 +10,8 @@ from torch import nn
 
 from blip_serve.domain import Done, Failed, MatchItem, Outcome, Progress
 from blip_serve.errors import InternalError, InvalidInput, OutOfMemory
-from blip_serve.models.matcher import Matcher, MatchWork
+from blip_serve.models.match_works import MatchWork
+from blip_serve.models.matcher import Matcher
 from tests.support.checkpoints import SMALL, build
 from tests.support.loading import load_matcher
 from tests.support.pictures import encoded, picture

@@ -7,7 +7,8 @@ import torch
 
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.domain import PairScore, ScoringProtocol
-from blip_serve.models.matcher import Matcher, MatchWork
+from blip_serve.models.match_works import MatchWork
+from blip_serve.models.matcher import Matcher
 from tests.support.checkpoints import build
 from tests.support.loading import load_matcher
 from tests.support.pictures import encoded, picture

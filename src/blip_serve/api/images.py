@@ -1,4 +1,4 @@
-"""The image grammar of shared/api.md in a request's fields: strings and objects to image sources."""
+"""The image grammar in a request's fields: strings and objects to image sources."""
 
 from typing import Annotated, Any
 

@@ -30,8 +30,7 @@ def match(
     config: Config = None,
 ) -> None:
     """Score every image against every caption."""
-    settings = Settings.load(config)
-    settings = settings.model_copy(update={"log": settings.log.model_copy(update={"level": "error"})})
+    settings = _for_one_request(Settings.load(config))
     captions = tuple(Caption(text, f"--caption {text!r}") for text in caption)
     try:
         request = MatchRequest(tuple(map(_source, images)), captions, model=model, protocol=protocol)
@@ -47,6 +46,13 @@ def match(
         print(json.dumps([_row(images, caption, result, i) for i in range(len(result.pairs))], indent=2))
     else:
         Console().print(_table(images, caption, result))
+
+
+def _for_one_request(settings: Settings) -> Settings:
+    """Loads what is asked for and nothing else, and says nothing of it."""
+    models = tuple(model.model_copy(update={"preload": False}) for model in settings.models)
+    log = settings.log.model_copy(update={"level": "error"})
+    return settings.model_copy(update={"models": models, "log": log})
 
 
 async def _run(settings: Settings, request: MatchRequest) -> MatchResult:

@@ -5,9 +5,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from blip_serve.errors import ConfigurationError, OutOfMemory
 from blip_serve.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A tensor on its way to the host."""
+
+    tensor: Tensor
+    arrived: torch.cuda.Event | None
+
+    def wait(self) -> Tensor:
+        """The tensor, once it is here; later work of the device is not waited for."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        return self.tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +40,22 @@ class Device:
     def memory(self) -> int:
         """Bytes the device's allocator holds; 0 on a CPU."""
         return torch.cuda.memory_allocated(self.kind) if self.kind.type == "cuda" else 0
+
+    def upload(self, tensor: Tensor) -> Tensor:
+        """A host tensor on the device; on CUDA by way of pinned memory, so that nothing waits for the copy."""
+        if self.kind.type == "cuda":
+            return tensor.pin_memory().to(self.kind, non_blocking=True)
+        return tensor
+
+    def to_host(self, tensor: Tensor) -> Pending:
+        """Starts bringing a tensor to the host."""
+        if self.kind.type != "cuda":
+            return Pending(tensor, None)
+        here = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        here.copy_(tensor, non_blocking=True)
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch annotates only half of it
+        arrived.record()
+        return Pending(here, arrived)
 
     @contextmanager
     def faults(self) -> Iterator[None]:

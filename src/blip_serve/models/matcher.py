@@ -21,7 +21,6 @@ from torch import Tensor
 from blip_serve.catalogue import ModelCard
 from blip_serve.domain import (
     IMAGE_COST,
-    PROJECTION_COST,
     Caption,
     Done,
     Failed,
@@ -31,53 +30,32 @@ from blip_serve.domain import (
     PairScore,
     Prepared,
     Progress,
-    Score,
     ScoringProtocol,
     Task,
-    Work,
 )
 from blip_serve.errors import InternalError
 from blip_serve.images.decode import Decoder
 from blip_serve.models.config import read_config
-from blip_serve.models.device import Device, open_device
+from blip_serve.models.device import Device, Pending, open_device
 from blip_serve.models.image_cache import ImageCache, ImageState
+from blip_serve.models.match_works import ENCODE, SCORE, MatchWork, TextState, cut, score_cost
 from blip_serve.models.processing import CaptionTokenizer, PixelFormat, read_pixel_format
 from blip_serve.models.retrieval import RetrievalNetwork
 from blip_serve.models.text import group_images
 from blip_serve.models.weights import load_weights
-from blip_serve.settings import Settings, caption_cost
+from blip_serve.settings import Settings
 from blip_serve.telemetry import Telemetry
-
-ENCODE, SCORE = "encode", "score"
-WAIT_COST = 1
-"""Cost of a work whose image another work of its item encodes."""
-
-
-@dataclass(eq=False, slots=True, weakref_slot=True)
-class TextState:
-    """One caption's ids `[CLS] ... [SEP]`, shared by all works on it, and its unit vector once computed."""
-
-    ids: tuple[int, ...]
-    vector: Tensor | None = None
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class MatchWork(Work):
-    """One image and some of its item's captions, each with its position in the item."""
-
-    image: ImageState
-    texts: tuple[tuple[int, TextState], ...]
-    item: MatchItem
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """An `encode` step under way: the states it makes, (I, N, D) tokens and (I, E) vectors."""
+    """An `encode` step under way: the states it makes, of (I, N, D) tokens and (I, E) vectors; `done` marks its end."""
 
     works: Sequence[MatchWork]
     states: Sequence[ImageState]
-    tokens: Tensor | None
-    vectors: Tensor | None
+    tokens: Tensor | None = None
+    vectors: Tensor | None = None
+    done: Pending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +67,8 @@ class Scoring:
     """
 
     works: Sequence[MatchWork]
-    logits: Tensor | None
-    cosines: Tensor | None
+    logits: Pending | None
+    cosines: Pending | None
     texts: Sequence[TextState]
     vectors: Tensor | None
 
@@ -159,7 +137,7 @@ class Matcher:
         started = time.monotonic()
         image.fill(tokens, lambda: self._pixels(item.image))
         return Prepared(
-            works=self._cut(item, image, texts, cached),
+            works=cut(item, image, texts, cached, self._work_cost),
             image_tokens=self._image_tokens,
             cached_tokens=self._image_tokens if cached else 0,
             text_tokens=tuple(len(text.ids) for text in texts),
@@ -186,31 +164,6 @@ class Matcher:
         with self._decoder.open(image) as picture:
             return torch.from_numpy(self._pixel_format.pixels(picture))
 
-    def _cut(
-        self, item: MatchItem, image: ImageState, texts: Sequence[TextState], cached: bool
-    ) -> tuple[MatchWork, ...]:
-        by_length = sorted(enumerate(texts), key=lambda numbered: len(numbered[1].ids))
-        pieces: list[list[tuple[int, TextState]]] = [[]]
-        cost = 0
-        for numbered in by_length:
-            own = _cost((numbered,), item.scores)
-            if pieces[-1] and cost + own > self._work_cost:
-                pieces.append([])
-                cost = 0
-            pieces[-1].append(numbered)
-            cost += own
-        return tuple(
-            MatchWork(
-                phase=SCORE if cached else ENCODE,
-                cost=_cost(piece, item.scores) if cached else WAIT_COST if i else IMAGE_COST,
-                length=len(piece[-1][1].ids),
-                image=image,
-                texts=tuple(piece),
-                item=item,
-            )
-            for i, piece in enumerate(pieces)
-        )
-
     # The device thread
 
     def admit(self, work: MatchWork) -> bool:
@@ -235,37 +188,39 @@ class Matcher:
     def _encode(self, works: Sequence[MatchWork]) -> Encoding:
         states = [state for state in dict.fromkeys(work.image for work in works) if _is_to_encode(state)]
         if not states:
-            return Encoding(works, [], None, None)
-        pixels = torch.stack([state.pixels for state in states if state.pixels is not None]).to(self._device.kind)
+            return Encoding(works, [])
+        pixels = self._device.upload(torch.stack([state.pixels for state in states if state.pixels is not None]))
         normal = (pixels.float() / 255 - self._mean) / self._std
         tokens = self.network.vision_model(normal.permute(0, 3, 1, 2).to(self._device.dtype))
         vectors = self.network.image_vectors(tokens)
+        done = self._device.to_host(vectors[:, :1])
         for state in states:
             state.encoding = True
-        return Encoding(works, states, tokens, vectors)
+        return Encoding(works, states, tokens, vectors, done)
 
     def _encoded(self, step: Encoding) -> list[Outcome]:
         for state in step.states:
             state.encoding = False
-        if step.tokens is not None and step.vectors is not None:
-            if self._device.kind.type == "cuda":
-                torch.cuda.synchronize(self._device.kind)
+        if step.tokens is not None and step.vectors is not None and step.done is not None:
+            step.done.wait()
             for i, state in enumerate(step.states):  # copies: a slice would keep the whole batch alive
                 self._cache.keep(state, step.tokens[i].clone(), step.vectors[i].clone())
         return [
-            Progress(SCORE, _cost(work.texts, work.item.scores))
+            Progress(SCORE, score_cost(work.texts, work.scores))
             if work.image.tokens is not None
             else Progress(ENCODE, IMAGE_COST)  # the step that was encoding it failed
             for work in step.works
         ]
 
     def _score(self, works: Sequence[MatchWork]) -> Scoring:
-        logits = self._logits([work for work in works if "itm" in work.item.scores])
-        asking = [work for work in works if "cosine" in work.item.scores]
+        logits = self._logits([work for work in works if "itm" in work.scores])
+        asking = [work for work in works if "cosine" in work.scores]
         texts = list(dict.fromkeys(text for work in asking for _, text in work.texts if text.vector is None))
         vectors = self.network.text_vectors(*self._rows([text.ids for text in texts])) if texts else None
         cosines = self._cosines(asking, dict(zip(texts, vectors, strict=True)) if vectors is not None else {})
-        return Scoring(works, logits, cosines, texts, vectors)
+        logits_here = None if logits is None else self._device.to_host(logits)
+        cosines_here = None if cosines is None else self._device.to_host(cosines)
+        return Scoring(works, logits_here, cosines_here, texts, vectors)
 
     def _logits(self, works: Sequence[MatchWork]) -> Tensor | None:
         """(R, 2) over the works' captions in order. Each image is projected once, whatever works it is in."""
@@ -301,14 +256,14 @@ class Matcher:
         return (images * texts).sum(dim=-1)
 
     def _scored(self, step: Scoring) -> list[Outcome]:
-        logits = iter(step.logits.tolist() if step.logits is not None else ())
-        cosines = iter(step.cosines.tolist() if step.cosines is not None else ())
+        logits = iter(step.logits.wait().tolist() if step.logits is not None else ())
+        cosines = iter(step.cosines.wait().tolist() if step.cosines is not None else ())
         if step.vectors is not None:
             for text, vector in zip(step.texts, step.vectors, strict=True):
                 text.vector = vector
         outcomes: list[Outcome] = []
         for work in step.works:
-            itm, cosine = ("itm" in work.item.scores), ("cosine" in work.item.scores)
+            itm, cosine = ("itm" in work.scores), ("cosine" in work.scores)
             scores = [_pair(next(logits) if itm else None, next(cosines) if cosine else None) for _ in work.texts]
             outcomes.append(_outcome(work, scores))
         return outcomes
@@ -321,18 +276,12 @@ class Matcher:
         for i, row in enumerate(ids):
             padded[i, : len(row)] = row
             mask[i, : len(row)] = True
-        on_device = torch.from_numpy(padded).to(self._device.kind)
-        return on_device, None if mask.all() else torch.from_numpy(mask).to(self._device.kind)
+        on_device = self._device.upload(torch.from_numpy(padded))
+        return on_device, None if mask.all() else self._device.upload(torch.from_numpy(mask))
 
 
 def _is_to_encode(state: ImageState) -> bool:
     return state.pixels is not None and not state.encoding and state.tokens is None
-
-
-def _cost(texts: Sequence[tuple[int, TextState]], scores: frozenset[Score]) -> int:
-    """Cost of scoring captions of one image: a pass of the text tower a score, and the image's projections for ITM."""
-    passes = len(scores) * sum(caption_cost(len(text.ids)) for _, text in texts)
-    return passes + (PROJECTION_COST if "itm" in scores else 0)
 
 
 def _pair(logits: list[float] | None, cosine: float | None) -> PairScore:

@@ -72,7 +72,7 @@ def _side(size: Any) -> int | None:
 
 
 class CaptionTokenizer:
-    """Captions to ids `[CLS] ... [SEP]`, by either scoring protocol (shared/blip.md, "Two scoring protocols")."""
+    """Captions to ids `[CLS] ... [SEP]`, by either scoring protocol."""
 
     def __init__(self, folder: Path, positions: int, vocabulary: int) -> None:
         """`positions`: ids the model can hold; `vocabulary`: ids it knows, the last of them `[ENC]`.

@@ -1,0 +1,1 @@
+"""The world of drawn shapes and the small BLIP checkpoints trained on it."""

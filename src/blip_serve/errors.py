@@ -83,6 +83,10 @@ class InternalError(ServiceError):
     code = "internal_error"
 
 
+class DeviceLost(Exception):
+    """The device does not work any more; the engine ends, and the process with it."""
+
+
 class ConfigurationError(Exception):
     """The settings cannot be used. The message names the file and the key; the start is refused."""
 

@@ -75,7 +75,7 @@ class ImageSettings(Section):
 class EngineSettings(Section):
     """Scheduling on the device. Costs are in captions of up to 15 tokens; an image to encode weighs 40."""
 
-    max_step_cost: int = Field(320, ge=128, description="cost of one step on the device")
+    max_step_cost: int = Field(320, ge=160, description="cost of one step on the device")
     max_wait_ms: float = Field(4, ge=0, description="time a step waits for works that are being prepared")
     max_queue_cost: int = Field(65536, gt=0, description="cost of all requests admitted and not yet answered")
     stall_after_s: float = Field(120, gt=0, description="a step longer than this makes `/readyz` answer 503")

@@ -2,12 +2,16 @@
 
 import logging
 import sys
+import weakref
 from collections.abc import Callable
+from typing import TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from blip_serve.settings import LogSettings
+
+C = TypeVar("C")
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -104,9 +108,15 @@ class Telemetry:
         self._queue_cost.set_function(cost)
         self._queue_requests.set_function(requests)
 
-    def watch_cache(self, model: str, kind: str, size: Callable[[], float]) -> None:
-        """Where a cache's gauge reads, in bytes."""
-        self._cache_bytes.labels(model, kind).set_function(size)
+    def watch_cache(self, model: str, kind: str, cache: C, size: Callable[[C], float]) -> None:
+        """Where a cache's gauge reads, in bytes. The cache is not kept alive: once it is gone, the gauge reads 0."""
+        watched = weakref.ref(cache)
+
+        def read() -> float:
+            alive = watched()
+            return 0.0 if alive is None else size(alive)
+
+        self._cache_bytes.labels(model, kind).set_function(read)
 
     def watch_device(self, memory: Callable[[], float]) -> None:
         """Where the device memory's gauge reads, in bytes."""
@@ -118,7 +128,12 @@ def make_log(settings: LogSettings) -> structlog.stdlib.BoundLogger:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if settings.format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, sort_keys=False)
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            pad_event_to=0,
+            sort_keys=False,
+            exception_formatter=structlog.dev.plain_traceback,  # others print local variables: keys, captions
+        )
     )
     log: structlog.stdlib.BoundLogger = structlog.wrap_logger(
         structlog.PrintLogger(sys.stderr),

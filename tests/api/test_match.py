@@ -169,7 +169,7 @@ SMALL = {"image": as_base64(encoded(picture(99))), "caption": "a caption"}
 
 def test_a_small_request_is_answered_before_a_large_one_ends() -> None:
     model = FakeModel(step_seconds=0.02)
-    with serving(fake_settings(engine={"max_step_cost": 128}), always(model)) as service:
+    with serving(fake_settings(engine={"max_step_cost": 160}), always(model)) as service:
         answers: dict[str, httpx.Response] = {}
         large = threading.Thread(target=lambda: answers.update(large=httpx.post(f"{service.url}/v1/match", json=LARGE)))
         large.start()
@@ -183,7 +183,7 @@ def test_a_small_request_is_answered_before_a_large_one_ends() -> None:
 
 def test_closing_the_connection_stops_a_large_request() -> None:
     model = FakeModel(step_seconds=0.02)
-    with serving(fake_settings(engine={"max_step_cost": 128}), always(model)) as service:
+    with serving(fake_settings(engine={"max_step_cost": 160}), always(model)) as service:
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{service.url}/v1/match", json=LARGE, timeout=httpx.Timeout(20, read=0.3))
         wait_until(lambda: service.metric("queue_requests") == 0)

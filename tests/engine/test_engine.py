@@ -8,9 +8,9 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from blip_serve.domain import Failed, Outcome
+from blip_serve.domain import Done, Failed, Outcome, Progress
 from blip_serve.engine.engine import Engine
-from blip_serve.errors import DeadlineExceeded, InternalError, OutOfMemory, Overloaded, Unavailable
+from blip_serve.errors import DeadlineExceeded, DeviceLost, InternalError, OutOfMemory, Overloaded, Unavailable
 from blip_serve.models.fake import FakeModel, FakeWork
 from tests.support.engine import running_engine, work
 from tests.support.waiting import WAIT_S, wait_until
@@ -65,7 +65,7 @@ def test_a_step_never_holds_two_phases_or_two_models() -> None:
 
 def test_no_step_exceeds_its_cost() -> None:
     model = FakeModel()
-    with running_engine(max_step_cost=128) as engine, engine.reserve(100, WAIT_S) as place:
+    with running_engine(max_step_cost=160) as engine, engine.reserve(100, WAIT_S) as place:
         held(model, engine)
         costs = [40, 50, 128, 1, 60, 70, 3, 127, 90, 38] * 3
         futures = place.submit(model, [work(cost=cost) for cost in costs])
@@ -73,27 +73,27 @@ def test_no_step_exceeds_its_cost() -> None:
         for future in futures:
             future.result(WAIT_S)
     sums = [sum(cost for _, cost, _ in step) for step in model.steps]
-    assert max(sums) <= 128
+    assert max(sums) <= 160
     assert sum(sums) == 1 + sum(costs)
 
 
 def test_a_work_too_large_for_a_step_is_refused_at_once() -> None:
     with (
-        running_engine(max_step_cost=128) as engine,
+        running_engine(max_step_cost=160) as engine,
         engine.reserve(1, WAIT_S) as place,
         pytest.raises(ValueError, match="must fit"),
     ):
-        place.submit(FakeModel(), [work(cost=129)])
+        place.submit(FakeModel(), [work(cost=161)])
 
 
 def test_works_of_like_length_go_together() -> None:
     model = FakeModel()
     lengths = [5, 90, 7, 80, 6, 85]
-    with running_engine(max_step_cost=128) as engine:
+    with running_engine(max_step_cost=160) as engine:
         held(model, engine)
         places = [engine.reserve(40, WAIT_S) for _ in lengths]
         futures = [
-            place.submit(model, [work(cost=40, length=length)])[0]
+            place.submit(model, [work(cost=50, length=length)])[0]
             for place, length in zip(places, lengths, strict=True)
         ]
         model.open.set()
@@ -106,11 +106,11 @@ def test_models_take_turns() -> None:
     order: list[str] = []
     busy = FakeModel(on_launch=lambda works: order.append("busy"))
     other = FakeModel(on_launch=lambda works: order.append("other"))
-    with running_engine(max_step_cost=128) as engine, engine.reserve(999, WAIT_S) as place:
+    with running_engine(max_step_cost=160) as engine, engine.reserve(999, WAIT_S) as place:
         held(busy, engine)
         futures = [
-            *place.submit(busy, [work(cost=128) for _ in range(6)]),
-            *place.submit(other, [work(cost=128) for _ in range(2)]),
+            *place.submit(busy, [work(cost=160) for _ in range(6)]),
+            *place.submit(other, [work(cost=160) for _ in range(2)]),
         ]
         busy.open.set()
         for future in futures:
@@ -120,10 +120,10 @@ def test_models_take_turns() -> None:
 
 def test_decode_steps_interleave_with_the_rest() -> None:
     model = FakeModel()
-    with running_engine(max_step_cost=128) as engine:
+    with running_engine(max_step_cost=160) as engine:
         held(model, engine)
         generating = engine.reserve(1, WAIT_S).submit(model, [work(phases=("decode",) * 4)])
-        scoring = engine.reserve(999, WAIT_S).submit(model, [work(cost=128) for _ in range(4)])
+        scoring = engine.reserve(999, WAIT_S).submit(model, [work(cost=160) for _ in range(4)])
         model.open.set()
         for future in [*generating, *scoring]:
             future.result(WAIT_S)
@@ -132,7 +132,7 @@ def test_decode_steps_interleave_with_the_rest() -> None:
 
 def test_a_small_request_is_answered_before_a_large_one_beside_it() -> None:
     model = FakeModel()
-    with running_engine(max_step_cost=128) as engine:
+    with running_engine(max_step_cost=160) as engine:
         held(model, engine)
         large = engine.reserve(9999, WAIT_S).submit(
             model, [work(phases=("encode", "score"), cost=64) for _ in range(40)]
@@ -384,11 +384,11 @@ def test_a_step_does_not_wait_when_nothing_is_coming() -> None:
 def test_a_full_step_does_not_wait_for_company() -> None:
     model = FakeModel()
     with (
-        running_engine(max_step_cost=128, max_wait_ms=WAIT_S * 2000) as engine,
+        running_engine(max_step_cost=160, max_wait_ms=WAIT_S * 2000) as engine,
         engine.reserve(1, WAIT_S) as place,
         place.preparing(),
     ):
-        assert place.submit(model, [work(cost=128)])[0].result(WAIT_S) == "done"
+        assert place.submit(model, [work(cost=160)])[0].result(WAIT_S) == "done"
 
 
 def test_company_that_never_comes_delays_a_step_by_max_wait_only() -> None:
@@ -431,3 +431,66 @@ def test_a_request_is_told_its_queue_and_device_time() -> None:
         place.submit(model, [work(phases=("encode", "score"))])[0].result(WAIT_S)
         assert place.device_seconds >= 0.02
         assert 0 < place.queue_seconds < WAIT_S
+
+
+def test_a_phase_that_costs_more_than_a_step_fails_its_work_instead_of_waiting_for_ever() -> None:
+    model = FakeModel()
+    growing = FakeWork(phase="encode", cost=1, plan=deque([Progress("score", 161), Done(None)]))
+    with running_engine(max_step_cost=160) as engine, engine.reserve(9, WAIT_S) as place:
+        [future] = place.submit(model, [growing])
+        with pytest.raises(InternalError):
+            future.result(WAIT_S)
+        assert place.submit(model, [work()])[0].result(WAIT_S) == "done"
+
+
+def test_a_model_that_answers_for_too_few_works_fails_its_step_only() -> None:
+    class Forgetful(FakeModel):
+        def collect(self, launched: Sequence[FakeWork]) -> list[Outcome]:
+            return super().collect(launched)[1:]
+
+    sound = FakeModel()
+    with running_engine() as engine, engine.reserve(9, WAIT_S) as place:
+        [future] = place.submit(Forgetful(), [work()])
+        with pytest.raises(InternalError):
+            future.result(WAIT_S)
+        assert place.submit(sound, [work()])[0].result(WAIT_S) == "done"
+
+
+def test_a_model_that_cannot_admit_fails_that_work_only() -> None:
+    class Broken(FakeModel):
+        def admit(self, work: FakeWork) -> bool:
+            raise RuntimeError("no seat")
+
+    with running_engine() as engine, engine.reserve(9, WAIT_S) as place:
+        [future] = place.submit(Broken(), [work()])
+        with pytest.raises(RuntimeError):
+            future.result(WAIT_S)
+        assert place.submit(FakeModel(), [work()])[0].result(WAIT_S) == "done"
+
+
+def test_a_lost_device_ends_the_engine() -> None:
+    model = FakeModel(on_launch=fails_on("fatal", DeviceLost("no more")))
+    with running_engine() as engine, engine.reserve(9, WAIT_S) as place:
+        futures = place.submit(model, [work(phases=("fatal",)), work(phases=("other",))])
+        for future in futures:
+            with pytest.raises(Unavailable):
+                future.result(WAIT_S)
+        wait_until(lambda: engine.dead)
+
+
+def test_an_error_holds_no_frame_of_the_device_thread() -> None:
+    model = FakeModel(on_launch=fails_on("broken", OutOfMemory("no memory")))
+    with running_engine() as engine, engine.reserve(9, WAIT_S) as place:
+        [future] = place.submit(model, [work(phases=("broken",))])
+        error = future.exception(WAIT_S)
+        assert isinstance(error, OutOfMemory)
+        assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)
+
+
+def test_two_launches_under_way_do_not_count_twice() -> None:
+    model = FakeModel(depth=2, step_seconds=0.02)
+    with running_engine(max_step_cost=160) as engine, engine.reserve(999, WAIT_S) as place:
+        started = time.monotonic()
+        for future in place.submit(model, [work(cost=160) for _ in range(5)]):
+            future.result(WAIT_S)
+        assert place.device_seconds <= time.monotonic() - started

@@ -6,7 +6,10 @@ import threading
 import torch
 from torch import Tensor
 
+from blip_serve.domain import Score
 from blip_serve.models.image_cache import ByteBoundedCache, ImageCache, ImageState
+
+BOTH: frozenset[Score] = frozenset({"itm", "cosine"})
 
 
 def tensor(numbers: int) -> Tensor:
@@ -57,7 +60,7 @@ def test_a_kept_state_is_found_again() -> None:
     assert state.pixels is None
     del state
     gc.collect()
-    assert cache.find("a").has(tokens=True)
+    assert cache.find("a").has(BOTH)
     assert (cache.tokens.size, cache.vectors.size) == (10, 1)
 
 
@@ -66,9 +69,9 @@ def test_a_vector_outlives_its_tokens_and_serves_a_cosine() -> None:
     for digest in "ab":
         cache.keep(cache.find(digest), tensor(10), tensor(1))
     gc.collect()
-    assert cache.find("a").has(tokens=False)
-    assert not cache.find("a").has(tokens=True)
-    assert cache.find("b").has(tokens=True)
+    assert cache.find("a").has(frozenset({"cosine"}))
+    assert not cache.find("a").has(BOTH)
+    assert cache.find("b").has(BOTH)
 
 
 def test_an_image_wanted_twice_at_once_is_decoded_once() -> None:
@@ -86,8 +89,8 @@ def test_an_image_wanted_twice_at_once_is_decoded_once() -> None:
         decoded.append("second")
         return tensor(1)
 
-    first = threading.Thread(target=state.fill, args=(True, slowly))
-    second = threading.Thread(target=state.fill, args=(True, again))
+    first = threading.Thread(target=state.fill, args=(BOTH, slowly))
+    second = threading.Thread(target=state.fill, args=(BOTH, again))
     first.start()
     assert decoding.wait(20)
     second.start()
@@ -95,3 +98,15 @@ def test_an_image_wanted_twice_at_once_is_decoded_once() -> None:
     first.join(20)
     second.join(20)
     assert decoded == ["first"]
+
+
+def test_an_image_in_constant_use_stays_in_the_cache() -> None:
+    cache = ImageCache(20, 100)
+    hot = cache.find("hot")
+    cache.keep(hot, tensor(10), tensor(1))
+    for i in range(5):
+        cache.keep(cache.find(str(i)), tensor(10), tensor(1))
+        cache.find("hot")
+    del hot
+    gc.collect()
+    assert cache.find("hot").has(BOTH)

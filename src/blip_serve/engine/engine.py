@@ -1,5 +1,6 @@
 """The device thread: admit, launch, collect, deliver. Knows no tensors, no model and no HTTP."""
 
+import copy
 import threading
 import time
 from collections import deque
@@ -11,10 +12,12 @@ from blip_serve.domain import AnyModel, Done, Failed, Outcome, Progress, Work
 from blip_serve.engine.lanes import Lanes
 from blip_serve.engine.reservation import Reservation
 from blip_serve.engine.ticket import Ticket
-from blip_serve.errors import InternalError, OutOfMemory, Overloaded, ServiceError, Unavailable
+from blip_serve.errors import DeviceLost, InternalError, OutOfMemory, Overloaded, ServiceError, Unavailable
 from blip_serve.settings import EngineSettings
 from blip_serve.telemetry import Telemetry
 
+JOIN_S = 1.0
+"""The least time a step under way has to end when the engine stops."""
 DRAINING = "The service is shutting down."
 DEAD = "The device has failed and the service is about to restart."
 
@@ -57,6 +60,7 @@ class Engine:
         self._again: deque[Step] = deque()  # device thread only, as is _flight
         self._flight: deque[Step] = deque()
         self._busy_since: float | None = None
+        self._last_collected = 0.0
         self._thread = threading.Thread(target=self._run, name="device", daemon=True)
         telemetry.watch_queue(lambda: self._reserved_cost, lambda: len(self._reserved))
 
@@ -85,7 +89,8 @@ class Engine:
         tickets = [Ticket(work, model, owner) for work in works]
         with self._changed:
             if owner not in self._reserved:
-                raise Unavailable(DRAINING)
+                self._refuse_when_stopped()
+                raise Unavailable(DRAINING, retry_after=1)
             owner.tickets.update(tickets)
             for ticket in tickets:
                 self._lanes.put(ticket)
@@ -112,14 +117,15 @@ class Engine:
 
     def stop(self, drain_s: float) -> None:
         """Refuses new requests, lets those admitted end for `drain_s` seconds, then fails what is left. Blocks."""
+        deadline = time.monotonic() + drain_s
         with self._changed:
             self._draining = True
             self._changed.wait_for(lambda: not self._reserved or self._death is not None, timeout=drain_s)
             self._stopping = True
             self._changed.notify_all()
         if self._thread.ident is not None:
-            self._thread.join(timeout=max(drain_s, 1.0))
-        self._abandon(Unavailable(DRAINING))
+            self._thread.join(timeout=max(deadline - time.monotonic(), JOIN_S))
+        self._abandon(Unavailable(DRAINING, retry_after=1))
 
     def trouble(self) -> str | None:
         """Why no new request should come here, or `None`: the thread has died, a step takes too long, it drains."""
@@ -148,11 +154,11 @@ class Engine:
             while self._turn():
                 pass
         except BaseException as error:
-            self._telemetry.log.critical("device_thread_died", exc_info=error)
             with self._changed:
                 self._death = error
                 self._changed.notify_all()
             self._abandon(Unavailable(DEAD, retry_after=5))
+            self._telemetry.log.critical("device_thread_died", exc_info=error)
 
     def _turn(self) -> bool:
         """One step further: launches the next step, and collects the oldest once enough are under way."""
@@ -206,6 +212,8 @@ class Engine:
                 self._telemetry.queued(owner.queue_seconds)
         try:
             step.launched = step.model.launch([ticket.work for ticket in step.tickets])
+        except DeviceLost:
+            raise
         except Exception as error:
             self._step_failed(step, error)
         else:
@@ -213,16 +221,24 @@ class Engine:
 
     def _collect(self, step: Step) -> None:
         try:
-            outcomes = step.model.collect(step.launched)
+            outcomes = list(zip(step.tickets, step.model.collect(step.launched), strict=True))
+        except DeviceLost:
+            raise
         except Exception as error:
             self._step_failed(step, error)
             return
-        seconds = time.monotonic() - step.started
+        self._note_time(step)
+        for ticket, outcome in outcomes:
+            self._deliver(ticket, outcome)
+
+    def _note_time(self, step: Step) -> None:
+        """Counts the step's time from where the one before it ended: two under way do not count twice."""
+        now = time.monotonic()
+        seconds = now - max(step.started, self._last_collected)
+        self._last_collected = now
         self._telemetry.step_ended(step.phase, seconds)
         for owner in {ticket.owner for ticket in step.tickets}:
             owner.device_seconds += seconds
-        for ticket, outcome in zip(step.tickets, outcomes, strict=True):
-            self._deliver(ticket, outcome)
 
     def _step_failed(self, step: Step, error: Exception) -> None:
         """Fails the step's own works only; a step without memory is split and tried once more first."""
@@ -233,10 +249,13 @@ class Engine:
         told = self._told(error)
         for ticket in step.tickets:
             self._end(ticket)
-            ticket.fail(told)
+            ticket.fail(copy.copy(told))
 
     def _deliver(self, ticket: Ticket, outcome: Outcome) -> None:
         match outcome:
+            case Progress(cost=cost) if cost > self._settings.max_step_cost:
+                self._end(ticket)
+                ticket.fail(self._told(ValueError(f"a step of cost {cost} is over the limit")))
             case Progress(phase, cost):
                 ticket.work.phase, ticket.work.cost = phase, cost
                 if not self._let_go(ticket):
@@ -262,9 +281,9 @@ class Engine:
             ticket.owner.tickets.discard(ticket)
 
     def _told(self, error: Exception) -> ServiceError:
-        """What the waiter is told of a fault; its cause goes to the log."""
+        """What the waiter is told of a fault; its cause goes to the log, and no frame of it stays alive."""
         if isinstance(error, ServiceError):
-            return error
+            return copy.copy(error)
         self._telemetry.log.error("step_failed", exc_info=error)
         return InternalError("The model failed on this input.")
 

@@ -1,7 +1,8 @@
 """A work on its way through the engine: whose it is, and where its result goes."""
 
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from blip_serve.domain import AnyModel, Work
@@ -28,7 +29,11 @@ class Ticket:
 
     def take_seat(self) -> bool:
         """Whether the model holds what the work needs between steps; asks for it the first time."""
-        self.seated = self.seated or self.model.admit(self.work)
+        if not self.seated:
+            try:
+                self.seated = self.model.admit(self.work)
+            except Exception as error:
+                self.fail(error)
         return self.seated
 
     def leave_seat(self) -> None:
@@ -39,10 +44,10 @@ class Ticket:
 
     def resolve(self, result: object) -> None:
         """Delivers the result, unless the waiter left."""
-        if not self.future.done() and self.future.set_running_or_notify_cancel():
+        with suppress(InvalidStateError):
             self.future.set_result(result)
 
     def fail(self, error: Exception) -> None:
         """Delivers an error, unless the waiter left or has an answer already."""
-        if not self.future.done() and self.future.set_running_or_notify_cancel():
+        with suppress(InvalidStateError):
             self.future.set_exception(error)

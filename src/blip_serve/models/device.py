@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from blip_serve.errors import ConfigurationError, OutOfMemory
+from blip_serve.errors import ConfigurationError, DeviceLost, OutOfMemory
 from blip_serve.settings import Settings
 
 
@@ -39,7 +39,7 @@ class Device:
 
     def memory(self) -> int:
         """Bytes the device's allocator holds; 0 on a CPU."""
-        return torch.cuda.memory_allocated(self.kind) if self.kind.type == "cuda" else 0
+        return torch.cuda.memory_reserved(self.kind) if self.kind.type == "cuda" else 0
 
     def upload(self, tensor: Tensor) -> Tensor:
         """A host tensor on the device; on CUDA by way of pinned memory, so that nothing waits for the copy."""
@@ -59,12 +59,17 @@ class Device:
 
     @contextmanager
     def faults(self) -> Iterator[None]:
-        """Turns the device's out-of-memory into the domain's, its cache emptied for the next try."""
+        """Turns the device's faults into the domain's.
+
+        `OutOfMemory` is passing (the allocator has emptied its cache and tried again by then). A fault of the
+        accelerator itself is `DeviceLost`: nothing on it works any more until the process starts anew.
+        """
         try:
             yield
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise OutOfMemory("The device is out of memory.", retry_after=5) from error
+        except torch.OutOfMemoryError:
+            raise OutOfMemory("The device is out of memory.", retry_after=5) from None
+        except torch.AcceleratorError as error:
+            raise DeviceLost(str(error)) from error
 
 
 def open_device(settings: Settings) -> Device:

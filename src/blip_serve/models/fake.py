@@ -25,6 +25,7 @@ from blip_serve.domain import (
 )
 
 IMAGE_TOKENS = 10
+CAPTIONS_A_WORK = 64
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -58,10 +59,13 @@ class FakeModel:
 
     def prepare(self, item: MatchItem) -> Prepared:
         """An encoding, then a score for each caption."""
-        scores = tuple((i, _score(item.image, caption)) for i, caption in enumerate(item.captions))
-        plan: deque[Outcome] = deque([Progress("score", len(item.captions)), Done(scores)])
-        work = FakeWork(phase="encode", cost=IMAGE_COST, plan=plan)
-        return Prepared((work,), IMAGE_TOKENS, 0, tuple(len(caption.text.split()) for caption in item.captions))
+        scores = [(i, _score(item.image, caption)) for i, caption in enumerate(item.captions)]
+        pieces = [tuple(scores[i : i + CAPTIONS_A_WORK]) for i in range(0, len(scores), CAPTIONS_A_WORK)]
+        works = [
+            FakeWork(phase="encode", cost=IMAGE_COST, plan=deque([Progress("score", len(piece)), Done(piece)]))
+            for piece in pieces
+        ]
+        return Prepared(tuple(works), IMAGE_TOKENS, 0, tuple(len(caption.text.split()) for caption in item.captions))
 
     def warm_up(self) -> MatchItem:
         """Any item."""

@@ -7,6 +7,8 @@ from weakref import WeakValueDictionary
 
 from torch import Tensor
 
+from blip_serve.domain import Score
+
 
 class ImageState:
     """One image's state, shared by all works on it: made of pixels, then of what the vision tower made of them.
@@ -24,14 +26,19 @@ class ImageState:
         self.encoding = False
         self._lock = threading.Lock()
 
-    def has(self, tokens: bool) -> bool:
-        """Whether nothing is left to encode: for a match its tokens, for a cosine its vector."""
-        return self.vector is not None and (self.tokens is not None or not tokens)
+    def has(self, scores: frozenset[Score]) -> bool:
+        """Whether nothing is left to encode for these scores: ITM reads the tokens, the cosine the vector."""
+        return (self.tokens is not None or "itm" not in scores) and (self.vector is not None or "cosine" not in scores)
 
-    def fill(self, tokens: bool, decode: Callable[[], Tensor]) -> None:
+    @property
+    def to_encode(self) -> bool:
+        """Whether a step that meets it should encode it."""
+        return self.pixels is not None and not self.encoding and (self.tokens is None or self.vector is None)
+
+    def fill(self, scores: frozenset[Score], decode: Callable[[], Tensor]) -> None:
         """Decodes the image unless another request has done so; whoever comes meanwhile waits."""
         with self._lock:
-            if self.pixels is None and not self.has(tokens):
+            if self.pixels is None and not self.has(scores):
                 self.pixels = decode()
 
 
@@ -75,10 +82,10 @@ class ImageCache:
     def find(self, digest: str) -> ImageState:
         """The image's state: the one in use, or one made of what is kept."""
         with self._lock:
+            tokens, vector = self.tokens.get(digest), self.vectors.get(digest)  # now the most recently used
             state = self._used.get(digest)
             if state is None:
-                state = ImageState(digest, self.tokens.get(digest), self.vectors.get(digest))
-                self._used[digest] = state
+                state = self._used[digest] = ImageState(digest, tokens, vector)
             return state
 
     def keep(self, state: ImageState, tokens: Tensor, vector: Tensor) -> None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from blip_serve.domain import IMAGE_COST, PROJECTION_COST, MatchItem, Score, Work
+from blip_serve.domain import MatchItem, Score, ScoringProtocol, Work
+from blip_serve.models.config import Costs
 from blip_serve.models.image_cache import ImageState
 from blip_serve.settings import caption_cost
 
@@ -30,50 +31,57 @@ NumberedText = tuple[int, TextState]
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class MatchWork(Work):
-    """One image and some of its item's captions."""
+    """One image and some of its item's captions. It does not hold the item: the image's file is done with."""
 
     image: ImageState
     texts: tuple[NumberedText, ...]
-    item: MatchItem
+    protocol: ScoringProtocol
+    scores: frozenset[Score]
+
+
+class Cutter:
+    """Cuts items into works, and says what they cost."""
+
+    def __init__(self, costs: Costs, max_step_cost: int) -> None:
+        self._costs = costs
+        self._max_step_cost = max_step_cost
+        self._limit = max_step_cost // 4  # several requests share a step
+
+    def cut(self, item: MatchItem, image: ImageState, texts: Sequence[TextState]) -> tuple[MatchWork, ...]:
+        """Works that are together the item. Those behind the first wait for it to encode the image."""
+        known = image.has(item.scores)
+        return tuple(
+            MatchWork(
+                phase=SCORE if known else ENCODE,
+                cost=self.score_cost(piece, item.scores) if known else WAIT_COST if i else self.encode_cost,
+                length=len(piece[-1][1].ids),
+                image=image,
+                texts=tuple(piece),
+                protocol=item.protocol,
+                scores=item.scores,
+            )
+            for i, piece in enumerate(self._pieces(texts, item.scores))
+        )
 
     @property
-    def scores(self) -> frozenset[Score]:
-        """What is asked of it."""
-        return self.item.scores
+    def encode_cost(self) -> int:
+        """Cost of encoding an image; at most a step, whatever the step."""
+        return min(self._costs.image, self._max_step_cost)
 
+    def score_cost(self, texts: Sequence[NumberedText], scores: frozenset[Score]) -> int:
+        """Cost of scoring captions of one image: a pass of the text tower a score, and the projections for ITM."""
+        passes = len(scores) * sum(caption_cost(len(text.ids)) for _, text in texts)
+        return passes + (self._costs.projection if "itm" in scores else 0)
 
-def cut(
-    item: MatchItem, image: ImageState, texts: Sequence[TextState], cached: bool, limit: int
-) -> tuple[MatchWork, ...]:
-    """Works that are together the item, each of a cost within `limit` unless one caption alone is over it."""
-    return tuple(
-        MatchWork(
-            phase=SCORE if cached else ENCODE,
-            cost=score_cost(piece, item.scores) if cached else WAIT_COST if i else IMAGE_COST,
-            length=len(piece[-1][1].ids),
-            image=image,
-            texts=tuple(piece),
-            item=item,
-        )
-        for i, piece in enumerate(_pieces(texts, item.scores, limit))
-    )
-
-
-def score_cost(texts: Sequence[NumberedText], scores: frozenset[Score]) -> int:
-    """Cost of scoring captions of one image: a pass of the text tower a score, and the image's projections for ITM."""
-    passes = len(scores) * sum(caption_cost(len(text.ids)) for _, text in texts)
-    return passes + (PROJECTION_COST if "itm" in scores else 0)
-
-
-def _pieces(texts: Sequence[TextState], scores: frozenset[Score], limit: int) -> list[list[NumberedText]]:
-    """The captions by length, a new piece begun where the last one is full."""
-    pieces: list[list[NumberedText]] = [[]]
-    room = limit
-    for numbered in sorted(enumerate(texts), key=lambda numbered: len(numbered[1].ids)):
-        cost = len(scores) * caption_cost(len(numbered[1].ids))
-        if pieces[-1] and cost > room - PROJECTION_COST:
-            pieces.append([])
-            room = limit
-        pieces[-1].append(numbered)
-        room -= cost
-    return pieces
+    def _pieces(self, texts: Sequence[TextState], scores: frozenset[Score]) -> list[list[NumberedText]]:
+        """The captions by length, a new piece begun where the last one is full."""
+        pieces: list[list[NumberedText]] = []
+        room = 0
+        for numbered in sorted(enumerate(texts), key=lambda numbered: len(numbered[1].ids)):
+            cost = self.score_cost([numbered], scores) - self.score_cost([], scores)
+            if cost > room:
+                pieces.append([])
+                room = self._limit - self.score_cost([], scores)
+            pieces[-1].append(numbered)
+            room -= cost
+        return pieces

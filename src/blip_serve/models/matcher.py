@@ -7,20 +7,18 @@ import math
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Self
 from weakref import WeakValueDictionary
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from blip_serve.catalogue import ModelCard
 from blip_serve.domain import (
-    IMAGE_COST,
     Caption,
     Done,
     Failed,
@@ -35,16 +33,18 @@ from blip_serve.domain import (
 )
 from blip_serve.errors import InternalError
 from blip_serve.images.decode import Decoder
-from blip_serve.models.config import read_config
+from blip_serve.models.config import costs, read_config
 from blip_serve.models.device import Device, Pending, open_device
 from blip_serve.models.image_cache import ImageCache, ImageState
-from blip_serve.models.match_works import ENCODE, SCORE, MatchWork, TextState, cut, score_cost
+from blip_serve.models.match_works import ENCODE, SCORE, Cutter, MatchWork, TextState
 from blip_serve.models.processing import CaptionTokenizer, PixelFormat, read_pixel_format
 from blip_serve.models.retrieval import RetrievalNetwork
-from blip_serve.models.text import group_images
+from blip_serve.models.text_batches import Row, batch_rows
 from blip_serve.models.weights import load_weights
 from blip_serve.settings import Settings
 from blip_serve.telemetry import Telemetry
+
+ARCHITECTURE = "BlipForImageTextRetrieval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +62,16 @@ class Encoding:
 class Scoring:
     """A `score` step under way.
 
-    `logits` (R, 2) and `cosines` (R,) over all captions of all works, in order; `vectors` (T, E) of the `texts` that
-    had none.
+    `logits` (R, 2) of the rows that `order` names, counted over the captions of the works that ask for them;
+    `cosines` (R,) likewise, in order; `vectors` (E,) of the `texts` that had none.
     """
 
     works: Sequence[MatchWork]
     logits: Pending | None
+    order: Sequence[int]
     cosines: Pending | None
     texts: Sequence[TextState]
-    vectors: Tensor | None
+    vectors: Sequence[Tensor]
 
 
 class Matcher:
@@ -86,16 +87,18 @@ class Matcher:
         pixel_format: PixelFormat,
         cache: ImageCache,
         decoder: Decoder,
-        max_step_cost: int,
+        cutter: Cutter,
+        card: ModelCard,
     ) -> None:
         self.network = network
+        self.card = card
         self.depth = device.depth
         self._device = device
         self._tokenizer = tokenizer
         self._pixel_format = pixel_format
         self._cache = cache
         self._decoder = decoder
-        self._work_cost = max_step_cost // 4  # several requests share a step
+        self._cutter = cutter
         self._texts: WeakValueDictionary[tuple[ScoringProtocol, str], TextState] = WeakValueDictionary()
         self._texts_lock = threading.Lock()
         mean, std = torch.tensor(pixel_format.mean), torch.tensor(pixel_format.std)
@@ -118,10 +121,17 @@ class Matcher:
             network = RetrievalNetwork(config)
         load_weights(network, folder, device)
         cache = ImageCache(settings.images.cache_tokens_bytes, settings.images.cache_vectors_bytes)
-        telemetry.watch_cache(card.id, "tokens", lambda: cache.tokens.size)
-        telemetry.watch_cache(card.id, "vectors", lambda: cache.vectors.size)
+        for kind, kept in (("tokens", cache.tokens), ("vectors", cache.vectors)):
+            telemetry.watch_cache(card.id, kind, kept, lambda kept: kept.size)
         telemetry.watch_device(device.memory)
-        return cls(network, device, tokenizer, pixel_format, cache, decoder, settings.engine.max_step_cost)
+        cutter = Cutter(costs(config), settings.engine.max_step_cost)
+        known = replace(
+            card,
+            architecture=card.architecture or ARCHITECTURE,
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+            shape=config.shape,
+        )
+        return cls(network, device, tokenizer, pixel_format, cache, decoder, cutter, known)
 
     # Worker threads
 
@@ -132,12 +142,11 @@ class Matcher:
         """
         texts = self._tokenize(item.captions, item.protocol)
         image = self._cache.find(item.image.digest)
-        tokens = "itm" in item.scores
-        cached = image.has(tokens)
+        cached = image.has(item.scores)
         started = time.monotonic()
-        image.fill(tokens, lambda: self._pixels(item.image))
+        image.fill(item.scores, lambda: self._pixels(item.image))
         return Prepared(
-            works=cut(item, image, texts, cached, self._work_cost),
+            works=self._cutter.cut(item, image, texts),
             image_tokens=self._image_tokens,
             cached_tokens=self._image_tokens if cached else 0,
             text_tokens=tuple(len(text.ids) for text in texts),
@@ -186,7 +195,7 @@ class Matcher:
             return self._encoded(launched) if isinstance(launched, Encoding) else self._scored(launched)
 
     def _encode(self, works: Sequence[MatchWork]) -> Encoding:
-        states = [state for state in dict.fromkeys(work.image for work in works) if _is_to_encode(state)]
+        states = [state for state in dict.fromkeys(work.image for work in works) if state.to_encode]
         if not states:
             return Encoding(works, [])
         pixels = self._device.upload(torch.stack([state.pixels for state in states if state.pixels is not None]))
@@ -206,61 +215,59 @@ class Matcher:
             for i, state in enumerate(step.states):  # copies: a slice would keep the whole batch alive
                 self._cache.keep(state, step.tokens[i].clone(), step.vectors[i].clone())
         return [
-            Progress(SCORE, score_cost(work.texts, work.scores))
-            if work.image.tokens is not None
-            else Progress(ENCODE, IMAGE_COST)  # the step that was encoding it failed
+            Progress(SCORE, self._cutter.score_cost(work.texts, work.scores))
+            if work.image.has(work.scores)
+            else Progress(ENCODE, self._cutter.encode_cost)  # the step that was encoding it failed
             for work in step.works
         ]
 
     def _score(self, works: Sequence[MatchWork]) -> Scoring:
-        logits = self._logits([work for work in works if "itm" in work.scores])
+        logits, order = self._logits([work for work in works if "itm" in work.scores])
         asking = [work for work in works if "cosine" in work.scores]
         texts = list(dict.fromkeys(text for work in asking for _, text in work.texts if text.vector is None))
-        vectors = self.network.text_vectors(*self._rows([text.ids for text in texts])) if texts else None
-        cosines = self._cosines(asking, dict(zip(texts, vectors, strict=True)) if vectors is not None else {})
-        logits_here = None if logits is None else self._device.to_host(logits)
-        cosines_here = None if cosines is None else self._device.to_host(cosines)
-        return Scoring(works, logits_here, cosines_here, texts, vectors)
+        vectors = self._text_vectors(texts)
+        cosines = self._cosines(asking, dict(zip(texts, vectors, strict=True)))
+        return Scoring(works, logits, order, cosines, texts, vectors)
 
-    def _logits(self, works: Sequence[MatchWork]) -> Tensor | None:
-        """(R, 2) over the works' captions in order. Each image is projected once, whatever works it is in."""
+    def _logits(self, works: Sequence[MatchWork]) -> tuple[Pending | None, list[int]]:
+        """(R, 2) over the works' captions, and their order. An image is projected once, whatever works it is in."""
         if not works:
-            return None
-        starts = np.cumsum([0, *(len(work.texts) for work in works)])
-        by_image: dict[ImageState, list[tuple[int, tuple[int, ...]]]] = {}
-        for start, work in zip(starts, works, strict=False):
-            rows = by_image.setdefault(work.image, [])
-            rows += [
-                (int(start) + i, self._match_ids(text, work.item.protocol)) for i, (_, text) in enumerate(work.texts)
-            ]
-        images = sorted(by_image, key=lambda image: len(by_image[image]))  # equal counts adjacent: fewer groups
-        order = [row for image in images for row in by_image[image]]
-        tokens = [image.tokens for image in images if image.tokens is not None]
-        groups = group_images(tokens, [len(by_image[image]) for image in images])
-        found = self.network.match_logits(*self._rows([ids for _, ids in order]), groups)
-        logits = torch.empty_like(found)
-        logits[[number for number, _ in order]] = found
-        return logits
+            return None, []
+        images = {image: number for number, image in enumerate(dict.fromkeys(work.image for work in works))}
+        rows = [
+            Row(self._match_ids(text, work.protocol), images[work.image]) for work in works for _, text in work.texts
+        ]
+        batches, order = batch_rows(rows, self._device.upload)
+        tokens = torch.stack([_known(image.tokens) for image in images])
+        return self._device.to_host(self.network.match_logits(batches, tokens)), order
 
     def _match_ids(self, text: TextState, protocol: ScoringProtocol) -> tuple[int, ...]:
         """`paper` puts `[ENC]` in position 0 for matching (salesforce/BLIP:models/blip_retrieval.py)."""
         return text.ids if protocol == "hf" else (self._tokenizer.encoder_id, *text.ids[1:])
 
-    def _cosines(self, works: Sequence[MatchWork], new: dict[TextState, Tensor]) -> Tensor | None:
+    def _text_vectors(self, texts: Sequence[TextState]) -> list[Tensor]:
+        """(E,) of each text; copies, since a row of the batch would keep all of it alive."""
+        if not texts:
+            return []
+        batches, order = batch_rows([Row(text.ids) for text in texts], self._device.upload)
+        found = dict(zip(order, self.network.text_vectors(batches), strict=True))
+        return [found[place].clone() for place in range(len(texts))]
+
+    def _cosines(self, works: Sequence[MatchWork], new: dict[TextState, Tensor]) -> Pending | None:
         """(R,) over the works' captions in order."""
         if not works:
             return None
         pairs = [(work.image.vector, new.get(text, text.vector)) for work in works for _, text in work.texts]
-        images = torch.stack([image for image, _ in pairs if image is not None])
-        texts = torch.stack([text for _, text in pairs if text is not None])
-        return (images * texts).sum(dim=-1)
+        images = torch.stack([_known(image) for image, _ in pairs])
+        texts = torch.stack([_known(text) for _, text in pairs])
+        return self._device.to_host((images * texts).sum(dim=-1))
 
     def _scored(self, step: Scoring) -> list[Outcome]:
-        logits = iter(step.logits.wait().tolist() if step.logits is not None else ())
-        cosines = iter(step.cosines.wait().tolist() if step.cosines is not None else ())
-        if step.vectors is not None:
-            for text, vector in zip(step.texts, step.vectors, strict=True):
-                text.vector = vector
+        found = dict(zip(step.order, step.logits.wait().tolist() if step.logits else (), strict=True))
+        logits = iter([found[place] for place in range(len(found))])
+        cosines = iter(step.cosines.wait().tolist() if step.cosines else ())
+        for text, vector in zip(step.texts, step.vectors, strict=True):
+            text.vector = vector
         outcomes: list[Outcome] = []
         for work in step.works:
             itm, cosine = ("itm" in work.scores), ("cosine" in work.scores)
@@ -268,20 +275,12 @@ class Matcher:
             outcomes.append(_outcome(work, scores))
         return outcomes
 
-    def _rows(self, ids: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor | None]:
-        """(B, T) ids padded to the longest, and the mask that is true at words, `None` where none is padded."""
-        longest = max(len(row) for row in ids)
-        padded = np.zeros((len(ids), longest), dtype=np.int64)
-        mask = np.zeros((len(ids), longest), dtype=np.bool_)
-        for i, row in enumerate(ids):
-            padded[i, : len(row)] = row
-            mask[i, : len(row)] = True
-        on_device = self._device.upload(torch.from_numpy(padded))
-        return on_device, None if mask.all() else self._device.upload(torch.from_numpy(mask))
 
-
-def _is_to_encode(state: ImageState) -> bool:
-    return state.pixels is not None and not state.encoding and state.tokens is None
+def _known(tensor: Tensor | None) -> Tensor:
+    """What a work in its `score` phase has for certain."""
+    if tensor is None:
+        raise RuntimeError("a work was scored before it was encoded")
+    return tensor
 
 
 def _pair(logits: list[float] | None, cosine: float | None) -> PairScore:

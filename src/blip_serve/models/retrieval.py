@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from blip_serve.models.config import Config
-from blip_serve.models.text import ImageGroup, TextTower
+from blip_serve.models.text import TextTower
+from blip_serve.models.text_batches import TextBatch
 from blip_serve.models.vision import VisionTower
 
 
@@ -26,11 +27,11 @@ class RetrievalNetwork(nn.Module):
         """(B, N, D) token embeddings -> (B, joint) unit vectors, float32."""
         return F.normalize(self.vision_proj(tokens[:, 0]).float(), dim=-1)
 
-    def text_vectors(self, ids: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T) ids starting with `[CLS]` -> (B, joint) unit vectors, float32."""
-        return F.normalize(self.text_proj(self.text_encoder(ids, mask)).float(), dim=-1)
+    def text_vectors(self, batches: Sequence[TextBatch]) -> Tensor:
+        """Batches of B rows starting with `[CLS]` -> (B, joint) unit vectors, float32, in the batches' order."""
+        return F.normalize(self.text_proj(self.text_encoder(batches)).float(), dim=-1)
 
-    def match_logits(self, ids: Tensor, mask: Tensor | None, groups: Sequence[ImageGroup]) -> Tensor:
-        """(B, T) ids of the groups' images' captions -> (B, 2) logits `[no match, match]`, float32."""
-        logits: Tensor = self.itm_head(self.text_encoder(ids, mask, groups)).float()
+    def match_logits(self, batches: Sequence[TextBatch], images: Tensor) -> Tensor:
+        """Batches of B rows about `images` (I, N, D) -> (B, 2) logits `[no match, match]`, float32, in their order."""
+        logits: Tensor = self.itm_head(self.text_encoder(batches, images)).float()
         return logits

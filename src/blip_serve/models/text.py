@@ -4,9 +4,7 @@ Names as in the hub's checkpoints below `text_encoder.`; checked against transfo
 image, not per caption: the captions of an image are one long query, and its keys and values are projected once.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,23 +12,7 @@ from torch.nn import functional as F
 
 from blip_serve.models.config import TextConfig
 from blip_serve.models.layers import ACTIVATIONS, Dense, merge_heads, split_heads
-
-
-@dataclass(frozen=True, slots=True)
-class ImageGroup:
-    """Images with the same number of captions each: (I, N, D_image) tokens, and the I * `captions` rows they own."""
-
-    tokens: Tensor
-    captions: int
-
-
-def group_images(tokens: Sequence[Tensor], captions: Sequence[int]) -> list[ImageGroup]:
-    """Adjacent images with equally many captions, together.
-
-    `tokens`: (N, D_image) of each image; `captions`: how many of the step's rows are each image's, in order.
-    """
-    runs = [[i for i, _ in run] for _, run in groupby(enumerate(captions), key=lambda pair: pair[1])]
-    return [ImageGroup(torch.stack([tokens[i] for i in run]), captions[run[0]]) for run in runs]
+from blip_serve.models.text_batches import ImageGroup, TextBatch
 
 
 class TextEmbeddings(nn.Module):
@@ -77,22 +59,22 @@ class Attention(nn.Module):
         out: Tensor = self.output(merge_heads(F.scaled_dot_product_attention(query, key, value, mask)), asking)
         return out
 
-    def to_images(self, x: Tensor, groups: Sequence[ImageGroup]) -> Tensor:
-        """(B, T, D) -> (B, T, D); the rows belong to the groups' images, in order."""
-        query = self.self.query(x)
-        rows = query.split([len(group.tokens) * group.captions for group in groups])
-        seen = [self._look(part, group).view_as(part) for part, group in zip(rows, groups, strict=True)]
-        out: Tensor = self.output(seen[0] if len(seen) == 1 else torch.cat(seen), x)
-        return out
+    def project(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(I, N, D_image) tokens -> their keys and values, (I, heads, N, D / heads) each."""
+        return split_heads(self.self.key(images), self.heads), split_heads(self.self.value(images), self.heads)
 
-    def _look(self, query: Tensor, group: ImageGroup) -> Tensor:
-        images = len(group.tokens)
-        asking = query.reshape(images, -1, query.shape[-1])  # (I, captions * T, D): one query an image
-        key, value = self.self.key(group.tokens), self.self.value(group.tokens)
-        attended = F.scaled_dot_product_attention(
-            split_heads(asking, self.heads), split_heads(key, self.heads), split_heads(value, self.heads)
-        )
-        return merge_heads(attended)
+    def to_images(self, x: Tensor, groups: Sequence[ImageGroup], key: Tensor, value: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D); the captions of an image are one long query to its keys and values."""
+        query = self.self.query(x)
+        done, parts = 0, []
+        for group in groups:
+            keys, values = key[group.images], value[group.images]
+            rows = query[done : done + len(keys) * group.captions]
+            asking = split_heads(rows.reshape(len(keys), -1, rows.shape[-1]), self.heads)
+            parts.append(merge_heads(F.scaled_dot_product_attention(asking, keys, values)).view_as(rows))
+            done += len(rows)
+        out: Tensor = self.output(parts[0] if len(parts) == 1 else torch.cat(parts), x)
+        return out
 
 
 class Intermediate(nn.Module):
@@ -118,11 +100,11 @@ class TextLayer(nn.Module):
         self.intermediate = Intermediate(config)
         self.output = Dense(config.intermediate_size, config.hidden_size, config.layer_norm_eps)
 
-    def forward(self, x: Tensor, mask: Tensor | None, groups: Sequence[ImageGroup] | None, queries: int) -> Tensor:
-        """(B, T, D) -> (B, queries, D)."""
-        x = self.attention.to_itself(x, mask, queries)
-        if groups is not None:
-            x = self.crossattention.to_images(x, groups)
+    def forward(self, x: Tensor, batch: TextBatch, seen: tuple[Tensor, Tensor] | None, queries: int) -> Tensor:
+        """(B, T, D) -> (B, queries, D); `seen` are the keys and values of the images that the batch's groups index."""
+        x = self.attention.to_itself(x, None if batch.mask is None else batch.mask[:, None, None, :], queries)
+        if seen is not None:
+            x = self.crossattention.to_images(x, batch.groups, *seen)
         out: Tensor = self.output(self.intermediate(x), x)
         return out
 
@@ -134,6 +116,10 @@ class TextLayers(nn.Module):
         super().__init__()
         self.layer = nn.ModuleList(TextLayer(config) for _ in range(config.num_hidden_layers))
 
+    def layers(self) -> Iterator[TextLayer]:
+        """The layers, first to last."""
+        return (layer for layer in self.layer if isinstance(layer, TextLayer))
+
 
 class TextTower(nn.Module):
     """Token ids, and images or none, to the summary at position 0."""
@@ -143,16 +129,17 @@ class TextTower(nn.Module):
         self.embeddings = TextEmbeddings(config)
         self.encoder = TextLayers(config)
 
-    def forward(self, ids: Tensor, mask: Tensor | None, groups: Sequence[ImageGroup] | None = None) -> Tensor:
-        """(B, T) ids -> (B, D) hidden states of position 0.
+    def forward(self, batches: Sequence[TextBatch], images: Tensor | None = None) -> Tensor:
+        """Batches of B rows in all -> (B, D) hidden states of position 0, in the batches' order.
 
-        `mask` (B, T) is true at words, `None` where no row is padded; `groups` own the rows in order.
-        The last layer computes position 0 alone: nothing else of it is read.
+        `images` (I, N, D_image) are the tokens of the images that the batches' groups index, projected once a layer
+        for all batches. The last layer computes position 0 alone: nothing else of it is read.
         """
-        x = self.embeddings(ids)
-        attended = None if mask is None else mask[:, None, None, :]
-        *lower, last = self.encoder.layer
-        for layer in lower:
-            x = layer(x, attended, groups, x.shape[1])
-        out: Tensor = last(x, attended, groups, 1)[:, 0]
-        return out
+        states = [self.embeddings(batch.ids) for batch in batches]
+        for number, layer in enumerate(self.encoder.layers(), start=1):
+            seen = None if images is None else layer.crossattention.project(images)
+            last = number == len(self.encoder.layer)
+            states = [
+                layer(x, batch, seen, 1 if last else x.shape[1]) for x, batch in zip(states, batches, strict=True)
+            ]
+        return torch.cat([x[:, 0] for x in states])

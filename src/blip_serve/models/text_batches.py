@@ -1,0 +1,88 @@
+"""Captions of mixed length as batches of like length, for the text tower. Knows no network."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MAX_SPREAD = 2
+"""In a batch the longest row is at most this many times the shortest, so that less than half of it is padding."""
+SHORT = 8
+"""Rows of up to this many tokens share a batch whatever their spread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One caption's ids, and which of the step's images it is read against."""
+
+    ids: tuple[int, ...]
+    image: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ImageGroup:
+    """Some of the step's images, as an index into them, that own `captions` rows of a batch each."""
+
+    images: slice | Tensor
+    captions: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextBatch:
+    """(B, T) ids; `mask` (B, T) is true at words, `None` where no row is padded; `groups` own the rows in order."""
+
+    ids: Tensor
+    mask: Tensor | None
+    groups: Sequence[ImageGroup]
+
+
+def batch_rows(rows: Sequence[Row], upload: Callable[[Tensor], Tensor]) -> tuple[list[TextBatch], list[int]]:
+    """Batches of all rows, and the places of the batches' rows in `rows`. `upload` brings a tensor to the device."""
+    batches, order = [], []
+    for bucket in _buckets(rows):
+        owned: dict[int, list[int]] = {}
+        for place in bucket:
+            owned.setdefault(rows[place].image, []).append(place)
+        by_count = sorted(owned.items(), key=lambda image: (len(image[1]), image[0]))
+        places = [place for _, own in by_count for place in own]
+        groups = [
+            ImageGroup(_index([image for image, _ in run], upload), captions)
+            for captions, run in groupby(by_count, key=lambda image: len(image[1]))
+        ]
+        ids, mask = _padded([rows[place].ids for place in places])
+        batches.append(TextBatch(upload(ids), None if mask is None else upload(mask), groups))
+        order += places
+    return batches, order
+
+
+def _buckets(rows: Sequence[Row]) -> list[list[int]]:
+    buckets: list[list[int]] = []
+    limit = 0
+    for place in sorted(range(len(rows)), key=lambda place: len(rows[place].ids)):
+        length = len(rows[place].ids)
+        if length > limit:
+            buckets.append([])
+            limit = max(SHORT, MAX_SPREAD * length)
+        buckets[-1].append(place)
+    return buckets
+
+
+def _index(images: Sequence[int], upload: Callable[[Tensor], Tensor]) -> slice | Tensor:
+    """A slice where the images are neighbours, which copies nothing."""
+    first, last = images[0], images[-1]
+    if last - first + 1 == len(images):
+        return slice(first, last + 1)
+    return upload(torch.tensor(images))
+
+
+def _padded(ids: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor | None]:
+    longest = max(map(len, ids))
+    padded = np.zeros((len(ids), longest), dtype=np.int64)
+    mask = np.zeros((len(ids), longest), dtype=np.bool_)
+    for row, words in enumerate(ids):
+        padded[row, : len(words)] = words
+        mask[row, : len(words)] = True
+    return torch.from_numpy(padded), None if mask.all() else torch.from_numpy(mask)

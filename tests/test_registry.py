@@ -11,10 +11,11 @@ import pytest
 
 from blip_serve.catalogue import ModelCard
 from blip_serve.domain import AnyModel
-from blip_serve.errors import CheckpointError, ConfigurationError, InvalidInput, ModelNotFound, Unavailable
+from blip_serve.engine.engine import Engine
+from blip_serve.errors import CheckpointError, InvalidInput, ModelNotFound, Unavailable
 from blip_serve.models.fake import FakeModel
 from blip_serve.registry import Registry
-from blip_serve.settings import ModelSettings, Settings
+from blip_serve.settings import EngineSettings, ModelSettings, Settings
 from blip_serve.telemetry import Telemetry
 from tests.support.engine import running_engine
 from tests.support.server import QUIET
@@ -31,12 +32,12 @@ class Loads:
         self._broken = broken
         self._model = model
 
-    def __call__(self, settings: ModelSettings, card: ModelCard) -> AnyModel:
+    def __call__(self, settings: ModelSettings, card: ModelCard) -> tuple[AnyModel, ModelCard]:
         self.started.append(settings.id)
         assert self.open.wait(WAIT_S)
         if settings.id in self._broken:
             raise CheckpointError("file", "the reason")
-        return self._model()
+        return self._model(), card
 
 
 def models(*ids: str, **first: Any) -> tuple[ModelSettings, ...]:
@@ -210,11 +211,35 @@ def test_no_name_means_the_default_model() -> None:
     run(test)
 
 
-def test_a_default_that_is_not_served_is_refused() -> None:
+def test_a_load_that_waits_for_room_ends_when_nobody_wants_it_any_more() -> None:
     async def test() -> None:
-        with pytest.raises(ConfigurationError, match="default_model"):
-            async with running_registry(Loads(), models=models("a"), default_model="b"):
-                pass
+        loads = Loads()
+        async with (
+            running_registry(loads, models=models("a", "b"), max_loaded=1) as registry,
+            registry.lease("a", "match", soon()),
+        ):
+            with pytest.raises(Unavailable):
+                async with registry.lease("b", "match", time.monotonic() + 0.01):
+                    pass
+            await until(lambda: state(registry, "b") == "unloaded")
+            assert loads.started == ["a"]
+
+    run(test)
+
+
+def test_a_load_under_way_does_not_hold_up_the_end() -> None:
+    async def test() -> None:
+        loads = Loads()
+        loads.open.clear()
+        engine = Engine(EngineSettings(), Telemetry(QUIET))
+        registry = Registry(
+            Settings(catalogue=False, models=models("a", preload=True), log=QUIET), engine, Telemetry(QUIET), loads
+        )
+        registry.preload()
+        await until(lambda: bool(loads.started))
+        await registry.close()
+        assert state(registry, "a") == "unloaded"
+        loads.open.set()
 
     run(test)
 

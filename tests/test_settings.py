@@ -51,6 +51,7 @@ def test_models_may_be_given_by_the_environment(monkeypatch: pytest.MonkeyPatch)
         ("models: [{id: a, aliases: [b]}, {id: b}]", "b is named more than once"),
         ("engine: {max_queue_cost: 10}", "engine.max_queue_cost"),
         ("images: {max_pixels: 10, max_pixels_in_flight: 5}", "max_pixels"),
+        ("default_model: b", "b is not among models"),
         ("a: [", "not YAML"),
         ("- a", "must hold keys and values"),
     ],

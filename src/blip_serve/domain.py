@@ -4,7 +4,7 @@ Knows no HTTP, no tensors and no scheduling.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 ScoringProtocol = Literal["hf", "paper"]
@@ -109,7 +109,7 @@ class Prepared:
     works: tuple[Work, ...]
     image_tokens: int = 0
     cached_tokens: int = 0
-    text_tokens: tuple[int, ...] = field(default=())
+    text_tokens: tuple[int, ...] = ()
     decode_seconds: float = 0.0
 
 

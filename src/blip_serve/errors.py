@@ -80,8 +80,6 @@ class OutOfMemory(Unavailable):
 class InternalError(ServiceError):
     """A fault of ours; the cause is in the log, not in the message."""
 
-    code = "internal_error"
-
 
 class DeviceLost(Exception):
     """The device does not work any more; the engine ends, and the process with it."""

@@ -2,13 +2,14 @@
 
 import asyncio
 import math
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from blip_serve.catalogue import ModelCard, known_cards, resolve
 from blip_serve.domain import AnyModel, ScoringProtocol, Task
@@ -22,8 +23,10 @@ from blip_serve.telemetry import Telemetry
 MODEL_CLASSES = {"BlipForImageTextRetrieval": "blip_serve.models.matcher:Matcher"}
 """Architecture of a configuration to the class that runs it; imported when first needed, and torch with it."""
 
+T = TypeVar("T")
 State = Literal["unloaded", "loading", "ready", "failed"]
-Loader = Callable[[ModelSettings, ModelCard], AnyModel]
+Loader = Callable[[ModelSettings, ModelCard], tuple[AnyModel, ModelCard]]
+"""Loads a model, and completes its card with what only the checkpoint says."""
 
 RETRY_FAILED_S = 30.0
 """A request for a model that failed to load starts another try no sooner than this after the last."""
@@ -41,6 +44,7 @@ class Entry:
     model: AnyModel | None = None
     leases: int = 0
     placed: bool = False  # takes one of the `max_loaded` places
+    awaits_room: bool = False
     last_used: float = 0.0
     last_tried: float = -math.inf
     load: "asyncio.Task[None] | None" = None
@@ -84,10 +88,9 @@ class Registry:
         self._load_model = load
         self._max_loaded = settings.max_loaded
         self._entries = {entry.settings.id: entry for entry in _entries(settings)}
-        self._names = {name: entry for entry in self._entries.values() for name in entry.names}
+        configured_last = reversed(self._entries.values())  # an alias goes before an id of the catalogue
+        self._names = {name: entry for entry in configured_last for name in entry.names}
         self._default = settings.default_model or settings.models[0].id
-        if self._default not in self._names:
-            raise ConfigurationError(f"default_model: {self._default} is not served")
         self._freed = asyncio.Condition()
         for entry in self._entries.values():
             self._enter(entry, "unloaded")
@@ -139,6 +142,8 @@ class Registry:
         finally:
             entry.leases -= 1
             entry.last_used = time.monotonic()
+            if entry.awaits_room and not entry.leases and entry.load is not None:
+                entry.load.cancel()  # nobody waits for it any more
             async with self._freed:
                 self._freed.notify_all()
 
@@ -159,7 +164,7 @@ class Registry:
         if entry.load is not None:
             raise Unavailable(f"The model '{entry.settings.id}' is loading.", code="loading", retry_after=10)
         raise Unavailable(
-            f"The model '{entry.settings.id}' could not be loaded; /v1/models says why.", code="load_failed"
+            f"The model '{entry.settings.id}' could not be loaded; /v1/models and the log say why.", code="load_failed"
         )
 
     def _start_load(self, entry: Entry) -> None:
@@ -171,16 +176,19 @@ class Registry:
         started = time.monotonic()
         try:
             await self._make_room(entry)
-            model = await asyncio.to_thread(self._load_model, entry.settings, entry.card)
+            model, card = await in_thread(lambda: self._load_model(entry.settings, entry.card))
             await self._warm_up(model)
+        except asyncio.CancelledError:
+            self._enter(entry, "unloaded")
+            raise
         except (CheckpointError, ConfigurationError) as error:
             log.error("model_failed", reason=str(error))
             self._enter(entry, "failed", error.brief if isinstance(error, CheckpointError) else str(error))
         except Exception as error:
             log.error("model_failed", exc_info=error)
-            self._enter(entry, "failed", "it failed on its first run; the log says why")
+            self._enter(entry, "failed", "it could not be loaded or run; the log says why")
         else:
-            entry.model = model
+            entry.model, entry.card = model, card
             self._enter(entry, "ready")
             log.info("model_ready", seconds=round(time.monotonic() - started, 2))
         finally:
@@ -193,9 +201,13 @@ class Registry:
     async def _make_room(self, entry: Entry) -> None:
         """Waits for a place for one more model; preloaded ones need none, and never leave."""
         if not entry.settings.preload:
-            async with self._freed:
-                await self._freed.wait_for(self._has_place)
-                entry.placed = True
+            entry.awaits_room = True
+            try:
+                async with self._freed:
+                    await self._freed.wait_for(self._has_place)
+                    entry.placed = True
+            finally:
+                entry.awaits_room = False
 
     def _has_place(self) -> bool:
         """Whether one more model may be loaded; unloads the idle one that was used longest ago to make it so."""
@@ -227,7 +239,7 @@ def loader(settings: Settings, telemetry: Telemetry) -> Loader:
     """What loads a checkpoint: finds its files, and the class for its architecture in the table."""
     decoder = Decoder(settings.images)
 
-    def load(model: ModelSettings, card: ModelCard) -> AnyModel:
+    def load(model: ModelSettings, card: ModelCard) -> tuple[AnyModel, ModelCard]:
         folder = (
             card.folder
             if model.source is None and card.folder
@@ -237,10 +249,33 @@ def loader(settings: Settings, telemetry: Telemetry) -> Loader:
         if path is None:
             raise CheckpointError(folder / "config.json", f"architectures: {architecture} is not served")
         module, _, name = path.partition(":")
-        loaded: AnyModel = getattr(import_module(module), name).load(folder, card, settings, decoder, telemetry)
-        return loaded
+        loaded = getattr(import_module(module), name).load(folder, card, settings, decoder, telemetry)
+        return loaded, loaded.card
 
     return load
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """The result of a call made on a thread of its own, one that a process about to end does not wait for."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[T] = loop.create_future()
+
+    def settle(set_it: Callable[[Any], None], value: object) -> None:
+        if not result.done():
+            set_it(value)
+
+    def run() -> None:
+        try:
+            value = call()
+        except BaseException as error:
+            outcome: tuple[Callable[[Any], None], object] = (result.set_exception, error)
+        else:
+            outcome = (result.set_result, value)
+        with suppress(RuntimeError):  # the loop is gone, and whoever waited with it
+            loop.call_soon_threadsafe(settle, *outcome)
+
+    threading.Thread(target=run, name="load", daemon=True).start()
+    return await result
 
 
 def _architecture(folder: Path) -> str:
@@ -265,7 +300,7 @@ def _entries(settings: Settings) -> list[Entry]:
 def _card(model: ModelSettings, cards: dict[str, ModelCard]) -> ModelCard:
     """The catalogue's card of the model, or of the hub id it comes from; an empty one for any other."""
     known = resolve(model.source or model.id, cards)
-    return cards[known] if known else ModelCard(model.id)
+    return replace(cards[known], id=model.id) if known else ModelCard(model.id)
 
 
 def _check_task(entry: Entry, tasks: frozenset[Task] | tuple[Task, ...], task: Task) -> None:

@@ -18,6 +18,8 @@ from blip_serve.errors import ConfigurationError
 PREFIX = "BLIP_SERVE_"
 NESTED = "__"
 MiB = 1024 * 1024
+HARD_LIMIT = 10_000
+"""Images, or captions, that a request may hold whatever the settings: what is read before they are asked."""
 
 
 class Section(BaseModel):
@@ -31,8 +33,9 @@ class ServerSettings(Section):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    api_key: SecretStr | None = Field(None, description="if set, `/v1` and `/v2` ask for it as a bearer token")
+    api_key: SecretStr | None = Field(None, description="if set, `/v1` asks for it as a bearer token")
     max_body_bytes: int = Field(64 * MiB, gt=0, description="largest request body")
+    max_bodies_bytes: int = Field(1024 * MiB, gt=0, description="bodies of all requests being answered, together")
     request_timeout_s: float = Field(60, gt=0, description="time a request has from its admission to its answer")
     drain_timeout_s: float = Field(30, ge=0, description="time the requests in flight have after SIGTERM")
 
@@ -40,8 +43,8 @@ class ServerSettings(Section):
 class LimitSettings(Section):
     """What one request may hold."""
 
-    max_images: int = Field(64, gt=0, description="images a request")
-    max_captions: int = Field(1000, gt=0, description="captions a request")
+    max_images: int = Field(64, gt=0, le=HARD_LIMIT, description="images a request")
+    max_captions: int = Field(1000, gt=0, le=HARD_LIMIT, description="captions a request")
     max_pairs: int = Field(16384, gt=0, description="image-caption pairs a request")
     max_caption_chars: int = Field(8192, gt=0, description="characters a caption; more cannot fit any model")
 
@@ -73,7 +76,7 @@ class ImageSettings(Section):
 
 
 class EngineSettings(Section):
-    """Scheduling on the device. Costs are in captions of up to 15 tokens; an image to encode weighs 40."""
+    """Scheduling on the device. Costs are in captions of up to 15 tokens through the text tower once."""
 
     max_step_cost: int = Field(320, ge=160, description="cost of one step on the device")
     max_wait_ms: float = Field(4, ge=0, description="time a step waits for works that are being prepared")
@@ -120,7 +123,11 @@ class Settings(BaseSettings):
     )
     threads: int = Field(0, ge=0, description="torch's CPU threads; 0 takes all cores")
     default_model: str | None = Field(None, description="model of requests that name none; by default the first")
-    max_loaded: int = Field(1, gt=0, description="models loaded on request and kept beside the preloaded ones")
+    max_loaded: int = Field(
+        1,
+        gt=0,
+        description="models loaded on request and kept beside the preloaded ones; fewer than are in use at once starves some",
+    )
     catalogue: bool = Field(True, description="also serve the catalogue's checkpoints, loaded on request")
     models: tuple[ModelSettings, ...] = Field(
         (ModelSettings(id=DEMO, aliases=("demo",), preload=True),),
@@ -145,6 +152,13 @@ class Settings(BaseSettings):
         names = [name for model in self.models for name in (model.id, *model.aliases)]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"models: {', '.join(sorted(twice))} is named more than once")
+        return self
+
+    @model_validator(mode="after")
+    def _default_is_served(self) -> Self:
+        names = {name for model in self.models for name in (model.id, *model.aliases)}
+        if self.default_model is not None and self.default_model not in names:
+            raise ValueError(f"default_model: {self.default_model} is not among models")
         return self
 
     @classmethod

@@ -23,9 +23,9 @@ BODY = {"image": "aGVsbG8=", "caption": "a"}
 def test_not_ready_while_a_preloaded_model_loads() -> None:
     loaded = threading.Event()
 
-    def load(settings: ModelSettings, card: ModelCard) -> FakeModel:
+    def load(settings: ModelSettings, card: ModelCard) -> tuple[FakeModel, ModelCard]:
         assert loaded.wait(WAIT_S)
-        return FakeModel()
+        return FakeModel(), card
 
     with serving(fake_settings(), load, ready=False) as service:
         response = service.client.get("/readyz")

@@ -13,10 +13,10 @@ from tests.support.server import FAKE, Service, fake_settings, serving
 from tests.support.waiting import wait_until
 
 
-def load(settings: ModelSettings, card: ModelCard) -> FakeModel:
+def load(settings: ModelSettings, card: ModelCard) -> tuple[FakeModel, ModelCard]:
     if settings.id != FAKE.id:
         raise CheckpointError("some/where", "config.json: no such file")
-    return FakeModel()
+    return FakeModel(), card
 
 
 @pytest.fixture(scope="module")

@@ -103,6 +103,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "tokenizer damaged": (lambda folder: (folder / "tokenizer.json").write_text("{"), "tokenizer not readable"),
     "no preprocessor": (lambda folder: (folder / "preprocessor_config.json").unlink(), r"processor_config\.json"),
     "another size": (edit("preprocessor_config.json", lambda c: c.update(size=40)), r"_config\.json: size: 40"),
+    "another rescaling": (edit("preprocessor_config.json", lambda c: c.update(rescale_factor=0.1)), "rescale_factor"),
+    "a crop": (edit("preprocessor_config.json", lambda c: c.update(do_center_crop=True)), "do_center_crop"),
+    "an unknown filter": (edit("preprocessor_config.json", lambda c: c.update(resample=99)), "resample: 99"),
+    "a mean of two": (edit("preprocessor_config.json", lambda c: c.update(image_mean=[0.5, 0.5])), "image_mean"),
+    "empty weights": (pickled(lambda: b""), r"pytorch_model\.bin"),
     "no normalisation": (edit("preprocessor_config.json", lambda c: c.update(do_normalize=False)), "do_normalize"),
 }  # fmt: skip
 

@@ -56,8 +56,8 @@ def fake_settings(**given: Any) -> Settings:
 def always(model: FakeModel) -> Loader:
     """A loader of one model, whatever is asked for."""
 
-    def load(settings: ModelSettings, card: ModelCard) -> FakeModel:
-        return model
+    def load(settings: ModelSettings, card: ModelCard) -> tuple[FakeModel, ModelCard]:
+        return model, card
 
     return load
 

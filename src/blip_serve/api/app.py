@@ -50,7 +50,9 @@ def create_app(settings: Settings, load: Loader | None = None) -> FastAPI:
     for endpoint in (match, models):
         app.include_router(endpoint.router, dependencies=[Depends(require_key)])
     app.include_router(health.router)
-    app.add_middleware(BodyLimitMiddleware, limit=settings.server.max_body_bytes)
+    app.add_middleware(
+        BodyLimitMiddleware, limit=settings.server.max_body_bytes, total=settings.server.max_bodies_bytes
+    )
     app.add_middleware(DisconnectMiddleware)
     app.add_middleware(RequestMiddleware, telemetry=telemetry)
     return app

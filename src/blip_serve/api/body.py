@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.datastructures import FormData
 
 from blip_serve.api.errors import invalid_field
@@ -13,6 +13,9 @@ from blip_serve.errors import InvalidInput, UnsupportedMediaType
 from blip_serve.settings import Settings
 
 T = TypeVar("T", bound=BaseModel)
+
+STRICT = ConfigDict(strict=True, extra="allow", json_schema_extra={"additionalProperties": False})
+"""For bodies: no conversions, and `validated` refuses what is unknown; pydantic would list a million of them first."""
 
 
 def is_form(request: Request) -> bool:
@@ -33,9 +36,12 @@ async def read_json(request: Request, model: type[T]) -> T:
 def validated(model: type[T], content: bytes | dict[str, object]) -> T:
     """JSON text or an object as `model`. Raises `InvalidInput` naming the field at fault."""
     try:
-        return model.model_validate_json(content) if isinstance(content, bytes) else model.model_validate(content)
+        body = model.model_validate_json(content) if isinstance(content, bytes) else model.model_validate(content)
     except ValidationError as error:
         raise invalid_field(error.errors(include_url=False, include_context=False, include_input=False)[0]) from None
+    for unknown in body.model_extra or ():
+        raise _unknown(unknown)
+    return body
 
 
 @asynccontextmanager
@@ -54,7 +60,11 @@ def only_fields(form: FormData, known: frozenset[str]) -> None:
     """Raises `InvalidInput` for a part of another name."""
     for name in form:
         if name not in known:
-            raise InvalidInput(f"Unknown parameter: '{name[:100]}'.", code="unknown_parameter", param=name[:100])
+            raise _unknown(name)
+
+
+def _unknown(name: str) -> InvalidInput:
+    return InvalidInput(f"Unknown parameter: '{name[:100]}'.", code="unknown_parameter", param=name[:100])
 
 
 def text_field(form: FormData, name: str) -> list[str]:

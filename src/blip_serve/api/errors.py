@@ -74,8 +74,8 @@ def invalid_field(fault: ErrorDetails, within: int = 0) -> InvalidInput:
         return InvalidInput("The body is not valid JSON.", code="invalid_json")
     if kind == "missing":
         return InvalidInput(f"'{param}' is required.", code="missing_required_parameter", param=param)
-    if kind == "extra_forbidden":
-        return InvalidInput(f"Unknown parameter: '{param}'.", code="unknown_parameter", param=param)
+    if kind == "too_long":
+        return InvalidInput(f"'{param}' has too many entries.", code=f"too_many_{param}", param=param)
     code = "invalid_type" if kind.endswith("_type") else "invalid_value"
     return InvalidInput(f"'{param or 'the body'}': {fault['msg']}.", code=code, param=param or None)
 
@@ -94,7 +94,9 @@ def install(app: FastAPI) -> None:
 
     async def http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return _envelope(error.status_code, _http_body(request, error), dict(error.headers or {}))
+        body = _http_body(request, error)
+        request.app.state.telemetry.request_failed(body.code, rejected=False)
+        return _envelope(error.status_code, body, error.headers or {})
 
     app.add_exception_handler(ServiceError, service_error)
     app.add_exception_handler(RequestValidationError, validation_error)

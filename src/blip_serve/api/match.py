@@ -5,17 +5,18 @@ import uuid
 from typing import Annotated, Literal, TypeVar
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.datastructures import FormData
 
-from blip_serve.api.body import is_form, only_fields, read_form, read_json, text_field, validated
+from blip_serve.api.body import STRICT, is_form, only_fields, read_form, read_json, text_field, validated
 from blip_serve.api.context import SettingsOf, TasksOf
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.images import Image, image_source
 from blip_serve.domain import Caption, Score, ScoringProtocol
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import BytesImage, ImageSource
-from blip_serve.tasks.match import MatchRequest, MatchResult, Pairing
+from blip_serve.settings import HARD_LIMIT, LimitSettings
+from blip_serve.tasks.match import MatchRequest, MatchResult, Pairing, check_counts
 from blip_serve.tasks.session import Timings
 
 T = TypeVar("T")
@@ -24,14 +25,14 @@ T = TypeVar("T")
 class MatchOptions(BaseModel):
     """How to score."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = STRICT
 
     model: str | None = Field(None, description="the configured default where absent", examples=["demo"])
     pairing: Pairing = Field("cross", description="every image with every caption, or first with first")
     protocol: ScoringProtocol | None = Field(
         None, description="`hf` (the model cards' code) or `paper`; see the README"
     )
-    scores: Annotated[list[Score], Field(min_length=1)] = Field(
+    scores: Annotated[list[Score], Field(min_length=1, max_length=8, fail_fast=True)] = Field(
         ["itm", "cosine"], description="asking for one skips the other's work"
     )
 
@@ -40,9 +41,9 @@ class MatchBody(MatchOptions):
     """Images and captions to score."""
 
     image: Image | None = None
-    images: Annotated[list[Image], Field(min_length=1)] | None = None
+    images: Annotated[list[Image], Field(min_length=1, max_length=HARD_LIMIT, fail_fast=True)] | None = None
     caption: str | None = Field(None, examples=["a large red circle"])
-    captions: Annotated[list[str], Field(min_length=1)] | None = None
+    captions: Annotated[list[str], Field(min_length=1, max_length=HARD_LIMIT, fail_fast=True)] | None = None
 
 
 class Match(BaseModel):
@@ -121,9 +122,9 @@ async def match(request: Request, tasks: TasksOf, settings: SettingsOf) -> Respo
     """ITM probability and cosine of images x captions."""
     if is_form(request):
         async with read_form(request, settings) as form:
-            asked = await _from_form(form)
+            asked = await _from_form(form, settings.limits)
     else:
-        asked = _from_json(await read_json(request, MatchBody))
+        asked = _from_json(await read_json(request, MatchBody), settings.limits)
     result = await tasks.match.run(asked)
     return Response(
         _answer(result).model_dump_json(exclude_none=True),
@@ -132,9 +133,10 @@ async def match(request: Request, tasks: TasksOf, settings: SettingsOf) -> Respo
     )
 
 
-def _from_json(body: MatchBody) -> MatchRequest:
+def _from_json(body: MatchBody, limits: LimitSettings) -> MatchRequest:
     images = _one_or_many("image", body.image, body.images)
     captions = _one_or_many("caption", body.caption, body.captions)
+    check_counts(len(images), len(captions), limits)
     return _request(
         body,
         tuple(image_source(value, param) for param, value in images),
@@ -142,42 +144,47 @@ def _from_json(body: MatchBody) -> MatchRequest:
     )
 
 
-async def _from_form(form: FormData) -> MatchRequest:
-    only_fields(form, frozenset({"image", "caption", *MatchOptions.model_fields}))
+async def _from_form(form: FormData, limits: LimitSettings) -> MatchRequest:
+    only_fields(form, frozenset(MatchBody.model_fields))
     options: dict[str, object] = {
-        name: values if name == "scores" else values[-1]
+        name: values if name == "scores" else _single(name, values)
         for name in MatchOptions.model_fields
         if (values := text_field(form, name))
     }
-    images = _numbered("image", form.getlist("image"))
-    captions = _numbered("caption", text_field(form, "caption"))
+    images = _one_or_many("image", form.getlist("image"), form.getlist("images"))
+    captions = _one_or_many("caption", text_field(form, "caption"), text_field(form, "captions"))
+    check_counts(len(images), len(captions), limits)
     sources: list[ImageSource] = [
         image_source(value, param) if isinstance(value, str) else BytesImage(await value.read(), param)
         for param, value in images
     ]
-    return _request(
-        validated(MatchOptions, options), tuple(sources), tuple(Caption(text, param) for param, text in captions)
-    )
+    texts = tuple(Caption(text, param) for param, text in captions)
+    return _request(validated(MatchOptions, options), tuple(sources), texts)
+
+
+def _single(name: str, values: list[str]) -> str:
+    if len(values) > 1:
+        raise InvalidInput(f"'{name}' is given more than once.", param=name)
+    return values[0]
 
 
 def _request(options: MatchOptions, images: tuple[ImageSource, ...], captions: tuple[Caption, ...]) -> MatchRequest:
     return MatchRequest(images, captions, options.pairing, frozenset(options.scores), options.model, options.protocol)
 
 
-def _one_or_many(name: str, one: T | None, many: list[T] | None) -> list[tuple[str, T]]:
-    """The values of `name` or of its plural, as `_numbered`. Raises `InvalidInput` for both, or none."""
-    if one is not None and many is not None:
+def _one_or_many(name: str, one: T | list[T] | None, many: list[T] | None) -> list[tuple[str, T]]:
+    """The values of `name` (in a form it may be repeated) or of its plural, each with the path of its field.
+
+    Raises `InvalidInput` for both, or none.
+    """
+    first = one if isinstance(one, list) else [] if one is None else [one]
+    if first and many:
         raise InvalidInput(f"Give '{name}' or '{name}s', not both.", param=f"{name}s")
-    if many is not None:
+    if many:
         return [(f"{name}s[{i}]", value) for i, value in enumerate(many)]
-    return _numbered(name, [] if one is None else [one])
-
-
-def _numbered(name: str, values: list[T]) -> list[tuple[str, T]]:
-    """The values, each with the path of its field. Raises `InvalidInput` for none."""
-    if not values:
+    if not first:
         raise InvalidInput(f"'{name}' is required.", code="missing_required_parameter", param=name)
-    return [(name if len(values) == 1 else f"{name}[{i}]", value) for i, value in enumerate(values)]
+    return [(name if len(first) == 1 else f"{name}[{i}]", value) for i, value in enumerate(first)]
 
 
 def _answer(result: MatchResult) -> MatchResponse:

@@ -1,16 +1,16 @@
 """What surrounds every request: its id, its log line, its metrics, the bound on its body, the client that leaves."""
 
 import asyncio
-import contextlib
 import re
 import time
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from blip_serve.api.errors import unexpected
-from blip_serve.errors import RequestTooLarge
+from blip_serve.api.errors import answer, unexpected
+from blip_serve.errors import Overloaded, RequestTooLarge, Unavailable
 from blip_serve.telemetry import Telemetry
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -45,14 +45,16 @@ class RequestMiddleware:
         self._telemetry.request_started()
         try:
             await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            status = CLIENT_LEFT
         except Exception as error:
             self._telemetry.log.error("request_failed", id=request_id, exc_info=error)
             if not status:
                 self._telemetry.request_failed("internal_error", rejected=False)
                 await unexpected()(scope, receive, send_with_id)
-        except asyncio.CancelledError:
-            status = CLIENT_LEFT
-            raise
+        except asyncio.CancelledError:  # the server ends, and its time to drain is over
+            if not status:
+                await answer(Unavailable("The service is shutting down.", retry_after=1))(scope, receive, send_with_id)
         finally:
             self._ended(scope, request_id, status or CLIENT_LEFT, time.monotonic() - started)
 
@@ -66,11 +68,12 @@ class RequestMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Stops reading a body that is over the limit, declared or chunked."""
+    """Bounds bodies: one by `limit` bytes, declared or chunked, and all that are being answered by `total` bytes."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, total: int) -> None:
         self._app = app
         self._limit = limit
+        self._room = total
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -83,12 +86,19 @@ class BodyLimitMiddleware:
         async def receive_within_limit() -> Message:
             nonlocal read
             message = await receive()
-            read += len(message.get("body", b""))
-            if max(read, declared) > self._limit:
+            size = len(message.get("body", b""))
+            if max(read + size, declared) > self._limit:
                 raise RequestTooLarge(f"The body is over the limit of {self._limit} bytes.")
+            if size > self._room:
+                raise Overloaded("The requests being answered take all the memory there is for them.", retry_after=1)
+            read += size
+            self._room -= size
             return message
 
-        await self._app(scope, receive_within_limit, send)
+        try:
+            await self._app(scope, receive_within_limit, send)
+        finally:
+            self._room += read
 
 
 class DisconnectMiddleware:
@@ -120,18 +130,18 @@ class DisconnectMiddleware:
             while (await receive())["type"] != "http.disconnect":
                 pass
 
-        async def answer() -> None:
+        async def run() -> None:
             await self._app(scope, receive_and_note, send_and_note)
 
-        request = asyncio.create_task(answer())
+        request = asyncio.create_task(run())
         watcher = asyncio.create_task(wait_for_disconnect())
         try:
             await asyncio.wait({request, watcher}, return_when=asyncio.FIRST_COMPLETED)
-            if not request.done() and not answered:
-                request.cancel()
-            await request
+            if answered or request.done():
+                await request
+            else:
+                raise ClientDisconnect
         finally:
             for task in (request, watcher):
                 task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watcher
+            await asyncio.wait({request, watcher})

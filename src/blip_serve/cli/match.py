@@ -20,6 +20,9 @@ from blip_serve.tasks.match import MatchRequest, MatchResult
 from blip_serve.tasks.service import open_service
 from blip_serve.telemetry import Telemetry
 
+DOWNLOAD_S = 3600.0
+"""Time for a first download, a load and the scores."""
+
 
 def match(
     images: Annotated[list[str], typer.Argument(help="Files or http(s) URLs.", metavar="IMAGE...")],
@@ -52,7 +55,8 @@ def _for_one_request(settings: Settings) -> Settings:
     """Loads what is asked for and nothing else, and says nothing of it."""
     models = tuple(model.model_copy(update={"preload": False}) for model in settings.models)
     log = settings.log.model_copy(update={"level": "error"})
-    return settings.model_copy(update={"models": models, "log": log})
+    server = settings.server.model_copy(update={"request_timeout_s": DOWNLOAD_S})
+    return settings.model_copy(update={"models": models, "log": log, "server": server})
 
 
 async def _run(settings: Settings, request: MatchRequest) -> MatchResult:
@@ -61,7 +65,7 @@ async def _run(settings: Settings, request: MatchRequest) -> MatchResult:
 
 
 def _source(image: str) -> ImageSource:
-    if image.startswith(("http://", "https://", "data:")):
+    if image.lower().startswith(("http://", "https://", "data:")):
         return parse_image(image, image)
     try:
         return BytesImage(Path(image).read_bytes(), image)

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import httpx
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from blip_serve.api.models import model_page
+from blip_serve.api.models import ModelList, model_page
 from blip_serve.cli.options import Config
 from blip_serve.settings import Settings
 from blip_serve.tasks.models import list_models, where
@@ -37,11 +38,14 @@ def _of_server(url: str, api_key: str | None) -> list[dict[str, Any]]:
     try:
         response = httpx.get(f"{url.rstrip('/')}/v1/models", headers=headers, timeout=10)
         response.raise_for_status()
-        pages: list[dict[str, Any]] = response.json()["data"]
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError) as error:
+        pages = ModelList.model_validate_json(response.content)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         print(f"blip-serve: {url}: {error}", file=sys.stderr)
         sys.exit(1)
-    return pages
+    except ValidationError:
+        print(f"blip-serve: {url}: not a blip-serve server", file=sys.stderr)
+        sys.exit(1)
+    return [page.model_dump(mode="json") for page in pages.data]
 
 
 def _of_settings(settings: Settings) -> list[dict[str, Any]]:

@@ -67,7 +67,8 @@ class Fetcher:
         if not self._settings.enabled:
             raise InvalidInput("Images by URL are switched off here.", code="url_fetch_disabled", param=param)
         try:
-            async with asyncio.timeout(self._settings.timeout_s), self._slots:
+            # the wait for a slot is no fault of the image's server: the request's own deadline bounds it
+            async with self._slots, asyncio.timeout(self._settings.timeout_s):
                 return await self._follow(url, param)
         except BlockedAddressError as error:
             raise blocked(param) from error

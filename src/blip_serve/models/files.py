@@ -6,11 +6,10 @@ from typing import Any
 
 from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HfHubHTTPError,
+    GatedRepoError,
     HFValidationError,
+    IncompleteSnapshotError,
     LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -61,18 +60,30 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def _download(repository: str, revision: str | None) -> Path:
+    at = f"{repository} at revision {revision}" if revision else repository
     try:
-        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=[*SMALL_FILES, SAFETENSORS]))
-        if not (folder / SAFETENSORS).exists():
-            folder = Path(snapshot_download(repository, revision=revision, allow_patterns=[*SMALL_FILES, PICKLED]))
+        folder = _snapshot(repository, revision, SAFETENSORS)
+        return folder if (folder / SAFETENSORS).exists() else _snapshot(repository, revision, PICKLED)
+    except GatedRepoError:
+        raise CheckpointError(at, "the hub asks to accept its terms: do so there, and set HF_TOKEN") from None
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
-        at = f" at revision {revision}" if revision else ""
-        raise CheckpointError(f"{repository}{at}", "not a folder here and not found on the hub") from None
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, EntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise CheckpointError(at, "not a folder here, and not found on the hub (or private: set HF_TOKEN)") from None
+    except LocalEntryNotFoundError as error:
         raise CheckpointError(
-            repository,
+            at,
             f"not in the hub's cache, and the hub cannot be reached ({type(error).__name__}). "
             f"Where it can be, run `hf download {repository}` and bring the cache along (HF_HOME), "
             "or give the checkpoint's folder as the model's `source`",
         ) from None
-    return folder
+    except OSError as error:
+        raise CheckpointError(at, f"the download failed: {error.strerror or type(error).__name__}") from None
+    except Exception as error:  # the hub's client raises those of its transports
+        raise CheckpointError(at, f"the download failed: {type(error).__name__}") from None
+
+
+def _snapshot(repository: str, revision: str | None, weights: str) -> Path:
+    """The folder with the small files and `weights`, so far as there are any; offline, with what the cache holds."""
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=[*SMALL_FILES, weights]))
+    except IncompleteSnapshotError as error:
+        return Path(error.snapshot_path)

@@ -3,6 +3,7 @@
 The pixels equal those of transformers' `BlipImageProcessor` with the PIL backend.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ from blip_serve.models.files import read_json
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+STEPS = {"do_resize": True, "do_rescale": True, "do_normalize": True, "do_center_crop": False}
+"""What a preprocessor must do, and must not."""
+STATISTICS = {"image_mean": CLIP_MEAN, "image_std": CLIP_STD}
 
 PAPER_TOKENS, PAPER_WORDS = 35, 30
 """Length of a caption in salesforce/BLIP:train_retrieval.py, and words kept by its data/utils.py:pre_caption."""
@@ -41,26 +46,36 @@ class PixelFormat:
 
 
 def read_pixel_format(folder: Path, image_size: int) -> PixelFormat:
-    """From `preprocessor_config.json` (2022) or `processor_config.json` (transformers 5).
+    """From `processor_config.json` (transformers 5), else `preprocessor_config.json` (2022).
 
     Raises `CheckpointError` where it cannot be followed, or does not fit the vision tower's `image_size`.
     """
     old, new = folder / "preprocessor_config.json", folder / "processor_config.json"
-    file = old if old.exists() else new
+    file = old if old.exists() and not new.exists() else new
     content = read_json(file)
     content = content.get("image_processor", content)
     size = _side(content.get("size", image_size))
     if size != image_size:
         raise CheckpointError(file, f"size: {size} does not fit config.json, whose image_size is {image_size}")
-    for step in ("do_resize", "do_rescale", "do_normalize"):
-        if content.get(step, True) is not True:
-            raise CheckpointError(file, f"{step}: must be true")
-    return PixelFormat(
-        size=image_size,
-        resample=Image.Resampling(content.get("resample", Image.Resampling.BICUBIC)),
-        mean=tuple(content.get("image_mean", CLIP_MEAN)),
-        std=tuple(content.get("image_std", CLIP_STD)),
-    )
+    for step, expected in STEPS.items():
+        if content.get(step, expected) is not expected:
+            raise CheckpointError(file, f"{step}: must be {str(expected).lower()}")
+    if not math.isclose(content.get("rescale_factor", 1 / 255), 1 / 255, rel_tol=1e-6):
+        raise CheckpointError(file, "rescale_factor: must be 1/255")
+    try:
+        resample = Image.Resampling(content.get("resample", Image.Resampling.BICUBIC))
+    except ValueError:
+        raise CheckpointError(file, f"resample: {content['resample']} is none of Pillow's") from None
+    mean, std = (_channels(content.get(name, default), file, name) for name, default in STATISTICS.items())
+    return PixelFormat(image_size, resample, mean, std)
+
+
+def _channels(value: Any, file: Path, name: str) -> tuple[float, ...]:
+    """Three numbers; a single one stands for all three."""
+    numbers = [value] * 3 if isinstance(value, int | float) else value
+    if not isinstance(numbers, list | tuple) or [type(number) in (int, float) for number in numbers] != [True] * 3:
+        raise CheckpointError(file, f"{name}: must be three numbers")
+    return tuple(float(number) for number in numbers)
 
 
 def _side(size: Any) -> int | None:

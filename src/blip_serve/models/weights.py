@@ -59,7 +59,9 @@ def _read_state(folder: Path) -> tuple[Path, dict[str, Tensor]]:
 def _read_safetensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
-    except (SafetensorError, OSError, ValueError) as error:
+    except OSError as error:
+        raise CheckpointError(file, f"not readable: {error.strerror}") from None
+    except (SafetensorError, ValueError) as error:
         raise CheckpointError(file, f"not readable: {error}") from None
 
 
@@ -68,8 +70,10 @@ def _read_pickled(file: Path) -> dict[str, Tensor]:
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
     except pickle.UnpicklingError:
         raise CheckpointError(file, "refused: damaged, or holding code beside weights") from None
-    except (RuntimeError, OSError, ValueError, EOFError) as error:
-        raise CheckpointError(file, f"not readable: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        raise CheckpointError(file, f"not readable: {error.strerror}") from None
+    except (RuntimeError, ValueError, EOFError) as error:
+        raise CheckpointError(file, f"not readable ({type(error).__name__})") from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(file, "not a state dict")
     return state

@@ -61,6 +61,15 @@ class MatchResult:
     timings: Timings
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of one image: its digest, what was prepared, a score for each of its captions."""
+
+    digest: str
+    prepared: Prepared
+    scores: list[PairScore]
+
+
 class Match:
     """The task."""
 
@@ -86,10 +95,7 @@ class Match:
     def _captions_of_images(self, request: MatchRequest) -> list[range]:
         """The captions each image is scored against, by their places; refuses a request beyond the limits."""
         images, captions = len(request.images), len(request.captions)
-        if images > self._limits.max_images:
-            raise _too_many("images", images, self._limits.max_images)
-        if captions > self._limits.max_captions:
-            raise _too_many("captions", captions, self._limits.max_captions)
+        check_counts(images, captions, self._limits)
         for caption in request.captions:
             self._check_caption(caption)
         if request.pairing == "zip":
@@ -116,35 +122,46 @@ class Match:
             )
 
 
+def check_counts(images: int, captions: int, limits: LimitSettings) -> None:
+    """Raises `InvalidInput` for more than the limits; a face may ask before it reads them."""
+    if images > limits.max_images:
+        raise _too_many("images", images, limits.max_images)
+    if captions > limits.max_captions:
+        raise _too_many("captions", captions, limits.max_captions)
+
+
 async def _score(
     session: Session,
     source: ImageSource,
     captions: tuple[Caption, ...],
     protocol: ScoringProtocol,
     scores: frozenset[Score],
-) -> tuple[Prepared, list[PairScore]]:
+) -> Run:
     image = await session.load(source)
-    return await session.run(MatchItem(image, captions, protocol, scores))
+    prepared, found = await session.run(MatchItem(image, captions, protocol, scores))
+    return Run(image.digest, prepared, found)
 
 
-def _pairs(runs: list[tuple[Prepared, list[PairScore]]], captions: list[range]) -> tuple[MatchPair, ...]:
+def _pairs(runs: list[Run], captions: list[range]) -> tuple[MatchPair, ...]:
     return tuple(
         MatchPair(image_index, caption_index, score)
-        for image_index, ((_, scores), indices) in enumerate(zip(runs, captions, strict=True))
-        for caption_index, score in zip(indices, scores, strict=True)
+        for image_index, (run, indices) in enumerate(zip(runs, captions, strict=True))
+        for caption_index, score in zip(indices, run.scores, strict=True)
     )
 
 
-def _usage(runs: list[tuple[Prepared, list[PairScore]]], captions: list[range]) -> Usage:
+def _usage(runs: list[Run], captions: list[range]) -> Usage:
+    """An image that is there twice counts once, like a caption scored against many images."""
+    images = {run.digest: run.prepared for run in reversed(runs)}.values()
     text_tokens = {
         index: tokens
-        for (prepared, _), indices in zip(runs, captions, strict=True)
-        for index, tokens in zip(indices, prepared.text_tokens, strict=True)
+        for run, indices in zip(runs, captions, strict=True)
+        for index, tokens in zip(indices, run.prepared.text_tokens, strict=True)
     }
     return Usage(
-        image_tokens=sum(prepared.image_tokens for prepared, _ in runs),
+        image_tokens=sum(prepared.image_tokens for prepared in images),
         text_tokens=sum(text_tokens.values()),
-        cached_tokens=sum(prepared.cached_tokens for prepared, _ in runs),
+        cached_tokens=sum(prepared.cached_tokens for prepared in images),
     )
 
 

@@ -1,7 +1,6 @@
 """Puts the service together and takes it apart: the one place that knows all the pieces."""
 
 import asyncio
-import functools
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -36,20 +35,23 @@ async def open_service(settings: Settings, telemetry: Telemetry, load: Loader | 
     """
     engine = Engine(settings.engine, telemetry)
     registry = Registry(settings, engine, telemetry, load or loader(settings, telemetry))
-    with ThreadPoolExecutor(settings.engine.workers, thread_name_prefix="worker") as workers:
-        images = ImageLoader(Fetcher(settings.images.fetch, settings.images.max_bytes), settings.images, workers)
-        sessions = Sessions(registry, engine, images, workers, telemetry, settings.server.request_timeout_s)
-        engine.start()
-        registry.preload()
-        try:
-            yield Tasks(
-                match=Match(sessions, settings.limits),
-                models=registry.statuses,
-                model=registry.status,
-                not_ready=lambda: [*filter(None, [engine.trouble()]), *registry.not_ready()],
-                dead=lambda: engine.dead,
-            )
-        finally:
-            await registry.close()
-            await asyncio.to_thread(functools.partial(engine.stop, settings.server.drain_timeout_s))
-            await images.aclose()
+    workers = ThreadPoolExecutor(settings.engine.workers, thread_name_prefix="worker")
+    images = ImageLoader(Fetcher(settings.images.fetch, settings.images.max_bytes), settings.images, workers)
+    sessions = Sessions(
+        registry, engine, images, workers, settings.engine.workers, telemetry, settings.server.request_timeout_s
+    )
+    engine.start()
+    registry.preload()
+    try:
+        yield Tasks(
+            match=Match(sessions, settings.limits),
+            models=registry.statuses,
+            model=registry.status,
+            not_ready=lambda: [*filter(None, [engine.trouble()]), *registry.not_ready()],
+            dead=lambda: engine.dead,
+        )
+    finally:
+        await registry.close()
+        await asyncio.to_thread(engine.stop, settings.server.drain_timeout_s)
+        await images.aclose()
+        workers.shutdown(wait=False, cancel_futures=True)

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where a request's time went, in seconds; images load side by side, so `fetch` is the longest of them."""
+    """Where a request's time went, in seconds; `fetch` is its slowest image's, `decode` the sum over its images."""
 
     fetch: float
     decode: float
@@ -34,13 +34,20 @@ class Session:
     """A request that holds its place and its model. Made by `Sessions.open` only."""
 
     def __init__(
-        self, lease: Lease, reservation: Reservation, images: ImageLoader, workers: Executor, telemetry: Telemetry
+        self,
+        lease: Lease,
+        reservation: Reservation,
+        images: ImageLoader,
+        workers: Executor,
+        at_once: int,
+        telemetry: Telemetry,
     ) -> None:
         self.lease = lease
         self._reservation = reservation
         self._images = images
         self._workers = workers
         self._telemetry = telemetry
+        self._preparing = asyncio.Semaphore(at_once)
         self._fetch_seconds = 0.0
         self._decode_seconds = 0.0
 
@@ -59,9 +66,10 @@ class Session:
         Raises `InvalidInput` naming the item's field, and what the engine says of a work that failed.
         """
         loop = asyncio.get_running_loop()
-        with self._reservation.preparing():
-            prepared = await loop.run_in_executor(self._workers, self.lease.model.prepare, item)
-            futures = self._reservation.submit(self.lease.model, prepared.works)
+        async with self._preparing:  # a request of many images does not queue them all before a small one's
+            with self._reservation.preparing():
+                prepared = await loop.run_in_executor(self._workers, self.lease.model.prepare, item)
+                futures = self._reservation.submit(self.lease.model, prepared.works)
         self._decode_seconds += prepared.decode_seconds
         self._telemetry.image_prepared(self.lease.id, bool(prepared.cached_tokens), prepared.decode_seconds)
         pieces: list[Any] = await asyncio.gather(*map(asyncio.wrap_future, futures))
@@ -84,13 +92,16 @@ class Sessions:
         engine: Engine,
         images: ImageLoader,
         workers: Executor,
+        at_once: int,
         telemetry: Telemetry,
         timeout: float,
     ) -> None:
+        """`at_once`: items of one request that may be prepared at a time; `timeout`: seconds a request has."""
         self._registry = registry
         self._engine = engine
         self._images = images
         self._workers = workers
+        self._at_once = at_once
         self._telemetry = telemetry
         self._timeout = timeout
 
@@ -104,16 +115,22 @@ class Sessions:
             async with self._registry.lease(model, task, reservation.deadline) as lease:
                 try:
                     async with asyncio.timeout(max(0.0, reservation.deadline - time.monotonic())):
-                        yield Session(lease, reservation, self._images, self._workers, self._telemetry)
+                        yield Session(lease, reservation, self._images, self._workers, self._at_once, self._telemetry)
                 except TimeoutError:
                     raise DeadlineExceeded("The request's time ran out.") from None
 
 
 async def all_of(parts: Sequence[Coroutine[None, None, T]]) -> list[T]:
-    """The results of `parts`, run side by side; the first to fail cancels the others and is raised."""
+    """The results of `parts`, run side by side; the first to fail cancels the others and is raised.
+
+    A `TaskGroup` would raise a group, which the error in it refers back to: the request's images would stay in memory
+    until the garbage collector comes by.
+    """
+    tasks = [asyncio.ensure_future(part) for part in parts]
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(part) for part in parts]
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-    return [task.result() for task in tasks]
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        del tasks

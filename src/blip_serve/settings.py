@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     max_loaded: int = Field(
         1,
         gt=0,
-        description="models loaded on request and kept beside the preloaded ones; fewer than are in use at once starves some",
+        description="models loaded on request and kept beside the preloaded; too few, and some starve",
     )
     catalogue: bool = Field(True, description="also serve the catalogue's checkpoints, loaded on request")
     models: tuple[ModelSettings, ...] = Field(

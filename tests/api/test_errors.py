@@ -2,8 +2,10 @@
 
 import base64
 import json
+import socket
 import struct
 import threading
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -139,6 +141,9 @@ MULTIPART_BAD: list[tuple[str, dict[str, Any], list[tuple[str, Any]], str, str |
      "unsupported_image_format", "image[1]"),
     ("empty", {"caption": "a"}, [("image", b"")], "empty_image", "image"),
     ("blank second caption", {"caption": ["a", " "]}, [("image", encoded(picture(1)))], "empty_input", "caption[1]"),
+    ("protocol twice", {"caption": "a", "protocol": ["hf", "paper"]}, [("image", encoded(picture(1)))],
+     "invalid_value", "protocol"),
+    ("image and images", {"caption": "a"}, [("image", b"x"), ("images", b"y")], "invalid_value", "images"),
     ("bad protocol", {"caption": "a", "protocol": "x"}, [("image", encoded(picture(1)))], "invalid_value", "protocol"),
 ]  # fmt: skip
 
@@ -237,3 +242,75 @@ def test_a_forged_request_id_is_replaced(small: Service, forged: str) -> None:
     assert given == "mine-1"
     response = small.client.get("/livez", headers={b"x-request-id": forged.encode()})
     assert response.headers["x-request-id"].startswith("req-")
+
+
+FLOODS = {
+    "captions": b'{"captions":[' + b"1," * 1_000_000 + b"1]}",
+    "images": b'{"caption":"a","images":[' + b'"A",' * 1_000_000 + b'"A"]}',
+    "unknown keys": b"{" + b",".join(b'"k%d":1' % i for i in range(300_000)) + b"}",
+}
+
+
+@pytest.mark.parametrize(("kind", "body"), FLOODS.items(), ids=FLOODS)
+def test_a_flood_of_wrong_values_is_refused_at_the_first(small: Service, kind: str, body: bytes) -> None:
+    """Listing every fault of these bodies took seconds and gigabytes, on the event loop."""
+    tracemalloc.start()
+    response = small.client.post("/v1/match", content=body, headers={"content-type": "application/json"})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] in ("invalid_type", "too_many_images", "unknown_parameter")
+    assert peak < 40 * len(body)
+
+
+def test_bodies_together_are_bounded_and_their_room_comes_back() -> None:
+    model = FakeModel()
+    body = {"image": "aGVsbG8=", "caption": "a" * 3000}
+    with serving(fake_settings(server={"max_bodies_bytes": 5000}), always(model)) as service:
+        model.open.clear()
+        held = threading.Thread(target=lambda: httpx.post(f"{service.url}/v1/match", json=body, timeout=20))
+        held.start()
+        wait_until(lambda: service.metric("queue_requests") == 1)
+        response = service.client.post("/v1/match", json=body)
+        assert (response.status_code, response.json()["error"]["code"]) == (429, "overloaded")
+        model.open.set()
+        held.join(20)
+        assert service.client.post("/v1/match", json=body).status_code == 200
+
+
+def test_an_upload_broken_off_is_no_fault_of_ours_and_shows_no_secret(capfd: pytest.CaptureFixture[str]) -> None:
+    with serving(fake_settings(log={"level": "info"}), always(FakeModel())) as service:
+        port = int(service.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(
+                b"POST /v1/match HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-secret\r\n"
+                b"content-type: application/json\r\ncontent-length: 1000\r\n\r\n{"
+            )
+        wait_until(lambda: service.metric("cancelled_requests_total") == 1)
+        assert service.metric("errors_total") == 0
+    logged = capfd.readouterr().err
+    assert "status=499" in logged
+    assert "sk-secret" not in logged
+    assert "Traceback" not in logged
+
+
+def test_a_fault_in_the_log_shows_no_local_variables(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail(works: object) -> None:
+        secret = "sk-" + "secret"
+        if broken:
+            raise RuntimeError(f"{len(secret)} characters")
+
+    broken = False
+    with serving(fake_settings(), always(FakeModel(on_launch=fail))) as service:
+        broken = True
+        service.client.post("/v1/match", json=good(), headers={"authorization": "Bearer sk-secret"})
+        broken = False
+    logged = capfd.readouterr().err
+    assert "9 characters" in logged
+    assert "sk-secret" not in logged
+
+
+def test_errors_of_the_framework_are_counted(small: Service) -> None:
+    before = small.metric("errors_total", code="not_found")
+    small.client.get("/nothing")
+    assert small.metric("errors_total", code="not_found") == before + 1

@@ -12,6 +12,7 @@ import pytest
 
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.models.fake import FakeModel
+from blip_serve.settings import ModelSettings
 from tests.support.pictures import encoded, picture
 from tests.support.server import Service, always, fake_settings, in_threads, serving, settings
 from tests.support.waiting import wait_until
@@ -85,6 +86,32 @@ def test_an_upload_scores_the_same(demo: Service) -> None:
         data={"caption": ["a red circle", "a star"], "protocol": "paper", "model": "demo"},
     )
     assert response.json()["data"] == expected
+
+
+def test_a_form_takes_the_plural_names_too(demo: Service) -> None:
+    files = [("images", ("red.png", RED)), ("images", ("blue.png", RED))]
+    response = demo.client.post("/v1/match", files=files, data={"captions": ["a red circle", "a star"]})
+    assert len(response.json()["data"]) == 4
+
+
+def test_an_image_given_twice_counts_once(demo: Service) -> None:
+    image = as_base64(encoded(picture(4321)))
+    usage = post(demo, images=[image, image], caption="a red circle")["usage"]
+    assert usage["prompt_tokens_details"] == {
+        "image_tokens": 65,
+        "cached_tokens": usage["prompt_tokens_details"]["cached_tokens"],
+    }
+    assert usage["prompt_tokens"] == 65 + 5
+
+
+def test_a_model_outside_the_catalogue_shows_its_card_once_loaded() -> None:
+    own = ModelSettings(id="mine/own", source=str(EMBEDDED / "demo-retrieval"))
+    with serving(settings(models=(own,))) as service:
+        assert service.client.get("/v1/models/own").json()["tasks"] is None
+        assert post(service, image=as_base64(RED), caption="a red circle")["model"] == "mine/own"
+        card = service.client.get("/v1/models/mine/own").json()
+    assert (card["id"], card["tasks"], card["parameters"]) == ("mine/own", ["match"], 1518466)
+    assert card["inputs"]["image_tokens"] == 65
 
 
 def test_cross_scores_every_pair_in_order(demo: Service) -> None:

@@ -11,12 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from blip_serve.errors import CheckpointError
-from blip_serve.models import files
-from blip_serve.models.files import find_folder, is_cached
+from blip_serve.models.files import find_folder
 from tests.support.checkpoints import build
 from tests.support.loading import load_matcher
-from tests.support.pictures import encoded, picture
-from tests.support.running import item, run
 
 
 @pytest.fixture(scope="module")
@@ -125,38 +122,6 @@ def test_a_broken_checkpoint_names_the_file_and_the_reason(
     assert str(tmp_path) in str(refused.value)
     assert str(tmp_path) not in refused.value.brief
     assert RAN == []
-
-
-def cached(sound: Path, home: Path, repository: str) -> Path:
-    """The hub's cache holding a checkpoint, in the hub's own layout."""
-    folder = home / f"models--{repository.replace('/', '--')}"
-    (folder / "refs").mkdir(parents=True)
-    (folder / "refs" / "main").write_text("0123456789abcdef0123456789abcdef01234567")
-    snapshot = folder / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
-    shutil.copytree(sound, snapshot)
-    return snapshot
-
-
-@pytest.mark.parametrize("pickled", [False, True])
-def test_a_filled_cache_serves_a_hub_id_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pickled: bool) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    checkpoint = build(tmp_path / "made", pickled=pickled)
-    snapshot = cached(checkpoint, tmp_path / "hub", "Salesforce/blip-itm-base-coco")
-    with monkeypatch.context() as patched:
-        for name in ("snapshot_download", "try_to_load_from_cache"):
-            real = getattr(files, name)
-            patched.setattr(files, name, lambda *a, real=real, **k: real(*a, cache_dir=tmp_path / "hub", **k))
-        assert find_folder("Salesforce/blip-itm-base-coco", None) == snapshot
-        assert is_cached("Salesforce/blip-itm-base-coco", None)
-        assert not is_cached("Salesforce/blip-itm-base-flickr", None)
-    assert run(load_matcher(snapshot), item(encoded(picture(1)), ["a dog"]))
-
-
-def test_a_hub_that_cannot_be_reached_says_what_to_do() -> None:
-    with pytest.raises(CheckpointError, match="hub cannot be reached") as refused:
-        find_folder("nobody/nothing", None)
-    assert "HF_HOME" in str(refused.value)
-    assert "source" in str(refused.value)
 
 
 @pytest.mark.parametrize("source", ["/no/such/folder", "./nothing", "nothing", "a/b/c"])

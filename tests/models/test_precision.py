@@ -8,7 +8,7 @@ from tests.support.pictures import encoded, picture
 from tests.support.running import item, run
 
 CAPTIONS = ["a large red circle", "a small blue square and a green star", "two yellow rings", "a star"]
-BOUNDS = {"bfloat16": (0.10, 0.03), "float16": (0.02, 0.005)}
+BOUNDS = {"bfloat16": (0.02, 0.01), "float16": (0.004, 0.002)}
 """Largest differences allowed in ITM probability and cosine; the README states what was measured."""
 
 
@@ -22,6 +22,5 @@ def test_sixteen_bits_stay_within_the_documented_tolerance(dtype: str) -> None:
     itm = max(abs((a.itm_score or 0) - (b.itm_score or 0)) for a, b in zip(exact, found, strict=True))
     cosine = max(abs((a.cosine_score or 0) - (b.cosine_score or 0)) for a, b in zip(exact, found, strict=True))
     print(f"{dtype}: ITM probability within {itm:.4f}, cosine within {cosine:.4f} of float32, {len(exact)} pairs")
-    assert (itm, cosine) < BOUNDS[dtype]
     assert itm <= BOUNDS[dtype][0]
     assert cosine <= BOUNDS[dtype][1]

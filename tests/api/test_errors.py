@@ -310,6 +310,22 @@ def test_a_fault_in_the_log_shows_no_local_variables(capfd: pytest.CaptureFixtur
     assert "sk-secret" not in logged
 
 
+def test_a_request_that_outlives_the_drain_is_told_so_in_the_envelope() -> None:
+    model = FakeModel()
+    answers: list[httpx.Response] = []
+    with serving(fake_settings(server={"drain_timeout_s": 0}), always(model)) as service:
+        model.open.clear()
+        url = f"{service.url}/v1/match"
+        waiting = threading.Thread(target=lambda: answers.append(httpx.post(url, json=good(), timeout=20)))
+        waiting.start()
+        wait_until(lambda: service.metric("queue_requests") == 1)
+    waiting.join(20)
+    model.open.set()
+    [answer] = answers
+    assert (answer.status_code, answer.json()["error"]["type"]) == (503, "server_error")
+    assert answer.headers["retry-after"] == "1"
+
+
 def test_errors_of_the_framework_are_counted(small: Service) -> None:
     before = small.metric("errors_total", code="not_found")
     small.client.get("/nothing")

@@ -1,7 +1,6 @@
 import asyncio
 import socket
 import ssl
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -205,10 +204,9 @@ def test_a_body_of_exactly_the_limit_is_taken() -> None:
     ],
 )
 def test_slow_servers_meet_the_one_deadline(answer: Answer) -> None:
-    began = time.perf_counter()
+    """Their answers never end by themselves: without the deadline the test would time out."""
     with refused("image_fetch_timeout"):
         fetch_one(answer, settings=FetchSettings(timeout_s=0.2))
-    assert time.perf_counter() - began < 2
 
 
 def test_a_look_up_that_hangs_meets_the_deadline() -> None:
@@ -248,19 +246,21 @@ def test_no_more_than_the_set_number_are_fetched_at_once() -> None:
     asyncio.run(run())
 
 
-def test_waiting_for_a_slot_counts_towards_the_deadline() -> None:
+def test_waiting_for_a_slot_is_not_held_against_the_server() -> None:
     async def wait(fetcher: Fetcher, url: str) -> None:
         with refused("image_fetch_timeout"):
             await fetcher.fetch(url, PARAM)
 
     async def run() -> None:
-        async with fetching({"/image": silence}, FetchSettings(timeout_s=0.4, max_concurrent=1)) as (fetcher, origin):
-            url = f"http://pictures.test:{origin.port}/image"
-            await asyncio.gather(*(wait(fetcher, url) for _ in range(4)))
+        answers = {"/silent": silence, "/image": respond(b"pixels")}
+        async with fetching(answers, FetchSettings(timeout_s=0.3, max_concurrent=1)) as (fetcher, origin):
+            at = f"http://pictures.test:{origin.port}"
+            silent = [asyncio.ensure_future(wait(fetcher, f"{at}/silent")) for _ in range(3)]
+            await asyncio.sleep(0)
+            assert await fetcher.fetch(f"{at}/image", PARAM) == b"pixels"
+            await asyncio.gather(*silent)
 
-    began = time.perf_counter()
     asyncio.run(run())
-    assert time.perf_counter() - began < 1
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

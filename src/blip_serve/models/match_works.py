@@ -1,4 +1,4 @@
-"""The works of image-text matching: an item cut into pieces of like length and bounded cost. Knows no device."""
+"""The works of image-text matching, an item cut into pieces of like length and bounded cost, and their steps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from blip_serve.domain import MatchItem, Score, ScoringProtocol, Work
 from blip_serve.models.config import Costs
+from blip_serve.models.device import Pending
 from blip_serve.models.image_cache import ImageState
 from blip_serve.settings import caption_cost
 
@@ -37,6 +38,33 @@ class MatchWork(Work):
     texts: tuple[NumberedText, ...]
     protocol: ScoringProtocol
     scores: frozenset[Score]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """An `encode` step under way: the states it makes, of (I, N, D) tokens and (I, E) vectors; `done` marks its end."""
+
+    works: Sequence[MatchWork]
+    states: Sequence[ImageState]
+    tokens: Tensor | None = None
+    vectors: Tensor | None = None
+    done: Pending | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """A `score` step under way.
+
+    `logits` (R, 2) of the rows that `order` names, counted over the captions of the works that ask for them;
+    `cosines` (R,) likewise, in order; `vectors` (E,) of the `texts` that had none.
+    """
+
+    works: Sequence[MatchWork]
+    logits: Pending | None
+    order: Sequence[int]
+    cosines: Pending | None
+    texts: Sequence[TextState]
+    vectors: Sequence[Tensor]
 
 
 class Cutter:

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Self
@@ -35,8 +35,8 @@ from blip_serve.errors import InternalError
 from blip_serve.images.decode import Decoder
 from blip_serve.models.config import costs, read_config
 from blip_serve.models.device import Device, Pending, open_device
-from blip_serve.models.image_cache import ImageCache, ImageState
-from blip_serve.models.match_works import ENCODE, SCORE, Cutter, MatchWork, TextState
+from blip_serve.models.image_cache import ImageCache
+from blip_serve.models.match_works import ENCODE, SCORE, Cutter, Encoding, MatchWork, Scoring, TextState
 from blip_serve.models.processing import CaptionTokenizer, PixelFormat, read_pixel_format
 from blip_serve.models.retrieval import RetrievalNetwork
 from blip_serve.models.text_batches import Row, batch_rows
@@ -45,33 +45,6 @@ from blip_serve.settings import Settings
 from blip_serve.telemetry import Telemetry
 
 ARCHITECTURE = "BlipForImageTextRetrieval"
-
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """An `encode` step under way: the states it makes, of (I, N, D) tokens and (I, E) vectors; `done` marks its end."""
-
-    works: Sequence[MatchWork]
-    states: Sequence[ImageState]
-    tokens: Tensor | None = None
-    vectors: Tensor | None = None
-    done: Pending | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Scoring:
-    """A `score` step under way.
-
-    `logits` (R, 2) of the rows that `order` names, counted over the captions of the works that ask for them;
-    `cosines` (R,) likewise, in order; `vectors` (E,) of the `texts` that had none.
-    """
-
-    works: Sequence[MatchWork]
-    logits: Pending | None
-    order: Sequence[int]
-    cosines: Pending | None
-    texts: Sequence[TextState]
-    vectors: Sequence[Tensor]
 
 
 class Matcher:

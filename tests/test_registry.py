@@ -227,6 +227,20 @@ def test_a_load_that_waits_for_room_ends_when_nobody_wants_it_any_more() -> None
     run(test)
 
 
+def test_a_load_given_up_a_moment_ago_is_begun_again_for_who_comes_next() -> None:
+    async def test() -> None:
+        async with running_registry(Loads(), models=models("a", "b"), max_loaded=1) as registry:
+            async with registry.lease("a", "match", soon()):
+                with pytest.raises(Unavailable):
+                    async with registry.lease("b", "match", time.monotonic() + 0.01):
+                        pass
+                waiting = asyncio.create_task(_use(registry, "b"))
+                await asyncio.sleep(0)
+            await waiting
+
+    run(test)
+
+
 def test_a_load_under_way_does_not_hold_up_the_end() -> None:
     async def test() -> None:
         loads = Loads()

@@ -154,22 +154,26 @@ class Registry:
         return entry
 
     async def _await_load(self, entry: Entry, deadline: float) -> AnyModel:
-        tried_lately = time.monotonic() - entry.last_tried < RETRY_FAILED_S
-        if entry.load is None and not (entry.state == "failed" and tried_lately):
-            self._start_load(entry)
-        if entry.load is not None:
-            await asyncio.wait([entry.load], timeout=max(0.0, deadline - time.monotonic()))
-        if entry.model is not None:
-            return entry.model
-        if entry.load is not None:
-            raise Unavailable(f"The model '{entry.settings.id}' is loading.", code="loading", retry_after=10)
-        raise Unavailable(
-            f"The model '{entry.settings.id}' could not be loaded; /v1/models and the log say why.", code="load_failed"
-        )
+        while entry.model is None:
+            load = entry.load or self._retry(entry)
+            done, _ = await asyncio.wait([load], timeout=max(0.0, deadline - time.monotonic()))
+            if not done:
+                raise Unavailable(f"The model '{entry.settings.id}' is loading.", code="loading", retry_after=10)
+        return entry.model
 
-    def _start_load(self, entry: Entry) -> None:
+    def _retry(self, entry: Entry) -> "asyncio.Task[None]":
+        """A load begun, unless the last one failed a moment ago."""
+        if entry.state == "failed" and time.monotonic() - entry.last_tried < RETRY_FAILED_S:
+            raise Unavailable(
+                f"The model '{entry.settings.id}' could not be loaded; /v1/models and the log say why.",
+                code="load_failed",
+            )
+        return self._start_load(entry)
+
+    def _start_load(self, entry: Entry) -> "asyncio.Task[None]":
         self._enter(entry, "loading")
         entry.load = asyncio.create_task(self._load(entry), name=f"load {entry.settings.id}")
+        return entry.load
 
     async def _load(self, entry: Entry) -> None:
         log = self._telemetry.log.bind(model=entry.settings.id)
@@ -267,8 +271,10 @@ async def in_thread(call: Callable[[], T]) -> T:
     def run() -> None:
         try:
             value = call()
-        except BaseException as error:
+        except Exception as error:
             outcome: tuple[Callable[[Any], None], object] = (result.set_exception, error)
+        except BaseException as error:  # a thread has nobody to exit to
+            outcome = (result.set_exception, RuntimeError(repr(error)))
         else:
             outcome = (result.set_result, value)
         with suppress(RuntimeError):  # the loop is gone, and whoever waited with it

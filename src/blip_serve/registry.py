@@ -1,33 +1,22 @@
-"""Model name and task to a lease on a running model: lazy load, state, room. Knows the table of model classes."""
+"""Model name and task to a lease on a running model: lazy load, state, room."""
 
 import asyncio
 import math
-import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from importlib import import_module
-from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 from blip_serve.catalogue import ModelCard, known_cards, resolve
 from blip_serve.domain import AnyModel, ScoringProtocol, Task
 from blip_serve.engine.engine import Engine
 from blip_serve.errors import CheckpointError, ConfigurationError, InvalidInput, ModelNotFound, Unavailable
-from blip_serve.images.decode import Decoder
-from blip_serve.models.files import find_folder, read_json
+from blip_serve.loading import Loader, in_thread
 from blip_serve.settings import ModelSettings, Settings
 from blip_serve.telemetry import Telemetry
 
-MODEL_CLASSES = {"BlipForImageTextRetrieval": "blip_serve.models.matcher:Matcher"}
-"""Architecture of a configuration to the class that runs it; imported when first needed, and torch with it."""
-
-T = TypeVar("T")
 State = Literal["unloaded", "loading", "ready", "failed"]
-Loader = Callable[[ModelSettings, ModelCard], tuple[AnyModel, ModelCard]]
-"""Loads a model, and completes its card with what only the checkpoint says."""
-
 RETRY_FAILED_S = 30.0
 """A request for a model that failed to load starts another try no sooner than this after the last."""
 WARM_UP_S = 300.0
@@ -237,56 +226,6 @@ class Registry:
     def _enter(self, entry: Entry, state: State, error: str | None = None) -> None:
         entry.state, entry.error = state, error
         self._telemetry.model_changed(entry.settings.id, state, get_args(State))
-
-
-def loader(settings: Settings, telemetry: Telemetry) -> Loader:
-    """What loads a checkpoint: finds its files, and the class for its architecture in the table."""
-    decoder = Decoder(settings.images)
-
-    def load(model: ModelSettings, card: ModelCard) -> tuple[AnyModel, ModelCard]:
-        folder = (
-            card.folder
-            if model.source is None and card.folder
-            else find_folder(model.source or model.id, model.revision)
-        )
-        path = MODEL_CLASSES.get(architecture := _architecture(folder))
-        if path is None:
-            raise CheckpointError(folder / "config.json", f"architectures: {architecture} is not served")
-        module, _, name = path.partition(":")
-        loaded = getattr(import_module(module), name).load(folder, card, settings, decoder, telemetry)
-        return loaded, loaded.card
-
-    return load
-
-
-async def in_thread(call: Callable[[], T]) -> T:
-    """The result of a call made on a thread of its own, one that a process about to end does not wait for."""
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[T] = loop.create_future()
-
-    def settle(set_it: Callable[[Any], None], value: object) -> None:
-        if not result.done():
-            set_it(value)
-
-    def run() -> None:
-        try:
-            value = call()
-        except Exception as error:
-            outcome: tuple[Callable[[Any], None], object] = (result.set_exception, error)
-        except BaseException as error:  # a thread has nobody to exit to
-            outcome = (result.set_exception, RuntimeError(repr(error)))
-        else:
-            outcome = (result.set_result, value)
-        with suppress(RuntimeError):  # the loop is gone, and whoever waited with it
-            loop.call_soon_threadsafe(settle, *outcome)
-
-    threading.Thread(target=run, name="load", daemon=True).start()
-    return await result
-
-
-def _architecture(folder: Path) -> str:
-    names = read_json(folder / "config.json").get("architectures")
-    return str(names[0]) if isinstance(names, list) and names else "none"
 
 
 def list_models(settings: Settings) -> list[ModelStatus]:

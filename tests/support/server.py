@@ -13,8 +13,8 @@ from fastapi import FastAPI
 
 from blip_serve.api.app import create_app
 from blip_serve.catalogue import ModelCard
+from blip_serve.loading import Loader
 from blip_serve.models.fake import FakeModel
-from blip_serve.registry import Loader
 from blip_serve.settings import LogSettings, ModelSettings, Settings
 from tests.support.waiting import WAIT_S, wait_until
 

@@ -10,7 +10,7 @@ from blip_serve import __version__
 from blip_serve.api import errors, health, match, models
 from blip_serve.api.auth import require_key
 from blip_serve.api.middleware import BodyLimitMiddleware, DisconnectMiddleware, RequestMiddleware
-from blip_serve.registry import Loader
+from blip_serve.loading import Loader
 from blip_serve.settings import Settings
 from blip_serve.tasks.service import open_service
 from blip_serve.telemetry import Telemetry

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from blip_serve.engine.engine import Engine
 from blip_serve.images.fetch import Fetcher
 from blip_serve.images.loader import ImageLoader
-from blip_serve.registry import Loader, ModelStatus, Registry, loader
+from blip_serve.loading import Loader, loader
+from blip_serve.registry import ModelStatus, Registry
 from blip_serve.settings import Settings
 from blip_serve.tasks.match import Match
 from blip_serve.tasks.session import Sessions

@@ -1,6 +1,7 @@
 """The command line: one file a command. Settings that cannot be used end it with exit code 2 and the key's name."""
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -25,6 +26,8 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 def main() -> None:
     """Runs the command line."""
+    # Pillow warns of damaged EXIF data in words taken from the file, and Python would keep each for ever.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         app()
     except ConfigurationError as error:

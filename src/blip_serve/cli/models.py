@@ -12,11 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from blip_serve.api.models import ModelList, model_page
+from blip_serve.catalogue import DTYPE_BYTES
 from blip_serve.cli.options import Config
 from blip_serve.settings import Settings
 from blip_serve.tasks.models import list_models, where
-
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 def models(
@@ -58,14 +57,14 @@ def _table(pages: list[dict[str, Any]]) -> Table:
     table.add_column("model", overflow="fold")
     table.add_column("task")
     table.add_column("state", overflow="fold")
-    for dtype in DTYPES:
+    for dtype in DTYPE_BYTES:
         table.add_column(dtype, justify="right")
     for page in pages:
         table.add_row(
             page["id"],
             ", ".join(page["tasks"] or ["?"]),
             page["state"] + (f": {page['error']}" if page["error"] else ""),
-            *(_megabytes(page["memory_bytes"], dtype) for dtype in DTYPES),
+            *(_megabytes(page["memory_bytes"], dtype) for dtype in DTYPE_BYTES),
         )
     return table
 

@@ -83,7 +83,7 @@ def test_a_lease_loads_the_model_once_however_many_wait() -> None:
         async with running_registry(loads, models=models("a")) as registry:
 
             async def use() -> AnyModel:
-                async with registry.lease("a", "match", soon()) as lease:
+                async with registry.lease("a", ["match"], soon()) as lease:
                     return lease.model
 
             users = [asyncio.create_task(use()) for _ in range(20)]
@@ -103,12 +103,12 @@ def test_a_request_waits_for_a_load_until_its_deadline() -> None:
         loads.open.clear()
         async with running_registry(loads, models=models("a")) as registry:
             with pytest.raises(Unavailable) as refused:
-                async with registry.lease("a", "match", time.monotonic() + 0.01):
+                async with registry.lease("a", ["match"], time.monotonic() + 0.01):
                     pass
             assert refused.value.code == "loading"
             assert refused.value.retry_after is not None
             loads.open.set()
-            async with registry.lease("a", "match", soon()):
+            async with registry.lease("a", ["match"], soon()):
                 pass
             assert loads.started == ["a"]
 
@@ -119,7 +119,7 @@ def test_a_leased_model_is_never_unloaded() -> None:
     async def test() -> None:
         loads = Loads()
         async with running_registry(loads, models=models("a", "b"), max_loaded=1) as registry:
-            async with registry.lease("a", "match", soon()):
+            async with registry.lease("a", ["match"], soon()):
                 waiting = asyncio.create_task(_use(registry, "b"))
                 await until(lambda: state(registry, "b") == "loading")
                 await asyncio.sleep(0)
@@ -204,7 +204,7 @@ def test_no_name_means_the_default_model() -> None:
     async def test() -> None:
         async with (
             running_registry(Loads(), models=models("a", "b"), default_model="b") as registry,
-            registry.lease(None, "match", soon()) as lease,
+            registry.lease(None, ["match"], soon()) as lease,
         ):
             assert lease.id == "b"
 
@@ -216,10 +216,10 @@ def test_a_load_that_waits_for_room_ends_when_nobody_wants_it_any_more() -> None
         loads = Loads()
         async with (
             running_registry(loads, models=models("a", "b"), max_loaded=1) as registry,
-            registry.lease("a", "match", soon()),
+            registry.lease("a", ["match"], soon()),
         ):
             with pytest.raises(Unavailable):
-                async with registry.lease("b", "match", time.monotonic() + 0.01):
+                async with registry.lease("b", ["match"], time.monotonic() + 0.01):
                     pass
             await until(lambda: state(registry, "b") == "unloaded")
             assert loads.started == ["a"]
@@ -230,9 +230,9 @@ def test_a_load_that_waits_for_room_ends_when_nobody_wants_it_any_more() -> None
 def test_a_load_given_up_a_moment_ago_is_begun_again_for_who_comes_next() -> None:
     async def test() -> None:
         async with running_registry(Loads(), models=models("a", "b"), max_loaded=1) as registry:
-            async with registry.lease("a", "match", soon()):
+            async with registry.lease("a", ["match"], soon()):
                 with pytest.raises(Unavailable):
-                    async with registry.lease("b", "match", time.monotonic() + 0.01):
+                    async with registry.lease("b", ["match"], time.monotonic() + 0.01):
                         pass
                 waiting = asyncio.create_task(_use(registry, "b"))
                 await asyncio.sleep(0)
@@ -259,5 +259,5 @@ def test_a_load_under_way_does_not_hold_up_the_end() -> None:
 
 
 async def _use(registry: Registry, name: str) -> None:
-    async with registry.lease(name, "match", soon()):
+    async with registry.lease(name, ["match"], soon()):
         pass

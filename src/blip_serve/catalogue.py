@@ -13,10 +13,10 @@ EMBEDDED = Path(__file__).parent / "checkpoints"
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
-ARCHITECTURES: Mapping[str, Task] = {
-    "BlipForImageTextRetrieval": "match",
-    "BlipForConditionalGeneration": "caption",
-    "BlipForQuestionAnswering": "answer",
+ARCHITECTURES: Mapping[str, tuple[Task, ...]] = {
+    "BlipForImageTextRetrieval": ("match", "embed"),
+    "BlipForConditionalGeneration": ("caption",),
+    "BlipForQuestionAnswering": ("answer",),
 }
 """What each architecture class of the hub's configurations is for."""
 
@@ -80,7 +80,7 @@ class ModelCard:
     @property
     def tasks(self) -> tuple[Task, ...] | None:
         """What it is for; `None` where that is known only once it is loaded."""
-        return None if self.architecture is None else (ARCHITECTURES[self.architecture],)
+        return None if self.architecture is None else ARCHITECTURES[self.architecture]
 
     @property
     def memory(self) -> Mapping[str, int]:

@@ -9,7 +9,8 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 ScoringProtocol = Literal["hf", "paper"]
 Score = Literal["itm", "cosine"]
-Task = Literal["match", "caption", "answer"]
+Task = Literal["match", "embed", "caption", "answer"]
+FinishReason = Literal["stop", "length"]
 
 IMAGE_COST = 40
 """Cost of encoding an image. The unit is a caption of up to `CAPTION_TOKENS` tokens through the text tower once:
@@ -59,6 +60,93 @@ class PairScore:
     cosine_score: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EmbedItem:
+    """A text or an image to become a unit vector."""
+
+    source: Caption | ImageBytes
+    protocol: ScoringProtocol = "hf"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationOptions:
+    """How a text is generated; the defaults are the model cards': greedy, at most 20 new tokens.
+
+    `max_tokens` and `min_tokens` count what is generated, the end included, and not the prompt; `max_tokens_param` is
+    the request's field. `temperature` 0 takes the likeliest token, whatever `top_p`. Beams do not sample.
+    `stop` strings end a text before them. `top_logprobs`: alternatives to list a token; `None`: no log-probabilities.
+    """
+
+    max_tokens: int = 20
+    max_tokens_param: str = "max_tokens"
+    min_tokens: int = 0
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    num_beams: int = 1
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    top_logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateItem:
+    """`n` texts to be generated from an image.
+
+    `text` is a caption's beginning (the output contains it; may be blank) or a question, as the model has it.
+    `stream`: whether pieces are wanted as they come.
+    """
+
+    image: ImageBytes
+    text: Caption
+    n: int = 1
+    options: GenerationOptions = GenerationOptions()
+    protocol: ScoringProtocol = "hf"
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A generated token as the text it adds, its natural log-probability, and the likeliest tokens in its place."""
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedText:
+    """One of an item's `n` texts. `tokens` counts what was generated, the end included."""
+
+    text: str
+    finish_reason: FinishReason
+    tokens: int
+    logprobs: tuple[TokenLogprob, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """More of the text number `choice` while it is generated; the last piece of each carries its `finish_reason`."""
+
+    choice: int
+    text: str
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    finish_reason: FinishReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RankItem:
+    """Answers to a question about an image, to be given their likelihood: the summed natural log-probability."""
+
+    image: ImageBytes
+    question: Caption
+    answers: tuple[Caption, ...]
+    protocol: ScoringProtocol = "hf"
+
+
+Item = MatchItem | EmbedItem | GenerateItem | RankItem
+
+
 @dataclass(eq=False, slots=True, kw_only=True)
 class Work:
     """What the engine schedules: one piece of an item, in the phase its next step belongs to.
@@ -74,17 +162,19 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The work goes on, in `phase`, at `cost`."""
+    """The work goes on, in `phase`, at `cost`; `pieces` are ready to be delivered."""
 
     phase: str
     cost: int
+    pieces: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The work ended with `result`."""
+    """The work ended with `result`; `pieces` go before it."""
 
     result: object
+    pieces: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +193,7 @@ class Prepared:
 
     `works`: together the whole item; each work's result is a tuple of (position in the item, result).
     `image_tokens`: vision tokens of the image; `cached_tokens`: those the image cache saved.
-    `text_tokens`: tokens of each caption, in the item's order. `decode_seconds`: spent decoding and resizing.
+    `text_tokens`: tokens of each text, in the item's order. `decode_seconds`: spent decoding and resizing.
     """
 
     works: tuple[Work, ...]
@@ -113,12 +203,13 @@ class Prepared:
     decode_seconds: float = 0.0
 
 
+ItemT = TypeVar("ItemT")
 WorkT = TypeVar("WorkT", bound=Work, contravariant=True)
 LaunchedT = TypeVar("LaunchedT")
 
 
-class Model(Protocol[WorkT, LaunchedT]):
-    """A checkpoint on a device, with works and launches of its own kinds.
+class Model(Protocol[ItemT, WorkT, LaunchedT]):
+    """A checkpoint on a device, with items, works and launches of its own kinds.
 
     `prepare` runs on worker threads; all else on the engine's one device thread.
     """
@@ -133,7 +224,7 @@ class Model(Protocol[WorkT, LaunchedT]):
         """Launches that may be under way at once: 1 where `launch` itself computes, 2 where the device runs behind."""
         ...
 
-    def prepare(self, item: MatchItem) -> Prepared:
+    def prepare(self, item: ItemT) -> Prepared:
         """Checks and converts an item. Raises `InvalidInput` naming the item's field."""
         ...
 
@@ -156,10 +247,10 @@ class Model(Protocol[WorkT, LaunchedT]):
         """Gives back what `admit` took; called once for every admitted work, however it ended."""
         ...
 
-    def warm_up(self) -> MatchItem:
+    def warm_up(self) -> ItemT:
         """An item that exercises every phase, for the first run after a load."""
         ...
 
 
-AnyModel: TypeAlias = Model[Any, Any]
-"""A model to those who hand its works and launches back to it unread."""
+AnyModel: TypeAlias = Model[Any, Any, Any]
+"""A model to those who hand its items, works and launches back to it unread."""

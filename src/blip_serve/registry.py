@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -114,19 +114,19 @@ class Registry:
         ]
 
     @asynccontextmanager
-    async def lease(self, name: str | None, task: Task, deadline: float) -> AsyncIterator[Lease]:
-        """A running model for `task`, loaded first if need be; `deadline` in monotonic seconds.
+    async def lease(self, name: str | None, tasks: Sequence[Task], deadline: float) -> AsyncIterator[Lease]:
+        """A running model for one of `tasks`, loaded first if need be; `deadline` in monotonic seconds.
 
-        Raises `ModelNotFound`, `InvalidInput` for a model that lacks the task, and `Unavailable` for one that failed
+        Raises `ModelNotFound`, `InvalidInput` for a model that does none of them, and `Unavailable` for one that failed
         to load or is not there by the deadline.
         """
         entry = self._find(name or self._default)
         if entry.card.tasks is not None:
-            _check_task(entry, entry.card.tasks, task)
+            _check_task(entry, entry.card.tasks, tasks)
         entry.leases += 1  # before it is loaded: nothing may unload it between its load and its use
         try:
             model = entry.model or await self._await_load(entry, deadline)
-            _check_task(entry, model.tasks, task)
+            _check_task(entry, model.tasks, tasks)
             yield Lease(entry.settings.id, model, entry.settings.protocol)
         finally:
             entry.leases -= 1
@@ -248,11 +248,11 @@ def _card(model: ModelSettings, cards: dict[str, ModelCard]) -> ModelCard:
     return replace(cards[known], id=model.id) if known else ModelCard(model.id)
 
 
-def _check_task(entry: Entry, tasks: frozenset[Task] | tuple[Task, ...], task: Task) -> None:
-    if task not in tasks:
-        does = ", ".join(sorted(tasks))
+def _check_task(entry: Entry, does: Collection[Task], asked: Sequence[Task]) -> None:
+    if not set(asked) & set(does):
         raise InvalidInput(
-            f"The model '{entry.settings.id}' does not do this task ({task}); it does: {does}.",
+            f"The model '{entry.settings.id}' does not do this task ({' or '.join(asked)}); "
+            f"it does: {', '.join(sorted(does))}.",
             code="task_not_supported",
             param="model",
         )

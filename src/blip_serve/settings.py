@@ -46,6 +46,9 @@ class LimitSettings(Section):
     max_images: int = Field(64, gt=0, le=HARD_LIMIT, description="images a request")
     max_captions: int = Field(1000, gt=0, le=HARD_LIMIT, description="captions a request")
     max_pairs: int = Field(16384, gt=0, description="image-caption pairs a request")
+    max_choices: int = Field(16, gt=0, le=64, description="texts generated a request (`n`)")
+    max_beams: int = Field(8, gt=0, le=64, description="beams of a search (`num_beams`)")
+    max_new_tokens: int = Field(256, gt=0, description="tokens generated a text (`max_tokens`)")
     max_caption_chars: int = Field(8192, gt=0, description="characters a caption; more cannot fit any model")
 
 
@@ -82,6 +85,7 @@ class EngineSettings(Section):
     max_wait_ms: float = Field(4, ge=0, description="time a step waits for works that are being prepared")
     max_queue_cost: int = Field(65536, gt=0, description="cost of all requests admitted and not yet answered")
     stall_after_s: float = Field(120, gt=0, description="a step longer than this makes `/readyz` answer 503")
+    max_sequences: int = Field(64, ge=64, description="sequences a model generates at once; a beam is one")
     workers: int = Field(2, gt=0, description="threads that decode images and tokenize captions")
 
 
@@ -142,7 +146,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _largest_request_fits_the_queue(self) -> Self:
-        largest = request_cost(self.limits.max_images, self.limits.max_pairs)
+        largest = max(
+            request_cost(self.limits.max_images, self.limits.max_pairs),
+            generation_cost(max(self.limits.max_choices, self.limits.max_beams), self.limits.max_new_tokens),
+        )
         if largest > self.engine.max_queue_cost:
             raise ValueError(f"engine.max_queue_cost must be at least {largest}, the largest request the limits allow")
         return self
@@ -195,6 +202,11 @@ class Settings(BaseSettings):
 def request_cost(images: int, pairs: int) -> int:
     """What a request weighs in the queue before it is read: its images as encodings, its pairs as short captions."""
     return images * (IMAGE_COST + PROJECTION_COST) + pairs
+
+
+def generation_cost(sequences: int, tokens: int) -> int:
+    """What a request for texts weighs in the queue: an image, and a step a token for each sequence."""
+    return request_cost(1, sequences * tokens)
 
 
 def caption_cost(tokens: int) -> int:

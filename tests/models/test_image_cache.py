@@ -6,10 +6,10 @@ import threading
 import torch
 from torch import Tensor
 
-from blip_serve.domain import Score
-from blip_serve.models.image_cache import ByteBoundedCache, ImageCache, ImageState
+from blip_serve.models.image_cache import ByteBoundedCache, ImageCache, ImageState, Need
 
-BOTH: frozenset[Score] = frozenset({"itm", "cosine"})
+BOTH: frozenset[Need] = frozenset({"tokens", "vector"})
+VECTOR: frozenset[Need] = frozenset({"vector"})
 
 
 def tensor(numbers: int) -> Tensor:
@@ -69,7 +69,7 @@ def test_a_vector_outlives_its_tokens_and_serves_a_cosine() -> None:
     for digest in "ab":
         cache.keep(cache.find(digest), tensor(10), tensor(1))
     gc.collect()
-    assert cache.find("a").has(frozenset({"cosine"}))
+    assert cache.find("a").has(VECTOR)
     assert not cache.find("a").has(BOTH)
     assert cache.find("b").has(BOTH)
 

@@ -85,7 +85,7 @@ def test_all_images_of_a_step_are_projected_together(matcher: Matcher) -> None:
 def test_a_known_image_is_neither_decoded_nor_encoded(matcher: Matcher, monkeypatch: pytest.MonkeyPatch) -> None:
     run(matcher, item(IMAGE, ["a dog"]))
     counted = counting(matcher)
-    monkeypatch.setattr(matcher, "_pixels", lambda image: pytest.fail("decoded again"))
+    monkeypatch.setattr(matcher._images, "_pixels", lambda image: pytest.fail("decoded again"))
     prepared = matcher.prepare(item(IMAGE, ["a cat"]))
     assert prepared.cached_tokens == prepared.image_tokens == 37
     run_prepared(matcher, [prepared])
@@ -193,10 +193,16 @@ def test_costs_of_the_known_architectures() -> None:
     def of(size: Size) -> tuple[int, int]:
         vision = VisionConfig(**size.vision, layer_norm_eps=1e-5, hidden_act="gelu")
         text = TextConfig(
-            **size.text, vocab_size=9, encoder_hidden_size=vision.hidden_size, layer_norm_eps=1e-12, hidden_act="gelu"
+            **size.text,
+            vocab_size=9,
+            encoder_hidden_size=vision.hidden_size,
+            layer_norm_eps=1e-12,
+            hidden_act="gelu",
+            bos_token_id=7,
+            sep_token_id=3,
         )
         shape = Shape(vision.image_size, vision.patch_size, 0, 0, 0, 0, 0, 0, 0, 0)
-        found = costs(Config(vision, text, size.joint, shape))
+        found = costs(Config(vision, text, size.joint, shape), 320)
         return found.image, found.projection
 
     assert of(BASE) == (38, 6)

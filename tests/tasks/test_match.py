@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pytest
 
-from blip_serve.domain import Caption, MatchItem, Prepared
+from blip_serve.domain import Caption, Item, MatchItem, Prepared
 from blip_serve.errors import InvalidInput, ServiceError
 from blip_serve.images.reference import Base64Image, BytesImage
 from blip_serve.models.fake import FakeModel, FakeWork
@@ -55,7 +55,8 @@ def test_a_failed_request_leaves_nothing_in_memory() -> None:
     alive: list[weakref.ref[object]] = []
 
     class Watched(FakeModel):
-        def prepare(self, item: MatchItem) -> Prepared:
+        def prepare(self, item: Item) -> Prepared:
+            assert isinstance(item, MatchItem)
             works = tuple(WatchedWork(phase="encode", cost=1) for _ in item.captions)
             alive.extend(weakref.ref(work) for work in works)
             return Prepared(works)

@@ -1,6 +1,6 @@
 """Reads a request's body: JSON into a pydantic model, or the parts of a form."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -13,6 +13,10 @@ from blip_serve.errors import InvalidInput, UnsupportedMediaType
 from blip_serve.settings import Settings
 
 T = TypeVar("T", bound=BaseModel)
+
+Others = Mapping[str, Callable[[object], bool]]
+"""Parameters that are accepted and not read: name to whether a value of it changes nothing."""
+NOTHING_ELSE: Others = {}
 
 STRICT = ConfigDict(strict=True, extra="allow", json_schema_extra={"additionalProperties": False})
 """For bodies: no conversions, and `validated` refuses what is unknown; pydantic would list a million of them first."""
@@ -28,20 +32,40 @@ def is_form(request: Request) -> bool:
     raise UnsupportedMediaType("Send 'content-type: application/json' or 'multipart/form-data'.", param="content-type")
 
 
-async def read_json(request: Request, model: type[T]) -> T:
-    """The body as `model`. Raises `InvalidInput` naming the field at fault."""
-    return validated(model, await request.body())
+async def read_json(request: Request, model: type[T], others: Others = NOTHING_ELSE) -> T:
+    """The body as `model`; `others` are the parameters accepted beside its fields, and not read.
+
+    Raises `InvalidInput` naming the field at fault.
+    """
+    return validated(model, await request.body(), others)
 
 
-def validated(model: type[T], content: bytes | dict[str, object]) -> T:
+def validated(model: type[T], content: bytes | dict[str, object], others: Others = NOTHING_ELSE) -> T:
     """JSON text or an object as `model`. Raises `InvalidInput` naming the field at fault."""
     try:
         body = model.model_validate_json(content) if isinstance(content, bytes) else model.model_validate(content)
     except ValidationError as error:
         raise invalid_field(error.errors(include_url=False, include_context=False, include_input=False)[0]) from None
-    for unknown in body.model_extra or ():
-        raise _unknown(unknown)
+    for name, value in (body.model_extra or {}).items():
+        if name not in others:
+            raise _unknown(name)
+        if not others[name](value):
+            raise InvalidInput(
+                f"'{name}' is not supported with this value: it would change the answer.",
+                code="unsupported_parameter",
+                param=name,
+            )
     return body
+
+
+def anything(value: object) -> bool:
+    """Whether `value` changes nothing: it never does."""
+    return True
+
+
+def only(*harmless: object) -> Callable[[object], bool]:
+    """Whether a value is one of those that change nothing."""
+    return lambda value: value in harmless
 
 
 @asynccontextmanager

@@ -4,11 +4,11 @@ import copy
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from blip_serve.domain import AnyModel, Done, Failed, Outcome, Progress, Work
+from blip_serve.domain import AnyModel, Done, Failed, Outcome, Piece, Progress, Work
 from blip_serve.engine.lanes import Lanes
 from blip_serve.engine.reservation import Reservation
 from blip_serve.engine.ticket import Ticket
@@ -82,11 +82,17 @@ class Engine:
             self._reserved_cost += size
             return reservation
 
-    def submit(self, owner: Reservation, model: AnyModel, works: Sequence[Work]) -> list["Future[object]"]:
+    def submit(
+        self,
+        owner: Reservation,
+        model: AnyModel,
+        works: Sequence[Work],
+        on_piece: Callable[[Piece], None] | None = None,
+    ) -> list["Future[object]"]:
         """See `Reservation.submit`."""
         if any(work.cost > self._settings.max_step_cost for work in works):
             raise ValueError("a work must fit into one step")
-        tickets = [Ticket(work, model, owner) for work in works]
+        tickets = [Ticket(work, model, owner, on_piece) for work in works]
         with self._changed:
             if owner not in self._reserved:
                 self._refuse_when_stopped()
@@ -256,13 +262,15 @@ class Engine:
             case Progress(cost=cost) if cost > self._settings.max_step_cost:
                 self._end(ticket)
                 ticket.fail(self._told(ValueError(f"a step of cost {cost} is over the limit")))
-            case Progress(phase, cost):
+            case Progress(phase, cost, pieces):
                 ticket.work.phase, ticket.work.cost = phase, cost
+                ticket.deliver(pieces)
                 if not self._let_go(ticket):
                     with self._changed:
                         self._lanes.put(ticket)
-            case Done(result):
+            case Done(result, pieces):
                 self._end(ticket)
+                ticket.deliver(pieces)
                 ticket.resolve(result)
             case Failed(error):
                 self._end(ticket)

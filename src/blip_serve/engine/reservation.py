@@ -1,11 +1,11 @@
 """One request's place in the engine, from its admission to its answer. Knows no thread and no model."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Self
 
-from blip_serve.domain import AnyModel, Work
+from blip_serve.domain import AnyModel, Piece, Work
 
 if TYPE_CHECKING:
     from blip_serve.engine.engine import Engine
@@ -42,6 +42,11 @@ class Reservation:
         finally:
             self._engine.expect(-1)
 
-    def submit(self, model: AnyModel, works: Sequence[Work]) -> list["Future[object]"]:
-        """Queues works and returns their futures, in order. Raises `Unavailable` when the engine has stopped."""
-        return self._engine.submit(self, model, works)
+    def submit(
+        self, model: AnyModel, works: Sequence[Work], on_piece: Callable[[Piece], None] | None = None
+    ) -> list["Future[object]"]:
+        """Queues works and returns their futures, in order; `on_piece` as `Ticket` has it.
+
+        Raises `Unavailable` when the engine has stopped.
+        """
+        return self._engine.submit(self, model, works, on_piece)

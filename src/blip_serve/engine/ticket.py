@@ -1,22 +1,27 @@
 """A work on its way through the engine: whose it is, and where its result goes."""
 
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from blip_serve.domain import AnyModel, Work
+from blip_serve.domain import AnyModel, Piece, Work
 from blip_serve.engine.reservation import Reservation
 from blip_serve.errors import DeadlineExceeded
 
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """One submitted work. `future` ends in the work's result or an exception on every path."""
+    """One submitted work. `future` ends in the work's result or an exception on every path.
+
+    `on_piece` is given the pieces before that, on the device thread; it must neither wait nor raise.
+    """
 
     work: Work
     model: AnyModel
     owner: Reservation
+    on_piece: Callable[[Piece], None] | None = None
     future: "Future[object]" = field(default_factory=Future)
     submitted: float = field(default_factory=time.monotonic)
     seated: bool = False
@@ -41,6 +46,12 @@ class Ticket:
         if self.seated:
             self.seated = False
             self.model.release(self.work)
+
+    def deliver(self, pieces: Sequence[Piece]) -> None:
+        """Hands on pieces, unless the waiter left or asked for none."""
+        if self.on_piece is not None and not self.future.done():
+            for piece in pieces:
+                self.on_piece(piece)
 
     def resolve(self, result: object) -> None:
         """Delivers the result, unless the waiter left."""

@@ -40,6 +40,8 @@ class TextConfig:
     max_position_embeddings: int
     layer_norm_eps: float
     hidden_act: str
+    bos_token_id: int
+    sep_token_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +62,19 @@ class Costs:
     projection: int
 
 
-def costs(config: Config) -> Costs:
-    """From the multiplications of each part: 38 and 6 for ViT-B at 384 px, 129 and 8 for ViT-L."""
+def costs(config: Config, max_step_cost: int) -> Costs:
+    """From the multiplications of each part: 38 and 6 for ViT-B at 384 px, 129 and 8 for ViT-L.
+
+    An image costs at most a step, whatever the step.
+    """
     vision, text = config.vision, config.text
     tokens, width = config.shape.image_tokens, vision.hidden_size
     block = tokens * (4 * width**2 + 2 * width * vision.intermediate_size) + 2 * tokens**2 * width
     layer = 6 * text.hidden_size**2 + 2 * text.hidden_size * text.intermediate_size
     caption = CAPTION_TOKENS * text.num_hidden_layers * layer
     projection = 2 * tokens * text.num_hidden_layers * text.encoder_hidden_size * text.hidden_size
-    return Costs(image=-(-vision.num_hidden_layers * block // caption), projection=-(-projection // caption))
+    image = -(-vision.num_hidden_layers * block // caption)
+    return Costs(image=min(image, max_step_cost), projection=-(-projection // caption))
 
 
 def read_config(folder: Path) -> Config:

@@ -1,8 +1,9 @@
 """`FakeModel`: a model without weights, for tests and for measuring the service around a model. Imports no torch.
 
-Scores are made of the digests of image and caption: equal inputs score equally, on every machine.
+Whatever it answers is made of the digests of image and text: equal inputs are answered equally, on every machine.
 """
 
+import math
 import threading
 import time
 from collections import deque
@@ -14,18 +15,29 @@ from blip_serve.domain import (
     IMAGE_COST,
     Caption,
     Done,
+    EmbedItem,
+    GeneratedText,
+    GenerateItem,
     ImageBytes,
+    Item,
     MatchItem,
     Outcome,
     PairScore,
+    Piece,
     Prepared,
     Progress,
+    RankItem,
     Task,
+    TokenLogprob,
     Work,
 )
 
 IMAGE_TOKENS = 10
 CAPTIONS_A_WORK = 64
+VECTOR_WIDTH = 4
+WORDS = ("a", "red", "blue", "dog", "cat", "ball", "on", "grass")
+TEXT_WORDS = 6
+"""Words of a generated text, unless `max_tokens` ends it earlier."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -39,16 +51,16 @@ class FakeWork(Work):
 class FakeModel:
     """Plays its works' plans. `open` holds the device while it is clear; `on_launch` may raise, to fail a step."""
 
-    tasks: frozenset[Task] = frozenset({"match"})
-
     def __init__(
         self,
-        *,
+        *tasks: Task,
         step_seconds: float = 0.0,
         depth: int = 1,
         slots: int = 8,
         on_launch: Callable[[Sequence[FakeWork]], None] = lambda works: None,
     ) -> None:
+        """`tasks`: what it can be asked, `match` and `embed` where none is named."""
+        self.tasks: frozenset[Task] = frozenset(tasks or ("match", "embed"))
         self.depth = depth
         self.open = threading.Event()
         self.open.set()
@@ -57,17 +69,24 @@ class FakeModel:
         self._step_seconds = step_seconds
         self._on_launch = on_launch
 
-    def prepare(self, item: MatchItem) -> Prepared:
-        """An encoding, then a score for each caption."""
-        scores = [(i, _score(item.image, caption)) for i, caption in enumerate(item.captions)]
-        pieces = [tuple(scores[i : i + CAPTIONS_A_WORK]) for i in range(0, len(scores), CAPTIONS_A_WORK)]
-        works = [
-            FakeWork(phase="encode", cost=IMAGE_COST, plan=deque([Progress("score", len(piece)), Done(piece)]))
-            for piece in pieces
-        ]
-        return Prepared(tuple(works), IMAGE_TOKENS, 0, tuple(len(caption.text.split()) for caption in item.captions))
+    def prepare(self, item: Item) -> Prepared:
+        """An encoding where there is an image; then scores, a vector, likelihoods, or a text word by word."""
+        match item:
+            case MatchItem(image, captions):
+                return _prepared(captions, _pieces([_score(image, caption) for caption in captions]))
+            case RankItem(image, question, answers):
+                pieces = _pieces([-10 * _number(image.digest, question.text, answer.text) for answer in answers])
+                return _prepared((question, *answers), pieces)
+            case GenerateItem():
+                return _prepared((item.text,), [_writing(item, choice) for choice in range(item.n)])
+            case EmbedItem(ImageBytes(digest=digest)):
+                return _prepared((), [[Progress("embed", 1), Done(((0, _vector(digest)),))]])
+            case EmbedItem(Caption(text)):
+                work = FakeWork(phase="embed", cost=1, plan=deque([Done(((0, _vector(text)),))]))
+                return Prepared((work,), text_tokens=(len(text.split()),))
+        raise TypeError(item)
 
-    def warm_up(self) -> MatchItem:
+    def warm_up(self) -> Item:
         """Any item."""
         return MatchItem(ImageBytes(b"", "warm-up", "image"), (Caption("warm-up", "caption"),))
 
@@ -97,6 +116,48 @@ class FakeModel:
         return [work.plan.popleft() for work in launched]
 
 
+def _prepared(texts: Sequence[Caption], plans: Sequence[Sequence[Outcome]]) -> Prepared:
+    works = [FakeWork(phase="encode", cost=IMAGE_COST, plan=deque(plan)) for plan in plans]
+    return Prepared(tuple(works), IMAGE_TOKENS, 0, tuple(len(text.text.split()) for text in texts))
+
+
+def _pieces(results: Sequence[object]) -> list[list[Outcome]]:
+    numbered = list(enumerate(results))
+    pieces = [tuple(numbered[i : i + CAPTIONS_A_WORK]) for i in range(0, len(numbered), CAPTIONS_A_WORK)]
+    return [[Progress("score", len(piece)), Done(piece)] for piece in pieces]
+
+
+def _writing(item: GenerateItem, choice: int) -> list[Outcome]:
+    """A step a word, and one for the end unless `max_tokens` comes first."""
+    options = item.options
+    count = min(TEXT_WORDS, options.max_tokens)
+    numbers = [_number(item.image.digest, item.text.text, f"{choice} {i}") for i in range(count)]
+    said = [WORDS[int(number * len(WORDS))] for number in numbers]
+    texts = [" " + word if i or item.text.text else word for i, word in enumerate(said)]
+    logprobs = None if options.top_logprobs is None else tuple(TokenLogprob(text, -0.5) for text in texts)
+    ended = count < options.max_tokens
+    result = GeneratedText(item.text.text + "".join(texts), "stop" if ended else "length", count + ended, logprobs)
+    texts[0] = item.text.text + texts[0]
+    pieces = [Piece(choice, text, logprobs and (logprobs[i],)) for i, text in enumerate(texts)]
+    last = Piece(choice, "", None, result.finish_reason)
+    return [
+        Progress("decode", 1),
+        *(Progress("decode", 1, (piece,)) for piece in pieces),
+        Done(((choice, result),), (last,)),
+    ]
+
+
 def _score(image: ImageBytes, caption: Caption) -> PairScore:
-    number = int.from_bytes(sha256(f"{image.digest} {caption.text}".encode()).digest()[:4]) / 2**32
+    number = _number(image.digest, caption.text)
     return PairScore((0.5 - number, number - 0.5), number, 2 * number - 1)
+
+
+def _vector(text: str) -> tuple[float, ...]:
+    numbers = [_number(text, str(i)) - 0.5 for i in range(VECTOR_WIDTH)]
+    length = math.hypot(*numbers)
+    return tuple(number / length for number in numbers)
+
+
+def _number(*parts: str) -> float:
+    """In 0..1, the same for the same parts."""
+    return int.from_bytes(sha256(" ".join(parts).encode()).digest()[:4]) / 2**32

@@ -3,42 +3,49 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Literal
 from weakref import WeakValueDictionary
 
 from torch import Tensor
 
-from blip_serve.domain import Score
+Need = Literal["tokens", "vector"]
+"""What a work reads of an image: the token embeddings, or the unit vector."""
+
+KeysAndValues = tuple[Tensor, Tensor]
+"""One layer's cross-attention keys and values, (1, heads, N, D / heads) each."""
 
 
 class ImageState:
     """One image's state, shared by all works on it: made of pixels, then of what the vision tower made of them.
 
     `pixels` (S, S, 3) bytes until encoded; `tokens` (N, D) and `vector` (E,) on the device afterwards.
+    `projected`: what a text decoder's layers attend to, kept while the works that generate from the image live.
     """
 
-    __slots__ = ("__weakref__", "_lock", "digest", "encoding", "pixels", "tokens", "vector")
+    __slots__ = ("__weakref__", "_lock", "digest", "encoding", "pixels", "projected", "tokens", "vector")
 
     def __init__(self, digest: str, tokens: Tensor | None, vector: Tensor | None) -> None:
         self.digest = digest
         self.tokens = tokens
         self.vector = vector
         self.pixels: Tensor | None = None
+        self.projected: list[KeysAndValues] | None = None
         self.encoding = False
         self._lock = threading.Lock()
 
-    def has(self, scores: frozenset[Score]) -> bool:
-        """Whether nothing is left to encode for these scores: ITM reads the tokens, the cosine the vector."""
-        return (self.tokens is not None or "itm" not in scores) and (self.vector is not None or "cosine" not in scores)
+    def has(self, needs: frozenset[Need]) -> bool:
+        """Whether nothing is left to encode for what is needed."""
+        return (self.tokens is not None or "tokens" not in needs) and (self.vector is not None or "vector" not in needs)
 
     @property
     def to_encode(self) -> bool:
         """Whether a step that meets it should encode it."""
-        return self.pixels is not None and not self.encoding and (self.tokens is None or self.vector is None)
+        return self.pixels is not None and not self.encoding
 
-    def fill(self, scores: frozenset[Score], decode: Callable[[], Tensor]) -> None:
+    def fill(self, needs: frozenset[Need], decode: Callable[[], Tensor]) -> None:
         """Decodes the image unless another request has done so; whoever comes meanwhile waits."""
         with self._lock:
-            if self.pixels is None and not self.has(scores):
+            if self.pixels is None and not self.has(needs):
                 self.pixels = decode()
 
 
@@ -88,9 +95,10 @@ class ImageCache:
                 state = self._used[digest] = ImageState(digest, tokens, vector)
             return state
 
-    def keep(self, state: ImageState, tokens: Tensor, vector: Tensor) -> None:
+    def keep(self, state: ImageState, tokens: Tensor, vector: Tensor | None) -> None:
         """Commits an encoding to the state and to the caches; the pixels are done with."""
         with self._lock:
             state.tokens, state.vector, state.pixels = tokens, vector, None
             self.tokens.put(state.digest, tokens)
-            self.vectors.put(state.digest, vector)
+            if vector is not None:
+                self.vectors.put(state.digest, vector)

@@ -1,21 +1,22 @@
-"""The works of image-text matching, an item cut into pieces of like length and bounded cost, and their steps."""
+"""The works of a retrieval checkpoint, items cut into pieces of like length and bounded cost, and their steps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from blip_serve.domain import MatchItem, Score, ScoringProtocol, Work
+from blip_serve.domain import MatchItem, Progress, Score, ScoringProtocol, Work
 from blip_serve.models.config import Costs
 from blip_serve.models.device import Pending
-from blip_serve.models.image_cache import ImageState
+from blip_serve.models.image_cache import Need
+from blip_serve.models.image_encoder import ENCODE, WAIT_COST, FoundImage, ImageWork
 from blip_serve.settings import caption_cost
 
-ENCODE, SCORE = "encode", "score"
-"""The phases: pixels to image state, skipped where the state is known; then image state and captions to scores."""
+SCORE, EMBED = "score", "embed"
+"""The phases behind `encode`: image state and captions to scores, or image state or text to a vector."""
 
-WAIT_COST = 1
-"""Cost of a work whose image another work of its item encodes."""
+NEEDS: dict[Score, Need] = {"itm": "tokens", "cosine": "vector"}
+"""What each score reads of the image."""
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -31,24 +32,19 @@ NumberedText = tuple[int, TextState]
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
-class MatchWork(Work):
+class MatchWork(ImageWork):
     """One image and some of its item's captions. It does not hold the item: the image's file is done with."""
 
-    image: ImageState
     texts: tuple[NumberedText, ...]
     protocol: ScoringProtocol
     scores: frozenset[Score]
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """An `encode` step under way: the states it makes, of (I, N, D) tokens and (I, E) vectors; `done` marks its end."""
+@dataclass(eq=False, slots=True, kw_only=True)
+class EmbedTextWork(Work):
+    """One text to become a vector; an image to become one is a plain `ImageWork`."""
 
-    works: Sequence[MatchWork]
-    states: Sequence[ImageState]
-    tokens: Tensor | None = None
-    vectors: Tensor | None = None
-    done: Pending | None = None
+    text: TextState
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,36 +63,58 @@ class Scoring:
     vectors: Sequence[Tensor]
 
 
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """An `embed` step under way: (B, E) unit vectors of its works; `new` (E,) of the `texts` that had none."""
+
+    works: Sequence[ImageWork | EmbedTextWork]
+    vectors: Pending
+    texts: Sequence[TextState]
+    new: Sequence[Tensor]
+
+
 class Cutter:
     """Cuts items into works, and says what they cost."""
 
     def __init__(self, costs: Costs, max_step_cost: int) -> None:
         self._costs = costs
-        self._max_step_cost = max_step_cost
         self._limit = max_step_cost // 4  # several requests share a step
 
-    def cut(self, item: MatchItem, image: ImageState, texts: Sequence[TextState]) -> tuple[MatchWork, ...]:
+    def cut(self, item: MatchItem, image: FoundImage, texts: Sequence[TextState]) -> tuple[MatchWork, ...]:
         """Works that are together the item. Those behind the first wait for it to encode the image."""
-        known = image.has(item.scores)
-        return tuple(
-            MatchWork(
-                phase=SCORE if known else ENCODE,
-                cost=self.score_cost(piece, item.scores) if known else WAIT_COST if i else self.encode_cost,
+        works = []
+        for i, piece in enumerate(self._pieces(texts, item.scores)):
+            after = Progress(SCORE, self._score_cost(piece, item.scores))
+            work = MatchWork(
+                phase=after.phase if image.known else ENCODE,
+                cost=after.cost if image.known else WAIT_COST if i else self._costs.image,
                 length=len(piece[-1][1].ids),
-                image=image,
+                image=image.state,
+                needs=frozenset(NEEDS[score] for score in item.scores),
+                after=after,
                 texts=tuple(piece),
                 protocol=item.protocol,
                 scores=item.scores,
             )
-            for i, piece in enumerate(self._pieces(texts, item.scores))
+            works.append(work)
+        return tuple(works)
+
+    def embed_image(self, image: FoundImage) -> ImageWork:
+        """The one work of an image to become a vector."""
+        after = Progress(EMBED, 1)
+        return ImageWork(
+            phase=EMBED if image.known else ENCODE,
+            cost=after.cost if image.known else self._costs.image,
+            image=image.state,
+            needs=frozenset({"vector"}),
+            after=after,
         )
 
-    @property
-    def encode_cost(self) -> int:
-        """Cost of encoding an image; at most a step, whatever the step."""
-        return min(self._costs.image, self._max_step_cost)
+    def embed_text(self, text: TextState) -> EmbedTextWork:
+        """The one work of a text to become a vector."""
+        return EmbedTextWork(phase=EMBED, cost=caption_cost(len(text.ids)), length=len(text.ids), text=text)
 
-    def score_cost(self, texts: Sequence[NumberedText], scores: frozenset[Score]) -> int:
+    def _score_cost(self, texts: Sequence[NumberedText], scores: frozenset[Score]) -> int:
         """Cost of scoring captions of one image: a pass of the text tower a score, and the projections for ITM."""
         passes = len(scores) * sum(caption_cost(len(text.ids)) for _, text in texts)
         return passes + (self._costs.projection if "itm" in scores else 0)
@@ -106,10 +124,10 @@ class Cutter:
         pieces: list[list[NumberedText]] = []
         room = 0
         for numbered in sorted(enumerate(texts), key=lambda numbered: len(numbered[1].ids)):
-            cost = self.score_cost([numbered], scores) - self.score_cost([], scores)
+            cost = self._score_cost([numbered], scores) - self._score_cost([], scores)
             if cost > room:
                 pieces.append([])
-                room = self._limit - self.score_cost([], scores)
+                room = self._limit - self._score_cost([], scores)
             pieces[-1].append(numbered)
             room -= cost
         return pieces

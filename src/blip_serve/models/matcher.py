@@ -1,13 +1,11 @@
-"""`Matcher`: the `Model` of image-text matching. Prepares items on worker threads, scores works on the device thread.
+"""`Matcher`: the `Model` of a retrieval checkpoint. Prepares items on worker threads, runs works on the device thread.
 
-Phases: `encode` (pixels to image state, skipped where the state is known), then `score`.
+Phases: `encode` (pixels to image state, skipped where the state is known), then `score` or `embed`.
 """
 
 import math
 import threading
-import time
 from collections.abc import Sequence
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Self
@@ -21,109 +19,93 @@ from blip_serve.catalogue import ModelCard
 from blip_serve.domain import (
     Caption,
     Done,
+    EmbedItem,
     Failed,
     ImageBytes,
     MatchItem,
     Outcome,
     PairScore,
     Prepared,
-    Progress,
     ScoringProtocol,
     Task,
 )
 from blip_serve.errors import InternalError
 from blip_serve.images.decode import Decoder
-from blip_serve.models.config import costs, read_config
-from blip_serve.models.device import Device, Pending, open_device
-from blip_serve.models.image_cache import ImageCache
-from blip_serve.models.match_works import ENCODE, SCORE, Cutter, Encoding, MatchWork, Scoring, TextState
-from blip_serve.models.processing import CaptionTokenizer, PixelFormat, read_pixel_format
+from blip_serve.models.checkpoint import Checkpoint, open_checkpoint
+from blip_serve.models.device import Pending
+from blip_serve.models.image_encoder import ENCODE, Encoding, ImageWork
+from blip_serve.models.match_works import (
+    NEEDS,
+    SCORE,
+    Cutter,
+    Embedding,
+    EmbedTextWork,
+    MatchWork,
+    Scoring,
+    TextState,
+)
 from blip_serve.models.retrieval import RetrievalNetwork
 from blip_serve.models.text_batches import Row, batch_rows
-from blip_serve.models.weights import load_weights
 from blip_serve.settings import Settings
 from blip_serve.telemetry import Telemetry
 
 ARCHITECTURE = "BlipForImageTextRetrieval"
 
+RetrievalWork = MatchWork | ImageWork | EmbedTextWork
+
 
 class Matcher:
     """A retrieval checkpoint on a device."""
 
-    tasks: frozenset[Task] = frozenset({"match"})
+    tasks: frozenset[Task] = frozenset({"match", "embed"})
 
-    def __init__(
-        self,
-        network: RetrievalNetwork,
-        device: Device,
-        tokenizer: CaptionTokenizer,
-        pixel_format: PixelFormat,
-        cache: ImageCache,
-        decoder: Decoder,
-        cutter: Cutter,
-        card: ModelCard,
-    ) -> None:
-        self.network = network
-        self.card = card
-        self.depth = device.depth
-        self._device = device
-        self._tokenizer = tokenizer
-        self._pixel_format = pixel_format
-        self._cache = cache
-        self._decoder = decoder
+    def __init__(self, checkpoint: Checkpoint[RetrievalNetwork], cutter: Cutter) -> None:
+        self.network = checkpoint.network
+        self.card = checkpoint.card
+        self.depth = checkpoint.device.depth
+        self._device = checkpoint.device
+        self._tokenizer = checkpoint.tokenizer
+        self._images = checkpoint.image_encoder(self.network.vision_model, self.network.image_vectors)
         self._cutter = cutter
         self._texts: WeakValueDictionary[tuple[ScoringProtocol, str], TextState] = WeakValueDictionary()
         self._texts_lock = threading.Lock()
-        mean, std = torch.tensor(pixel_format.mean), torch.tensor(pixel_format.std)
-        self._mean, self._std = mean.to(device.kind), std.to(device.kind)
-        self._image_tokens = network.vision_model.embeddings.position_embedding.shape[1]
 
     @classmethod
     def load(cls, folder: Path, card: ModelCard, settings: Settings, decoder: Decoder, telemetry: Telemetry) -> Self:
-        """Loads the checkpoint in `folder` onto the settings' device.
-
-        Raises `CheckpointError` naming the file and the reason, `ConfigurationError` for a device that is not there.
-        """
-        device = open_device(settings)
-        config = read_config(folder)
-        for fact in card.differences(config.shape):
-            telemetry.log.warning("checkpoint_differs_from_card", model=card.id, fact=fact)
-        tokenizer = CaptionTokenizer(folder, config.text.max_position_embeddings, config.text.vocab_size)
-        pixel_format = read_pixel_format(folder, config.vision.image_size)
-        with torch.device("meta"):
-            network = RetrievalNetwork(config)
-        load_weights(network, folder, device)
-        cache = ImageCache(settings.images.cache_tokens_bytes, settings.images.cache_vectors_bytes)
-        for kind, kept in (("tokens", cache.tokens), ("vectors", cache.vectors)):
-            telemetry.watch_cache(card.id, kind, kept, lambda kept: kept.size)
-        telemetry.watch_device(device.memory)
-        cutter = Cutter(costs(config), settings.engine.max_step_cost)
-        known = replace(
-            card,
-            architecture=card.architecture or ARCHITECTURE,
-            parameters=sum(parameter.numel() for parameter in network.parameters()),
-            shape=config.shape,
-        )
-        return cls(network, device, tokenizer, pixel_format, cache, decoder, cutter, known)
+        """See `open_checkpoint`."""
+        checkpoint = open_checkpoint(RetrievalNetwork, ARCHITECTURE, folder, card, settings, decoder, telemetry)
+        return cls(checkpoint, Cutter(checkpoint.costs, settings.engine.max_step_cost))
 
     # Worker threads
 
-    def prepare(self, item: MatchItem) -> Prepared:
-        """Finds or decodes the image, tokenizes the captions and cuts them into works of like length.
+    def prepare(self, item: MatchItem | EmbedItem) -> Prepared:
+        """Finds or decodes the image, tokenizes the texts and cuts them into works of like length.
 
-        Raises `InvalidInput` naming the image's or the caption's field.
+        Raises `InvalidInput` naming the image's or the text's field.
         """
+        return self._prepare_match(item) if isinstance(item, MatchItem) else self._prepare_embed(item)
+
+    def _prepare_match(self, item: MatchItem) -> Prepared:
         texts = self._tokenize(item.captions, item.protocol)
-        image = self._cache.find(item.image.digest)
-        cached = image.has(item.scores)
-        started = time.monotonic()
-        image.fill(item.scores, lambda: self._pixels(item.image))
+        image = self._images.find(item.image, frozenset(NEEDS[score] for score in item.scores))
         return Prepared(
             works=self._cutter.cut(item, image, texts),
-            image_tokens=self._image_tokens,
-            cached_tokens=self._image_tokens if cached else 0,
+            image_tokens=self._images.image_tokens,
+            cached_tokens=self._images.image_tokens if image.known else 0,
             text_tokens=tuple(len(text.ids) for text in texts),
-            decode_seconds=0.0 if cached else time.monotonic() - started,
+            decode_seconds=image.seconds,
+        )
+
+    def _prepare_embed(self, item: EmbedItem) -> Prepared:
+        if isinstance(item.source, Caption):
+            text = self._tokenize((item.source,), item.protocol)[0]
+            return Prepared((self._cutter.embed_text(text),), text_tokens=(len(text.ids),))
+        image = self._images.find(item.source, frozenset({"vector"}))
+        return Prepared(
+            works=(self._cutter.embed_image(image),),
+            image_tokens=self._images.image_tokens,
+            cached_tokens=self._images.image_tokens if image.known else 0,
+            decode_seconds=image.seconds,
         )
 
     def warm_up(self) -> MatchItem:
@@ -142,57 +124,33 @@ class Matcher:
                 known[caption.text] = self._texts.setdefault((protocol, caption.text), TextState(ids))
         return [text for caption in captions if (text := known[caption.text]) is not None]
 
-    def _pixels(self, image: ImageBytes) -> Tensor:
-        with self._decoder.open(image) as picture:
-            return torch.from_numpy(self._pixel_format.pixels(picture))
-
     # The device thread
 
-    def admit(self, work: MatchWork) -> bool:
+    def admit(self, work: RetrievalWork) -> bool:
         """Nothing is held between steps beyond the states, which live as long as their works."""
         return True
 
-    def release(self, work: MatchWork) -> None:
+    def release(self, work: RetrievalWork) -> None:
         """See `admit`."""
 
     @torch.inference_mode()
-    def launch(self, works: Sequence[MatchWork]) -> Encoding | Scoring:
-        """Starts encoding the works' images, or scoring their pairs."""
+    def launch(self, works: Sequence[RetrievalWork]) -> Encoding | Scoring | Embedding:
+        """Starts encoding the works' images, scoring their pairs, or making their vectors."""
         with self._device.faults():
-            return self._encode(works) if works[0].phase == ENCODE else self._score(works)
+            phase = works[0].phase
+            if phase == ENCODE:
+                return self._images.launch([work for work in works if isinstance(work, ImageWork)])
+            if phase == SCORE:
+                return self._score([work for work in works if isinstance(work, MatchWork)])
+            return self._embed([work for work in works if not isinstance(work, MatchWork)])
 
     @torch.inference_mode()
-    def collect(self, launched: Encoding | Scoring) -> list[Outcome]:
+    def collect(self, launched: Encoding | Scoring | Embedding) -> list[Outcome]:
         """Waits for the step, keeps what it made, and gives each work its next phase or its result."""
         with self._device.faults():
-            return self._encoded(launched) if isinstance(launched, Encoding) else self._scored(launched)
-
-    def _encode(self, works: Sequence[MatchWork]) -> Encoding:
-        states = [state for state in dict.fromkeys(work.image for work in works) if state.to_encode]
-        if not states:
-            return Encoding(works, [])
-        pixels = self._device.upload(torch.stack([state.pixels for state in states if state.pixels is not None]))
-        normal = (pixels.float() / 255 - self._mean) / self._std
-        tokens = self.network.vision_model(normal.permute(0, 3, 1, 2).to(self._device.dtype))
-        vectors = self.network.image_vectors(tokens)
-        done = self._device.to_host(vectors[:, :1])
-        for state in states:
-            state.encoding = True
-        return Encoding(works, states, tokens, vectors, done)
-
-    def _encoded(self, step: Encoding) -> list[Outcome]:
-        for state in step.states:
-            state.encoding = False
-        if step.tokens is not None and step.vectors is not None and step.done is not None:
-            step.done.wait()
-            for i, state in enumerate(step.states):  # copies: a slice would keep the whole batch alive
-                self._cache.keep(state, step.tokens[i].clone(), step.vectors[i].clone())
-        return [
-            Progress(SCORE, self._cutter.score_cost(work.texts, work.scores))
-            if work.image.has(work.scores)
-            else Progress(ENCODE, self._cutter.encode_cost)  # the step that was encoding it failed
-            for work in step.works
-        ]
+            if isinstance(launched, Encoding):
+                return self._images.collect(launched)
+            return self._scored(launched) if isinstance(launched, Scoring) else self._embedded(launched)
 
     def _score(self, works: Sequence[MatchWork]) -> Scoring:
         logits, order = self._logits([work for work in works if "itm" in work.scores])
@@ -235,6 +193,21 @@ class Matcher:
         texts = torch.stack([_known(text) for _, text in pairs])
         return self._device.to_host((images * texts).sum(dim=-1))
 
+    def _embed(self, works: Sequence[ImageWork | EmbedTextWork]) -> Embedding:
+        asked = [work.text for work in works if isinstance(work, EmbedTextWork)]
+        texts = list(dict.fromkeys(text for text in asked if text.vector is None))
+        vectors = self._text_vectors(texts)
+        new = dict(zip(texts, vectors, strict=True))
+        found = [
+            work.image.vector if isinstance(work, ImageWork) else new.get(work.text, work.text.vector) for work in works
+        ]
+        return Embedding(works, self._device.to_host(torch.stack(list(map(_known, found)))), texts, vectors)
+
+    def _embedded(self, step: Embedding) -> list[Outcome]:
+        for text, vector in zip(step.texts, step.new, strict=True):
+            text.vector = vector
+        return [_finite(((0, tuple(vector)),), vector) for vector in step.vectors.wait().tolist()]
+
     def _scored(self, step: Scoring) -> list[Outcome]:
         found = dict(zip(step.order, step.logits.wait().tolist() if step.logits else (), strict=True))
         logits = iter([found[place] for place in range(len(found))])
@@ -266,6 +239,11 @@ def _pair(logits: list[float] | None, cosine: float | None) -> PairScore:
 
 def _outcome(work: MatchWork, scores: Sequence[PairScore]) -> Outcome:
     numbers = [n for score in scores for n in (*(score.itm_logits or ()), score.cosine_score) if n is not None]
-    if not all(math.isfinite(number) for number in numbers):
+    return _finite(tuple((position, score) for (position, _), score in zip(work.texts, scores, strict=True)), numbers)
+
+
+def _finite(result: object, numbers: Sequence[float]) -> Outcome:
+    """The result, unless one of its numbers is none."""
+    if not all(map(math.isfinite, numbers)):
         return Failed(InternalError("The model gave no finite score for this input."))
-    return Done(tuple((position, score) for (position, _), score in zip(work.texts, scores, strict=True)))
+    return Done(result)

@@ -17,6 +17,7 @@ from transformers import BertTokenizer
 
 from blip_serve.domain import Caption, ScoringProtocol
 from blip_serve.errors import CheckpointError, InvalidInput
+from blip_serve.models.config import TextConfig
 from blip_serve.models.files import read_json
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -89,11 +90,12 @@ def _side(size: Any) -> int | None:
 class CaptionTokenizer:
     """Captions to ids `[CLS] ... [SEP]`, by either scoring protocol."""
 
-    def __init__(self, folder: Path, positions: int, vocabulary: int) -> None:
-        """`positions`: ids the model can hold; `vocabulary`: ids it knows, the last of them `[ENC]`.
+    def __init__(self, folder: Path, config: TextConfig) -> None:
+        """`config` says how many positions the model has, and how many ids, the last of them `[ENC]`.
 
         Raises `CheckpointError` where the folder holds no tokenizer, or one that does not fit.
         """
+        vocabulary = config.vocab_size
         if not any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt")):
             raise CheckpointError(folder, "holds neither tokenizer.json nor vocab.txt")
         try:
@@ -105,7 +107,7 @@ class CaptionTokenizer:
         self._backend = tokenizer.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()
-        self._positions = positions
+        self._positions = config.max_position_embeddings
         self.encoder_id = vocabulary - 1
 
     def encode(self, captions: Sequence[Caption], protocol: ScoringProtocol) -> list[tuple[int, ...]]:

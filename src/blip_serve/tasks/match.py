@@ -8,6 +8,7 @@ from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, request_cost
 from blip_serve.tasks.session import Session, Sessions, Timings, all_of
+from blip_serve.tasks.usage import Usage, usage_of
 
 Pairing = Literal["cross", "zip"]
 
@@ -34,20 +35,6 @@ class MatchPair:
     image_index: int
     caption_index: int
     score: PairScore
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens of a request: an image counts its vision tokens once, a caption its own; `cached` needed no encoding."""
-
-    image_tokens: int
-    text_tokens: int
-    cached_tokens: int
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.image_tokens + self.text_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +68,7 @@ class Match:
         """Scores the request's pairs. Raises `ServiceError`s that name the request's fields."""
         captions = self._captions_of_images(request)
         cost = request_cost(len(request.images), sum(map(len, captions)))
-        async with self._sessions.open(request.model, "match", cost) as session:
+        async with self._sessions.open(request.model, ["match"], cost) as session:
             protocol = request.protocol or session.lease.protocol
             parts = [
                 _score(session, image, tuple(request.captions[i] for i in indices), protocol, request.scores)
@@ -97,7 +84,7 @@ class Match:
         images, captions = len(request.images), len(request.captions)
         check_counts(images, captions, self._limits)
         for caption in request.captions:
-            self._check_caption(caption)
+            check_text(caption, self._limits)
         if request.pairing == "zip":
             if images != captions:
                 raise InvalidInput(f"'zip' pairs {images} images with {captions} captions.", param="pairing")
@@ -111,16 +98,6 @@ class Match:
             )
         return [range(captions)] * images
 
-    def _check_caption(self, caption: Caption) -> None:
-        if not caption.text.strip():
-            raise InvalidInput("The caption is blank.", code="empty_input", param=caption.param)
-        if len(caption.text) > self._limits.max_caption_chars:
-            raise InvalidInput(
-                f"The caption has {len(caption.text)} characters; the limit is {self._limits.max_caption_chars}.",
-                code="input_too_long",
-                param=caption.param,
-            )
-
 
 def check_counts(images: int, captions: int, limits: LimitSettings) -> None:
     """Raises `InvalidInput` for more than the limits; a face may ask before it reads them."""
@@ -128,6 +105,18 @@ def check_counts(images: int, captions: int, limits: LimitSettings) -> None:
         raise _too_many("images", images, limits.max_images)
     if captions > limits.max_captions:
         raise _too_many("captions", captions, limits.max_captions)
+
+
+def check_text(text: Caption, limits: LimitSettings) -> None:
+    """Raises `InvalidInput` for a text that is blank or longer than the limit."""
+    if not text.text.strip():
+        raise InvalidInput("The text is blank.", code="empty_input", param=text.param)
+    if len(text.text) > limits.max_caption_chars:
+        raise InvalidInput(
+            f"The text has {len(text.text)} characters; the limit is {limits.max_caption_chars}.",
+            code="input_too_long",
+            param=text.param,
+        )
 
 
 async def _score(
@@ -151,18 +140,13 @@ def _pairs(runs: list[Run], captions: list[range]) -> tuple[MatchPair, ...]:
 
 
 def _usage(runs: list[Run], captions: list[range]) -> Usage:
-    """An image that is there twice counts once, like a caption scored against many images."""
-    images = {run.digest: run.prepared for run in reversed(runs)}.values()
+    """A caption scored against many images counts once."""
     text_tokens = {
         index: tokens
         for run, indices in zip(runs, captions, strict=True)
         for index, tokens in zip(indices, run.prepared.text_tokens, strict=True)
     }
-    return Usage(
-        image_tokens=sum(prepared.image_tokens for prepared in images),
-        text_tokens=sum(text_tokens.values()),
-        cached_tokens=sum(prepared.cached_tokens for prepared in images),
-    )
+    return usage_of(((run.digest, run.prepared) for run in runs), sum(text_tokens.values()))
 
 
 def _too_many(what: Literal["images", "captions"], found: int, limit: int) -> InvalidInput:

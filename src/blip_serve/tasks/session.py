@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from blip_serve.domain import ImageBytes, MatchItem, Prepared, Task
+from blip_serve.domain import ImageBytes, Item, Piece, Prepared, Task
 from blip_serve.engine.engine import Engine
 from blip_serve.engine.reservation import Reservation
 from blip_serve.errors import DeadlineExceeded
@@ -28,6 +28,20 @@ class Timings:
     decode: float
     queue: float
     device: float
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An item whose works are queued."""
+
+    prepared: Prepared
+    futures: "Sequence[asyncio.Future[Any]]"
+
+    async def results(self) -> list[Any]:
+        """A result per position of the item."""
+        pieces = await asyncio.gather(*self.futures)
+        found = dict(numbered for piece in pieces for numbered in piece)
+        return [found[position] for position in range(len(found))]
 
 
 class Session:
@@ -60,21 +74,27 @@ class Session:
         self._fetch_seconds = max(self._fetch_seconds, seconds)
         return image
 
-    async def run(self, item: MatchItem) -> tuple[Prepared, list[Any]]:
+    async def run(self, item: Item) -> tuple[Prepared, list[Any]]:
         """Prepares an item and runs its works: what it was made of, and a result per position of the item.
 
         Raises `InvalidInput` naming the item's field, and what the engine says of a work that failed.
         """
+        started = await self.start(item)
+        return started.prepared, await started.results()
+
+    async def start(self, item: Item, on_piece: Callable[[Piece], None] | None = None) -> "Started":
+        """Like `run`, but returns once the item's works are queued; `on_piece` is given pieces on the event loop."""
         loop = asyncio.get_running_loop()
         async with self._preparing:  # a request of many images does not queue them all before a small one's
             with self._reservation.preparing():
                 prepared = await loop.run_in_executor(self._workers, self.lease.model.prepare, item)
-                futures = self._reservation.submit(self.lease.model, prepared.works)
+                futures = self._reservation.submit(
+                    self.lease.model, prepared.works, None if on_piece is None else _on_loop(loop, on_piece)
+                )
         self._decode_seconds += prepared.decode_seconds
-        self._telemetry.image_prepared(self.lease.id, bool(prepared.cached_tokens), prepared.decode_seconds)
-        pieces: list[Any] = await asyncio.gather(*map(asyncio.wrap_future, futures))
-        found = dict(numbered for piece in pieces for numbered in piece)
-        return prepared, [found[position] for position in range(len(found))]
+        if prepared.image_tokens:
+            self._telemetry.image_prepared(self.lease.id, bool(prepared.cached_tokens), prepared.decode_seconds)
+        return Started(prepared, [asyncio.wrap_future(future) for future in futures])
 
     @property
     def timings(self) -> Timings:
@@ -106,18 +126,28 @@ class Sessions:
         self._timeout = timeout
 
     @asynccontextmanager
-    async def open(self, model: str | None, task: Task, cost: int) -> AsyncIterator[Session]:
-        """A session of a request weighing `cost`; leaving it cancels what has not ended.
+    async def open(self, model: str | None, tasks: Sequence[Task], cost: int) -> AsyncIterator[Session]:
+        """A session of a request weighing `cost`, with a model that does one of `tasks`; leaving it cancels the rest.
 
         Raises `Overloaded` before any work is done, what `Registry.lease` raises, and `DeadlineExceeded`.
         """
         with self._engine.reserve(cost, self._timeout) as reservation:
-            async with self._registry.lease(model, task, reservation.deadline) as lease:
+            async with self._registry.lease(model, tasks, reservation.deadline) as lease:
                 try:
                     async with asyncio.timeout(max(0.0, reservation.deadline - time.monotonic())):
                         yield Session(lease, reservation, self._images, self._workers, self._at_once, self._telemetry)
                 except TimeoutError:
                     raise DeadlineExceeded("The request's time ran out.") from None
+
+
+def _on_loop(loop: asyncio.AbstractEventLoop, receive: Callable[[Piece], None]) -> Callable[[Piece], None]:
+    """Calls `receive` on the loop, from any thread."""
+
+    def hand_over(piece: Piece) -> None:
+        with suppress(RuntimeError):  # the loop is gone, and whoever waited with it
+            loop.call_soon_threadsafe(receive, piece)
+
+    return hand_over
 
 
 async def all_of(parts: Sequence[Coroutine[None, None, T]]) -> list[T]:

@@ -1,0 +1,69 @@
+"""The content of a message, in the shapes of OpenAI's chat, responses and decisions: texts and images."""
+
+from typing import Any
+
+from blip_serve.api.images import image_source
+from blip_serve.domain import Caption
+from blip_serve.errors import InvalidInput
+from blip_serve.images.reference import ImageSource
+
+TEXT_KEYS = frozenset({"type", "text", "prompt_cache_breakpoint"})
+IMAGE_KEYS = frozenset({"type", "image_url", "detail", "prompt_cache_breakpoint"})
+
+
+def read_content(content: Any, param: str) -> list[Caption | ImageSource]:
+    """A message's content: a string, or parts of type `text`, `input_text`, `image_url`, `input_image`.
+
+    Raises `InvalidInput` naming the part and the key at fault; `unsupported_content` for parts of other types.
+    """
+    if isinstance(content, str):
+        return [Caption(content, param)]
+    if not isinstance(content, list):
+        raise InvalidInput(f"'{param}' must be a string or an array.", code="invalid_type", param=param)
+    return [_read_part(part, f"{param}[{i}]") for i, part in enumerate(content)]
+
+
+def _read_part(part: Any, param: str) -> Caption | ImageSource:
+    if not isinstance(part, dict):
+        raise InvalidInput(f"'{param}' must be an object.", code="invalid_type", param=param)
+    match part.get("type"):
+        case "text" | "input_text":
+            _only_keys(part, TEXT_KEYS, param)
+            return Caption(_string(part, "text", param), f"{param}.text")
+        case "image_url":
+            _only_keys(part, IMAGE_KEYS, param)
+            inner = part.get("image_url")
+            if not isinstance(inner, dict):
+                raise InvalidInput(
+                    f"'{param}.image_url' must be an object.", code="invalid_type", param=f"{param}.image_url"
+                )
+            _only_keys(inner, frozenset({"url", "detail"}), f"{param}.image_url")
+            return image_source(_string(inner, "url", f"{param}.image_url"), f"{param}.image_url.url")
+        case "input_image":
+            if part.get("file_id") is not None:
+                raise InvalidInput(
+                    "Files are not stored here; give the image itself.",
+                    code="unsupported_content",
+                    param=f"{param}.file_id",
+                )
+            _only_keys(part, IMAGE_KEYS | {"file_id"}, param)
+            return image_source(_string(part, "image_url", param), f"{param}.image_url")
+        case str(kind):
+            raise InvalidInput(
+                f"A part of type '{kind[:100]}' cannot be read.", code="unsupported_content", param=param
+            )
+    raise InvalidInput(f"'{param}.type' is required.", code="missing_required_parameter", param=f"{param}.type")
+
+
+def _string(part: dict[str, Any], key: str, param: str) -> str:
+    if not isinstance(part.get(key), str):
+        raise InvalidInput(f"'{param}.{key}' must be a string.", code="invalid_type", param=f"{param}.{key}")
+    value: str = part[key]
+    return value
+
+
+def _only_keys(part: dict[str, Any], known: frozenset[str], param: str) -> None:
+    for key in part.keys() - known:
+        raise InvalidInput(
+            f"Unknown parameter: '{param}.{key[:100]}'.", code="unknown_parameter", param=f"{param}.{key[:100]}"
+        )

@@ -1,0 +1,87 @@
+"""Opens a checkpoint's folder: what every kind of model reads of it, and the network of its kind."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from blip_serve.catalogue import ModelCard
+from blip_serve.images.decode import Decoder
+from blip_serve.models.config import Config, Costs, costs, read_config
+from blip_serve.models.device import Device, open_device
+from blip_serve.models.image_cache import ImageCache
+from blip_serve.models.image_encoder import ImageEncoder
+from blip_serve.models.processing import CaptionTokenizer, PixelFormat, read_pixel_format
+from blip_serve.models.vision import VisionTower
+from blip_serve.models.weights import load_weights
+from blip_serve.settings import Settings
+from blip_serve.telemetry import Telemetry
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint(Generic[NetworkT]):
+    """A checkpoint on a device. `card` is completed with what only the checkpoint says."""
+
+    network: NetworkT
+    config: Config
+    costs: Costs
+    device: Device
+    tokenizer: CaptionTokenizer
+    pixel_format: PixelFormat
+    cache: ImageCache
+    decoder: Decoder
+    card: ModelCard
+
+    def image_encoder(self, tower: VisionTower, vectors: Callable[[Tensor], Tensor] | None = None) -> ImageEncoder:
+        """Its vision tower, with the image cache; `vectors` as `ImageEncoder` has it."""
+        return ImageEncoder(tower, vectors, self.device, self.pixel_format, self.cache, self.decoder, self.costs.image)
+
+
+def open_checkpoint(
+    network_class: Callable[[Config], NetworkT],
+    architecture: str,
+    folder: Path,
+    card: ModelCard,
+    settings: Settings,
+    decoder: Decoder,
+    telemetry: Telemetry,
+) -> Checkpoint[NetworkT]:
+    """Loads the checkpoint in `folder`, of the given architecture, onto the settings' device.
+
+    Raises `CheckpointError` naming the file and the reason, `ConfigurationError` for a device that is not there.
+    """
+    device = open_device(settings)
+    config = read_config(folder)
+    for fact in card.differences(config.shape):
+        telemetry.log.warning("checkpoint_differs_from_card", model=card.id, fact=fact)
+    tokenizer = CaptionTokenizer(folder, config.text)
+    pixel_format = read_pixel_format(folder, config.vision.image_size)
+    with torch.device("meta"):
+        network = network_class(config)
+    load_weights(network, folder, device)
+    cache = ImageCache(settings.images.cache_tokens_bytes, settings.images.cache_vectors_bytes)
+    for kind, kept in (("tokens", cache.tokens), ("vectors", cache.vectors)):
+        telemetry.watch_cache(card.id, kind, kept, lambda kept: kept.size)
+    telemetry.watch_device(device.memory)
+    known = replace(
+        card,
+        architecture=card.architecture or architecture,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        shape=config.shape,
+    )
+    return Checkpoint(
+        network,
+        config,
+        costs(config, settings.engine.max_step_cost),
+        device,
+        tokenizer,
+        pixel_format,
+        cache,
+        decoder,
+        known,
+    )

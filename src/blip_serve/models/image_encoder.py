@@ -1,0 +1,119 @@
+"""Pictures to image states: found or decoded on worker threads, through the vision tower on the device thread.
+
+The phase `encode`, with which the works of every model begin whose image is not known.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from blip_serve.domain import ImageBytes, Outcome, Progress, Work
+from blip_serve.images.decode import Decoder
+from blip_serve.models.device import Device, Pending
+from blip_serve.models.image_cache import ImageCache, ImageState, Need
+from blip_serve.models.processing import PixelFormat
+from blip_serve.models.vision import VisionTower
+
+ENCODE = "encode"
+WAIT_COST = 1
+"""Cost of a work whose image another work of its item encodes."""
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class ImageWork(Work):
+    """A work on an image: what it needs of it, and how it goes on once that is there."""
+
+    image: ImageState
+    needs: frozenset[Need]
+    after: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """An image's state, whether there is nothing left to encode, and the seconds its decoding took."""
+
+    state: ImageState
+    known: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """An `encode` step under way: the states it makes, of (I, N, D) tokens and (I, E) vectors; `done` marks its end."""
+
+    works: Sequence[ImageWork]
+    states: Sequence[ImageState] = ()
+    tokens: Tensor | None = None
+    vectors: Tensor | None = None
+    done: Pending | None = None
+
+
+class ImageEncoder:
+    """A checkpoint's vision tower with all that leads to it and keeps what it makes."""
+
+    def __init__(
+        self,
+        tower: VisionTower,
+        vectors: Callable[[Tensor], Tensor] | None,
+        device: Device,
+        pixel_format: PixelFormat,
+        cache: ImageCache,
+        decoder: Decoder,
+        cost: int,
+    ) -> None:
+        """`vectors`: (I, N, D) tokens to (I, E) unit vectors, where the checkpoint has such. `cost`: of an image."""
+        self.cost = cost
+        self.image_tokens = tower.embeddings.position_embedding.shape[1]
+        self._tower = tower
+        self._vectors = vectors
+        self._device = device
+        self._pixel_format = pixel_format
+        self._cache = cache
+        self._decoder = decoder
+        mean, std = torch.tensor(pixel_format.mean), torch.tensor(pixel_format.std)
+        self._mean, self._std = mean.to(device.kind), std.to(device.kind)
+
+    def find(self, image: ImageBytes, needs: frozenset[Need]) -> FoundImage:
+        """The image's state, decoded and resized unless all it is needed for is known. Raises `InvalidInput`."""
+        state = self._cache.find(image.digest)
+        known = state.has(needs)
+        started = time.monotonic()
+        state.fill(needs, lambda: self._pixels(image))
+        return FoundImage(state, known, 0.0 if known else time.monotonic() - started)
+
+    def _pixels(self, image: ImageBytes) -> Tensor:
+        with self._decoder.open(image) as picture:
+            return torch.from_numpy(self._pixel_format.pixels(picture))
+
+    # The device thread
+
+    def launch(self, works: Sequence[ImageWork]) -> Encoding:
+        """Starts encoding those of the works' images that nothing has encoded and no step is encoding."""
+        states = [state for state in dict.fromkeys(work.image for work in works) if state.to_encode]
+        if not states:
+            return Encoding(works)
+        pixels = self._device.upload(torch.stack([state.pixels for state in states if state.pixels is not None]))
+        normal = (pixels.float() / 255 - self._mean) / self._std
+        tokens = self._tower(normal.permute(0, 3, 1, 2).to(self._device.dtype))
+        vectors = None if self._vectors is None else self._vectors(tokens)
+        done = self._device.to_host(tokens[:, :1, :1])
+        for state in states:
+            state.encoding = True
+        return Encoding(works, states, tokens, vectors, done)
+
+    def collect(self, step: Encoding) -> list[Outcome]:
+        """Waits for a step, keeps what it made, and lets each work go on."""
+        for state in step.states:
+            state.encoding = False
+        if step.tokens is not None and step.done is not None:
+            step.done.wait()
+            for i, state in enumerate(step.states):  # copies: a slice would keep the whole batch alive
+                vector = None if step.vectors is None else step.vectors[i].clone()
+                self._cache.keep(state, step.tokens[i].clone(), vector)
+        return [
+            work.after if work.image.has(work.needs) else Progress(ENCODE, self.cost)  # the step encoding it failed
+            for work in step.works
+        ]

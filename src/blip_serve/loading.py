@@ -16,7 +16,11 @@ from blip_serve.models.files import find_folder, read_json
 from blip_serve.settings import ModelSettings, Settings
 from blip_serve.telemetry import Telemetry
 
-MODEL_CLASSES = {"BlipForImageTextRetrieval": "blip_serve.models.matcher:Matcher"}
+MODEL_CLASSES = {
+    "BlipForImageTextRetrieval": "blip_serve.models.matcher:Matcher",
+    "BlipForConditionalGeneration": "blip_serve.models.captioner:Captioner",
+    "BlipForQuestionAnswering": "blip_serve.models.answerer:Answerer",
+}
 """Architecture of a configuration to the class that runs it; imported when first needed, and torch with it."""
 
 T = TypeVar("T")

@@ -1,6 +1,7 @@
 """Checkpoints with random weights, written in the hub's own file format, old or new."""
 
 import json
+import math
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,15 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import BertTokenizer, BlipConfig, BlipForImageTextRetrieval, BlipImageProcessor, BlipProcessor
+from transformers import (
+    BertTokenizer,
+    BlipConfig,
+    BlipForConditionalGeneration,
+    BlipForImageTextRetrieval,
+    BlipForQuestionAnswering,
+    BlipImageProcessor,
+    BlipProcessor,
+)
 
 from blip_serve.models.processing import CLIP_MEAN, CLIP_STD
 
@@ -22,6 +31,12 @@ WORDS = [
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 Layout = Literal["2022", "transformers 5"]
+Kind = Literal["retrieval", "captioning", "answering"]
+CLASSES: dict[Kind, Any] = {
+    "retrieval": BlipForImageTextRetrieval,
+    "captioning": BlipForConditionalGeneration,
+    "answering": BlipForQuestionAnswering,
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +55,7 @@ SMALL = Size(
           "max_position_embeddings": 40},
     joint=16,
 )  # fmt: skip
+SMALL_VQA = Size(SMALL.vision, SMALL.text | {"hidden_size": 48, "num_attention_heads": 4}, SMALL.joint)
 BASE = Size(
     vision={"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
             "image_size": 384, "patch_size": 16},
@@ -63,30 +79,58 @@ def vocabulary(size: Size) -> list[str]:
     return [*SPECIAL, *WORDS, *letters, *string.punctuation]
 
 
-def build(folder: Path, size: Size = SMALL, *, seed: int = 0, pickled: bool = False, layout: Layout = "2022") -> Path:
-    """Writes a checkpoint: vision weights of std 0.02, text of 0.05, biases and norms perturbed, all seeded."""
+def build(
+    folder: Path,
+    size: Size = SMALL,
+    *,
+    kind: Kind = "retrieval",
+    seed: int = 0,
+    pickled: bool = False,
+    layout: Layout = "2022",
+) -> Path:
+    """Writes a checkpoint of random weights, biases and norms perturbed, all seeded.
+
+    Those that generate are drawn so that texts differ by image and prompt, and end by themselves, early and late.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     words = vocabulary(size)
+    end = words.index("[SEP]")
     config = BlipConfig(
-        architectures=["BlipForImageTextRetrieval"],
+        architectures=[CLASSES[kind].__name__],
         image_text_hidden_size=size.joint,
         vision_config=size.vision,
-        text_config=size.text | {"vocab_size": len(words) + 2, "bos_token_id": len(words), "sep_token_id": 3},
+        text_config=size.text | {"vocab_size": len(words) + 2, "bos_token_id": len(words), "sep_token_id": end},
     )
+    if kind == "answering":  # its decoder attends to the question, not to the image
+        assert size.vision["hidden_size"] == size.text["hidden_size"]
     config.save_pretrained(folder)
-    state = dict(_random_state(config, seed))
+    state = dict(_random_state(config, kind, seed))
+    if kind != "retrieval":
+        state["text_decoder.cls.predictions.bias"][end] += _end_bias(len(words))
     if pickled:
-        torch.save(state | {"text_encoder.embeddings.position_ids": torch.arange(4)}, folder / "pytorch_model.bin")
+        torch.save(state | _old_extras(state, kind), folder / "pytorch_model.bin")
     else:
         save_file(state, folder / "model.safetensors", {"format": "pt"})
     (_write_2022 if layout == "2022" else _write_new)(folder, size, words)
     return folder
 
 
-def _random_state(config: BlipConfig, seed: int) -> Iterator[tuple[str, Tensor]]:
+def _old_extras(state: dict[str, Tensor], kind: Kind) -> dict[str, Tensor]:
+    """What old files hold beside the weights: positions counted, and tied weights once more."""
+    if kind == "retrieval":
+        return {"text_encoder.embeddings.position_ids": torch.arange(4)}
+    return {
+        "text_decoder.bert.embeddings.position_ids": torch.arange(4),
+        "text_decoder.cls.predictions.decoder.weight": state["text_decoder.bert.embeddings.word_embeddings.weight"],
+        "text_decoder.cls.predictions.decoder.bias": state["text_decoder.cls.predictions.bias"],
+    }
+
+
+def _random_state(config: BlipConfig, kind: Kind, seed: int) -> Iterator[tuple[str, Tensor]]:
     generator = torch.Generator().manual_seed(seed)
     with torch.device("meta"):
-        parameters = dict(BlipForImageTextRetrieval(config).named_parameters())
+        parameters = dict(CLASSES[kind](config).named_parameters())
+    vision_std, text_std = (0.02, 0.05) if kind == "retrieval" else _lively(config)
     for name, parameter in parameters.items():
         noise = torch.randn(parameter.shape, generator=generator)
         if "norm" in name.lower():
@@ -94,7 +138,17 @@ def _random_state(config: BlipConfig, seed: int) -> Iterator[tuple[str, Tensor]]
         elif name.endswith("bias"):
             yield name, 0.1 * noise
         else:
-            yield name, noise * (0.02 if name.startswith("vision") else 0.05)
+            yield name, noise * (vision_std if name.startswith("vision") else text_std)
+
+
+def _lively(config: Any) -> tuple[float, float]:
+    """Standard deviations of weights that keep the same spread of activations at every width."""
+    return 0.7 / config.vision_config.hidden_size**0.5, 2.3 / config.text_config.hidden_size**0.5
+
+
+def _end_bias(words: int) -> float:
+    """What puts `[SEP]` among the likeliest of so many words: otherwise random weights practically never end a text."""
+    return float(1.3 * math.sqrt(2 * math.log(words)))
 
 
 def _write_2022(folder: Path, size: Size, words: list[str]) -> None:

@@ -9,7 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import BlipForImageTextRetrieval, BlipProcessor
+from transformers import (
+    BlipForConditionalGeneration,
+    BlipForImageTextRetrieval,
+    BlipForQuestionAnswering,
+    BlipProcessor,
+)
 
 from blip_serve.domain import ScoringProtocol
 
@@ -47,9 +52,7 @@ class Reference:
         return F.normalize(self.model.text_proj(states[0, 0]), dim=-1)
 
     def _pixels(self, image: bytes) -> Tensor:
-        opened = Image.open(BytesIO(image)).convert("RGB")
-        pixels: Tensor = self.processor.image_processor(opened, return_tensors="pt")["pixel_values"]
-        return pixels
+        return pixels_of(self.processor, image)
 
     def _text(self, caption: str, protocol: ScoringProtocol) -> dict[str, Tensor]:
         if protocol == "hf":
@@ -64,6 +67,80 @@ class Reference:
                 return_token_type_ids=False,
             )
         return dict(text)
+
+
+class CaptionReference:
+    """`BlipForConditionalGeneration.generate`, one image at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.model: Any = BlipForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+        self.processor: Any = BlipProcessor.from_pretrained(folder)
+
+    @torch.inference_mode()
+    def generate(self, image: bytes, prompt: str = "", **options: Any) -> tuple[list[list[int]], list[str]]:
+        """Ids behind the prompt, the end included, and the whole texts; `options` are those of `generate`."""
+        text = self.processor.tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
+        found = self.model.generate(pixel_values=pixels_of(self.processor, image), **text, **options).tolist()
+        texts = [self.processor.decode(row[1:], skip_special_tokens=True) for row in found]
+        return [_generated(row, len(text["input_ids"][0]) - 1, self.model) for row in found], texts
+
+
+class AnswerReference:
+    """`BlipForQuestionAnswering.generate`, and the likelihood of given answers, by its own modules."""
+
+    def __init__(self, folder: Path) -> None:
+        self.model: Any = BlipForQuestionAnswering.from_pretrained(folder, dtype=torch.float32)
+        self.processor: Any = BlipProcessor.from_pretrained(folder)
+
+    @torch.inference_mode()
+    def generate(
+        self, image: bytes, question: str, protocol: ScoringProtocol = "hf", **options: Any
+    ) -> tuple[list[list[int]], list[str]]:
+        """Ids, the end included, and the texts."""
+        pixels = pixels_of(self.processor, image)
+        found = self.model.generate(pixel_values=pixels, **self._question(question, protocol), **options).tolist()
+        texts = [self.processor.decode(row[1:], skip_special_tokens=True) for row in found]
+        return [_generated(row, 1, self.model) for row in found], texts
+
+    @torch.inference_mode()
+    def log_likelihood(self, image: bytes, question: str, answer: str, protocol: ScoringProtocol = "hf") -> float:
+        """The summed log-softmax of `a1 ... an [SEP]` behind `[DEC] a1 ... an`."""
+        model, config = self.model, self.model.config.text_config
+        tokens = model.vision_model(pixels_of(self.processor, image)).last_hidden_state
+        read = model.text_encoder(**self._question(question, protocol), encoder_hidden_states=tokens).last_hidden_state
+        words = self.processor.tokenizer(answer)["input_ids"][1:-1]
+        given = torch.tensor([[config.bos_token_id, *words]])
+        logits = model.text_decoder(given, attention_mask=torch.ones_like(given), encoder_hidden_states=read).logits[0]
+        asked = torch.tensor([*words, config.sep_token_id])
+        return float(logits.log_softmax(dim=-1).gather(1, asked[:, None]).sum())
+
+    def _question(self, question: str, protocol: ScoringProtocol) -> dict[str, Tensor]:
+        text = pre_question(question, 50) if protocol == "paper" else question
+        limits = {"truncation": True, "max_length": 35} if protocol == "paper" else {}
+        ids = dict(self.processor.tokenizer(text, return_tensors="pt", return_token_type_ids=False, **limits))
+        if protocol == "paper":
+            ids["input_ids"][:, 0] = self.model.config.text_config.vocab_size - 1
+        return ids
+
+
+def pixels_of(processor: Any, image: bytes) -> Tensor:
+    """(1, 3, S, S) as the PIL processor makes them."""
+    opened = Image.open(BytesIO(image)).convert("RGB")
+    pixels: Tensor = processor.image_processor(opened, return_tensors="pt")["pixel_values"]
+    return pixels
+
+
+def _generated(row: list[int], prompt: int, model: Any) -> list[int]:
+    """What stands behind the prompt, up to the end; padding follows where another beam is longer."""
+    end = model.config.text_config.sep_token_id
+    ids = row[prompt:]
+    return ids[: ids.index(end) + 1] if end in ids else ids
+
+
+def pre_question(question: str, max_words: int) -> str:
+    """What salesforce/BLIP:data/utils.py does to a question."""
+    question = re.sub(r"([.!\"()*#:;~])", "", question.lower()).rstrip(" ")
+    return " ".join(question.split(" ")[:max_words])
 
 
 def pre_caption(caption: str, max_words: int) -> str:

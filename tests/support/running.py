@@ -1,6 +1,6 @@
 """Runs items through a model without an engine: all works of a phase in one step, in the order of their coming."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -9,15 +9,19 @@ from blip_serve.domain import (
     Caption,
     Done,
     Failed,
+    GenerateItem,
+    GenerationOptions,
     ImageBytes,
+    Item,
     MatchItem,
-    PairScore,
+    Piece,
     Prepared,
     Progress,
     Score,
     ScoringProtocol,
     Work,
 )
+from blip_serve.models.sequences import BeamSearch
 
 BOTH: frozenset[Score] = frozenset({"itm", "cosine"})
 
@@ -35,15 +39,30 @@ def item(
     return MatchItem(image_bytes(data), texts, protocol, scores)
 
 
-def run(model: AnyModel, *items: MatchItem) -> list[list[PairScore]]:
-    """The scores of each item, computed together."""
+def writing(data: bytes, text: str = "", n: int = 1, protocol: ScoringProtocol = "hf", **options: Any) -> GenerateItem:
+    """An item to be written about; `options` as `GenerationOptions` has them, and `stream`."""
+    stream = options.pop("stream", False)
+    return GenerateItem(image_bytes(data), Caption(text, "text"), n, GenerationOptions(**options), protocol, stream)
+
+
+def generated_ids(prepared: Prepared) -> list[int]:
+    """The tokens of a generated item's first text, the end included."""
+    sequence = prepared.works[0].sequence  # type: ignore[attr-defined]  # a GenerateWork
+    return list(sequence.done[0].ids if isinstance(sequence, BeamSearch) else sequence.ids)
+
+
+def run(model: AnyModel, *items: Item) -> list[list[Any]]:
+    """The results of each item, computed together."""
     return run_prepared(model, [model.prepare(each) for each in items])
 
 
-def run_prepared(model: AnyModel, prepared: Sequence[Prepared]) -> list[list[PairScore]]:
-    """The scores of each prepared item, computed together."""
+def run_prepared(
+    model: AnyModel, prepared: Sequence[Prepared], on_piece: Callable[[Piece], None] = lambda piece: None
+) -> list[list[Any]]:
+    """The results of each prepared item, computed together."""
     waiting = [work for each in prepared for work in each.works]
     results: dict[Work, Any] = {}
+    assert all(model.admit(work) for work in waiting)
     while waiting:
         step = [work for work in waiting if work.phase == waiting[0].phase]
         for work, outcome in zip(step, model.collect(model.launch(step)), strict=True):
@@ -54,9 +73,14 @@ def run_prepared(model: AnyModel, prepared: Sequence[Prepared]) -> list[list[Pai
                     results[work] = result
                 case Failed(error):
                     raise error
+            for piece in outcome.pieces:
+                on_piece(piece)
+        for work in waiting:
+            if work in results:
+                model.release(work)
         waiting = [work for work in waiting if work not in results]
-    return [_ordered([pair for work in each.works for pair in results[work]]) for each in prepared]
+    return [_ordered([numbered for work in each.works for numbered in results[work]]) for each in prepared]
 
 
-def _ordered(numbered: list[tuple[int, PairScore]]) -> list[PairScore]:
-    return [score for _, score in sorted(numbered, key=lambda pair: pair[0])]
+def _ordered(numbered: list[tuple[int, Any]]) -> list[Any]:
+    return [result for _, result in sorted(numbered, key=lambda pair: pair[0])]

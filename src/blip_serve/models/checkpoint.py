@@ -14,7 +14,8 @@ from blip_serve.models.config import Config, Costs, costs, read_config
 from blip_serve.models.device import Device, open_device
 from blip_serve.models.image_cache import ImageCache
 from blip_serve.models.image_encoder import ImageEncoder
-from blip_serve.models.processing import CaptionTokenizer, PixelFormat, read_pixel_format
+from blip_serve.models.processing import PixelFormat, read_pixel_format
+from blip_serve.models.tokenizing import CaptionTokenizer
 from blip_serve.models.vision import VisionTower
 from blip_serve.models.weights import load_weights
 from blip_serve.settings import Settings

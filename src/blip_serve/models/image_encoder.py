@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from blip_serve.domain import ImageBytes, Outcome, Progress, Work
+from blip_serve.domain import ImageBytes, Outcome, Prepared, Progress, Work
 from blip_serve.images.decode import Decoder
 from blip_serve.models.device import Device, Pending
 from blip_serve.models.image_cache import ImageCache, ImageState, Need
@@ -33,11 +33,25 @@ class ImageWork(Work):
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
-    """An image's state, whether there is nothing left to encode, and the seconds its decoding took."""
+    """An image's state, whether there is nothing left to encode, and the seconds its decoding took.
+
+    `tokens`: vision tokens of an image; `cost`: of encoding one.
+    """
 
     state: ImageState
     known: bool
     seconds: float
+    tokens: int
+    cost: int
+
+    def begin(self, after: Progress, place: int = 0) -> Progress:
+        """How a work that goes on with `after` begins; of an item's works the one at `place` 0 encodes for all."""
+        return after if self.known else Progress(ENCODE, WAIT_COST if place else self.cost)
+
+    def prepared(self, works: Sequence[Work], text_tokens: Sequence[int] = ()) -> Prepared:
+        """The item that `works` are together."""
+        cached = self.tokens if self.known else 0
+        return Prepared(tuple(works), self.tokens, cached, tuple(text_tokens), self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +79,8 @@ class ImageEncoder:
         cost: int,
     ) -> None:
         """`vectors`: (I, N, D) tokens to (I, E) unit vectors, where the checkpoint has such. `cost`: of an image."""
-        self.cost = cost
-        self.image_tokens = tower.embeddings.position_embedding.shape[1]
+        self._cost = cost
+        self._image_tokens = tower.embeddings.position_embedding.shape[1]
         self._tower = tower
         self._vectors = vectors
         self._device = device
@@ -82,7 +96,8 @@ class ImageEncoder:
         known = state.has(needs)
         started = time.monotonic()
         state.fill(needs, lambda: self._pixels(image))
-        return FoundImage(state, known, 0.0 if known else time.monotonic() - started)
+        seconds = 0.0 if known else time.monotonic() - started
+        return FoundImage(state, known, seconds, self._image_tokens, self._cost)
 
     def _pixels(self, image: ImageBytes) -> Tensor:
         with self._decoder.open(image) as picture:
@@ -114,6 +129,6 @@ class ImageEncoder:
                 vector = None if step.vectors is None else step.vectors[i].clone()
                 self._cache.keep(state, step.tokens[i].clone(), vector)
         return [
-            work.after if work.image.has(work.needs) else Progress(ENCODE, self.cost)  # the step encoding it failed
+            work.after if work.image.has(work.needs) else Progress(ENCODE, self._cost)  # the step encoding it failed
             for work in step.works
         ]

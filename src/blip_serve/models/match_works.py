@@ -9,7 +9,8 @@ from blip_serve.domain import MatchItem, Progress, Score, ScoringProtocol, Work
 from blip_serve.models.config import Costs
 from blip_serve.models.device import Pending
 from blip_serve.models.image_cache import Need
-from blip_serve.models.image_encoder import ENCODE, WAIT_COST, FoundImage, ImageWork
+from blip_serve.models.image_encoder import FoundImage, ImageWork
+from blip_serve.models.text_batches import cut
 from blip_serve.settings import caption_cost
 
 SCORE, EMBED = "score", "embed"
@@ -85,9 +86,10 @@ class Cutter:
         works = []
         for i, piece in enumerate(self._pieces(texts, item.scores)):
             after = Progress(SCORE, self._score_cost(piece, item.scores))
+            first = image.begin(after, i)
             work = MatchWork(
-                phase=after.phase if image.known else ENCODE,
-                cost=after.cost if image.known else WAIT_COST if i else self._costs.image,
+                phase=first.phase,
+                cost=first.cost,
                 length=len(piece[-1][1].ids),
                 image=image.state,
                 needs=frozenset(NEEDS[score] for score in item.scores),
@@ -102,9 +104,10 @@ class Cutter:
     def embed_image(self, image: FoundImage) -> ImageWork:
         """The one work of an image to become a vector."""
         after = Progress(EMBED, 1)
+        first = image.begin(after)
         return ImageWork(
-            phase=EMBED if image.known else ENCODE,
-            cost=after.cost if image.known else self._costs.image,
+            phase=first.phase,
+            cost=first.cost,
             image=image.state,
             needs=frozenset({"vector"}),
             after=after,
@@ -116,18 +119,16 @@ class Cutter:
 
     def _score_cost(self, texts: Sequence[NumberedText], scores: frozenset[Score]) -> int:
         """Cost of scoring captions of one image: a pass of the text tower a score, and the projections for ITM."""
-        passes = len(scores) * sum(caption_cost(len(text.ids)) for _, text in texts)
-        return passes + (self._costs.projection if "itm" in scores else 0)
+        return sum(_cost(text, scores) for _, text in texts) + self._projection(scores)
+
+    def _projection(self, scores: frozenset[Score]) -> int:
+        return self._costs.projection if "itm" in scores else 0
 
     def _pieces(self, texts: Sequence[TextState], scores: frozenset[Score]) -> list[list[NumberedText]]:
-        """The captions by length, a new piece begun where the last one is full."""
-        pieces: list[list[NumberedText]] = []
-        room = 0
-        for numbered in sorted(enumerate(texts), key=lambda numbered: len(numbered[1].ids)):
-            cost = self._score_cost([numbered], scores) - self._score_cost([], scores)
-            if cost > room:
-                pieces.append([])
-                room = self._limit - self._score_cost([], scores)
-            pieces[-1].append(numbered)
-            room -= cost
-        return pieces
+        lengths, costs = [len(text.ids) for text in texts], [_cost(text, scores) for text in texts]
+        pieces = cut(lengths, costs, self._limit - self._projection(scores))
+        return [[(place, texts[place]) for place in piece] for piece in pieces]
+
+
+def _cost(text: TextState, scores: frozenset[Score]) -> int:
+    return len(scores) * caption_cost(len(text.ids))

@@ -6,13 +6,11 @@ Phases: `encode` (pixels to image state, skipped where the state is known), then
 import math
 import threading
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Self
 from weakref import WeakValueDictionary
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from blip_serve.catalogue import ModelCard
@@ -21,7 +19,6 @@ from blip_serve.domain import (
     Done,
     EmbedItem,
     Failed,
-    ImageBytes,
     MatchItem,
     Outcome,
     PairScore,
@@ -46,6 +43,7 @@ from blip_serve.models.match_works import (
 )
 from blip_serve.models.retrieval import RetrievalNetwork
 from blip_serve.models.text_batches import Row, batch_rows
+from blip_serve.models.warm_up import grey_picture
 from blip_serve.settings import Settings
 from blip_serve.telemetry import Telemetry
 
@@ -88,32 +86,19 @@ class Matcher:
     def _prepare_match(self, item: MatchItem) -> Prepared:
         texts = self._tokenize(item.captions, item.protocol)
         image = self._images.find(item.image, frozenset(NEEDS[score] for score in item.scores))
-        return Prepared(
-            works=self._cutter.cut(item, image, texts),
-            image_tokens=self._images.image_tokens,
-            cached_tokens=self._images.image_tokens if image.known else 0,
-            text_tokens=tuple(len(text.ids) for text in texts),
-            decode_seconds=image.seconds,
-        )
+        return image.prepared(self._cutter.cut(item, image, texts), [len(text.ids) for text in texts])
 
     def _prepare_embed(self, item: EmbedItem) -> Prepared:
         if isinstance(item.source, Caption):
             text = self._tokenize((item.source,), item.protocol)[0]
             return Prepared((self._cutter.embed_text(text),), text_tokens=(len(text.ids),))
         image = self._images.find(item.source, frozenset({"vector"}))
-        return Prepared(
-            works=(self._cutter.embed_image(image),),
-            image_tokens=self._images.image_tokens,
-            cached_tokens=self._images.image_tokens if image.known else 0,
-            decode_seconds=image.seconds,
-        )
+        return image.prepared([self._cutter.embed_image(image)])
 
     def warm_up(self) -> MatchItem:
         """A grey picture and two captions."""
-        file = BytesIO()
-        Image.new("RGB", (64, 64), (128, 128, 128)).save(file, "png")
         captions = (Caption("a grey picture", "warm-up"), Caption("grey", "warm-up"))
-        return MatchItem(ImageBytes(file.getvalue(), "warm-up", "warm-up"), captions)
+        return MatchItem(grey_picture(), captions)
 
     def _tokenize(self, captions: tuple[Caption, ...], protocol: ScoringProtocol) -> list[TextState]:
         with self._texts_lock:

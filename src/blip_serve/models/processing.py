@@ -1,11 +1,9 @@
-"""A checkpoint's own preprocessing: pictures to pixels, captions to token ids. Runs on worker threads, without torch.
+"""A checkpoint's own preprocessing of pictures: to pixels. Runs on worker threads, without torch.
 
 The pixels equal those of transformers' `BlipImageProcessor` with the PIL backend.
 """
 
 import math
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from transformers import BertTokenizer
 
-from blip_serve.domain import Caption, ScoringProtocol
-from blip_serve.errors import CheckpointError, InvalidInput
-from blip_serve.models.config import TextConfig
+from blip_serve.errors import CheckpointError
 from blip_serve.models.files import read_json
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -26,9 +21,6 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 STEPS = {"do_resize": True, "do_rescale": True, "do_normalize": True, "do_center_crop": False}
 """What a preprocessor must do, and must not."""
 STATISTICS = {"image_mean": CLIP_MEAN, "image_std": CLIP_STD}
-
-PAPER_TOKENS, PAPER_WORDS = 35, 30
-"""Length of a caption in salesforce/BLIP:train_retrieval.py, and words kept by its data/utils.py:pre_caption."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,52 +77,3 @@ def _side(size: Any) -> int | None:
         height, width = size.get("height", size.get("shortest_edge")), size.get("width", size.get("shortest_edge"))
         return height if isinstance(height, int) and height == width else None
     return size if isinstance(size, int) else None
-
-
-class CaptionTokenizer:
-    """Captions to ids `[CLS] ... [SEP]`, by either scoring protocol."""
-
-    def __init__(self, folder: Path, config: TextConfig) -> None:
-        """`config` says how many positions the model has, and how many ids, the last of them `[ENC]`.
-
-        Raises `CheckpointError` where the folder holds no tokenizer, or one that does not fit.
-        """
-        vocabulary = config.vocab_size
-        if not any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt")):
-            raise CheckpointError(folder, "holds neither tokenizer.json nor vocab.txt")
-        try:
-            tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
-        except Exception as error:  # tokenizers raises a bare Exception for a damaged file
-            raise CheckpointError(folder, f"tokenizer not readable: {' '.join(str(error).split())}") from None
-        if len(tokenizer) > vocabulary:
-            raise CheckpointError(folder, f"the tokenizer has {len(tokenizer)} words, config.json says {vocabulary}")
-        self._backend = tokenizer.backend_tokenizer
-        self._backend.no_truncation()
-        self._backend.no_padding()
-        self._positions = config.max_position_embeddings
-        self.encoder_id = vocabulary - 1
-
-    def encode(self, captions: Sequence[Caption], protocol: ScoringProtocol) -> list[tuple[int, ...]]:
-        """Ids of each caption, unpadded. Raises `InvalidInput` for one that is blank or too long."""
-        texts = [_cleaned(caption) if protocol == "paper" else caption.text for caption in captions]
-        ids = [tuple(encoding.ids) for encoding in self._backend.encode_batch(texts)]
-        if protocol == "paper":
-            limit = min(PAPER_TOKENS, self._positions)
-            return [(*row[: limit - 1], row[-1]) if len(row) > limit else row for row in ids]
-        for caption, row in zip(captions, ids, strict=True):
-            if len(row) > self._positions:
-                raise InvalidInput(
-                    f"The caption has {len(row)} tokens; the model reads {self._positions}.",
-                    code="input_too_long",
-                    param=caption.param,
-                )
-        return ids
-
-
-def _cleaned(caption: Caption) -> str:
-    """The clean-up of salesforce/BLIP:data/utils.py:pre_caption."""
-    text = re.sub(r"([.!\"()*#:;~])", " ", caption.text.lower())
-    text = re.sub(r"\s{2,}", " ", text).rstrip("\n").strip(" ")
-    if not text.strip():
-        raise InvalidInput("The caption has no words.", code="empty_input", param=caption.param)
-    return " ".join(text.split(" ")[:PAPER_WORDS])

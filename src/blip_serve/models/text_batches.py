@@ -1,4 +1,4 @@
-"""Captions of mixed length as batches of like length, for the text tower. Knows no network."""
+"""Texts of mixed length as batches of like length. Knows no network."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class TextBatch:
 def batch_rows(rows: Sequence[Row], upload: Callable[[Tensor], Tensor]) -> tuple[list[TextBatch], list[int]]:
     """Batches of all rows, and the places of the batches' rows in `rows`. `upload` brings a tensor to the device."""
     batches, order = [], []
-    for bucket in _buckets(rows):
+    for bucket in buckets([len(row.ids) for row in rows]):
         owned: dict[int, list[int]] = {}
         for place in bucket:
             owned.setdefault(rows[place].image, []).append(place)
@@ -52,22 +52,35 @@ def batch_rows(rows: Sequence[Row], upload: Callable[[Tensor], Tensor]) -> tuple
             ImageGroup(_index([image for image, _ in run], upload), captions)
             for captions, run in groupby(by_count, key=lambda image: len(image[1]))
         ]
-        ids, mask = _padded([rows[place].ids for place in places])
+        ids, mask = padded([rows[place].ids for place in places])
         batches.append(TextBatch(upload(ids), None if mask is None else upload(mask), groups))
         order += places
     return batches, order
 
 
-def _buckets(rows: Sequence[Row]) -> list[list[int]]:
-    buckets: list[list[int]] = []
+def buckets(lengths: Sequence[int]) -> list[list[int]]:
+    """Places of texts of like length, for all of `lengths`; the shortest first."""
+    found: list[list[int]] = []
     limit = 0
-    for place in sorted(range(len(rows)), key=lambda place: len(rows[place].ids)):
-        length = len(rows[place].ids)
-        if length > limit:
-            buckets.append([])
-            limit = max(SHORT, MAX_SPREAD * length)
-        buckets[-1].append(place)
-    return buckets
+    for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
+        if lengths[place] > limit:
+            found.append([])
+            limit = max(SHORT, MAX_SPREAD * lengths[place])
+        found[-1].append(place)
+    return found
+
+
+def cut(lengths: Sequence[int], costs: Sequence[int], limit: int) -> list[list[int]]:
+    """Places of all texts by length, a new piece begun where the last one would cost more than `limit`."""
+    pieces: list[list[int]] = []
+    room = 0
+    for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
+        if costs[place] > room:
+            pieces.append([])
+            room = limit
+        pieces[-1].append(place)
+        room -= costs[place]
+    return pieces
 
 
 def _index(images: Sequence[int], upload: Callable[[Tensor], Tensor]) -> slice | Tensor:
@@ -78,11 +91,12 @@ def _index(images: Sequence[int], upload: Callable[[Tensor], Tensor]) -> slice |
     return upload(torch.tensor(images))
 
 
-def _padded(ids: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor | None]:
+def padded(ids: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor | None]:
+    """(B, T) ids, and a (B, T) mask that is true at words; `None` where no row is padded."""
     longest = max(map(len, ids))
-    padded = np.zeros((len(ids), longest), dtype=np.int64)
+    filled = np.zeros((len(ids), longest), dtype=np.int64)
     mask = np.zeros((len(ids), longest), dtype=np.bool_)
     for row, words in enumerate(ids):
-        padded[row, : len(words)] = words
+        filled[row, : len(words)] = words
         mask[row, : len(words)] = True
-    return torch.from_numpy(padded), None if mask.all() else torch.from_numpy(mask)
+    return torch.from_numpy(filled), None if mask.all() else torch.from_numpy(mask)

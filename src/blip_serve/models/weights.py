@@ -16,6 +16,11 @@ from blip_serve.models.files import PICKLED, SAFETENSORS
 
 IGNORED = ("position_ids",)
 """Last parts of names that older files hold and no network needs: buffers that count 0, 1, 2 ..."""
+TIED = {
+    "text_decoder.cls.predictions.decoder.weight": "text_decoder.bert.embeddings.word_embeddings.weight",
+    "text_decoder.cls.predictions.decoder.bias": "text_decoder.cls.predictions.bias",
+}
+"""What files may hold twice, and the name that the networks load it by."""
 
 
 def load_weights(network: nn.Module, folder: Path, device: Device) -> None:
@@ -26,7 +31,7 @@ def load_weights(network: nn.Module, folder: Path, device: Device) -> None:
     Raises `CheckpointError` naming the file, and the parameters that are missing, left over or of another shape.
     """
     file, state = _read_state(folder)
-    state = {name: tensor for name, tensor in state.items() if not name.endswith(IGNORED)}
+    state = {name: tensor for name, tensor in state.items() if not name.endswith(IGNORED) and not _is_tied(name, state)}
     expected = dict(network.named_parameters())
     faults = [
         *(f"{name} is missing" for name in sorted(expected.keys() - state.keys())),
@@ -46,6 +51,12 @@ def load_weights(network: nn.Module, folder: Path, device: Device) -> None:
     }
     network.load_state_dict(loaded, assign=True)
     network.eval().requires_grad_(False)
+
+
+def _is_tied(name: str, state: dict[str, Tensor]) -> bool:
+    """Whether the tensor is there once more by another name; one that differs is left over, and refused as such."""
+    twin = state.get(TIED.get(name, ""))
+    return twin is not None and torch.equal(state[name], twin)
 
 
 def _read_state(folder: Path) -> tuple[Path, dict[str, Tensor]]:

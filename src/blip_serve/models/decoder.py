@@ -1,0 +1,119 @@
+"""BLIP's text decoder: the text tower reading from left to right, with a head that tells the next word.
+
+Names as in the hub's checkpoints below `text_decoder.`; the head's weights are the word embeddings'.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from blip_serve.models.config import TextConfig
+from blip_serve.models.image_cache import KeysAndValues
+from blip_serve.models.layers import ACTIVATIONS
+from blip_serve.models.text import Extend, Seen, TextTower
+
+CHUNK = 256
+"""Rows whose logits are in memory at once while likelihoods are computed (31 MB of float32 at BLIP's vocabulary)."""
+
+
+class Source(Protocol):
+    """What a text is generated from: an image, or a question that was read with its image in view."""
+
+    tokens: Tensor | None
+    """(N, D) on the device, once encoded."""
+    projected: list[KeysAndValues] | None
+    """What the layers attend to, once a text is being generated from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """B rows of new words.
+
+    `ids` and `positions` (B, T); `mask` (B, 1, T, S) is true where a position may attend, `None` where it may
+    everywhere; `sources`: the projections of each source, which owns the given number of rows, in order.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    mask: Tensor | None
+    sources: Sequence[tuple[list[KeysAndValues], int]]
+
+
+class PastWords(Protocol):
+    """Keys and values of the words before the new ones."""
+
+    def extend(self, layer: int) -> Extend:
+        """Puts them in front of a layer's new ones."""
+        ...
+
+
+class HeadTransform(nn.Module):
+    """The dense layer and norm in front of the vocabulary."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.activation = ACTIVATIONS[config.hidden_act]
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D) -> (B, D)."""
+        out: Tensor = self.LayerNorm(self.activation(self.dense(x)))
+        return out
+
+
+class Predictions(nn.Module):
+    """The head, less the weights it shares with the word embeddings."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.empty(config.vocab_size))
+        self.transform = HeadTransform(config)
+
+
+class Head(nn.Module):
+    """BERT's nesting of it."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.predictions = Predictions(config)
+
+
+class TextDecoder(nn.Module):
+    """New words, and what came before them, to the logits of the next."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.bert = TextTower(config)
+        self.cls = Head(config)
+
+    def project(self, source: Tensor) -> list[KeysAndValues]:
+        """(N, D) tokens of an image or a question -> what each layer attends to."""
+        return [layer.crossattention.project(source[None]) for layer in self.bert.encoder.layers()]
+
+    def forward(self, words: Words, past: PastWords | None = None) -> Tensor:
+        """B rows of T new words -> (B, T, D) hidden states; `past` is extended by them."""
+        x: Tensor = self.bert.embeddings(words.ids, words.positions)
+        for number, layer in enumerate(self.bert.encoder.layers()):
+            seen = [Seen(*projected[number], rows) for projected, rows in words.sources]
+            x = layer(x, words.mask, seen, x.shape[1], None if past is None else past.extend(number))
+        return x
+
+    def logits(self, states: Tensor) -> Tensor:
+        """(R, D) hidden states -> (R, V) logits, float32."""
+        predictions = self.cls.predictions
+        weight = self.bert.embeddings.word_embeddings.weight
+        return F.linear(predictions.transform(states), weight, predictions.bias).float()
+
+    def log_likelihoods(self, states: Tensor, targets: Tensor) -> Tensor:
+        """(R, D) hidden states and (R,) ids -> (R,) natural log-probabilities of the ids, float32."""
+        parts = []
+        for start in range(0, len(states), CHUNK):
+            logits = self.logits(states[start : start + CHUNK])
+            chosen = logits.gather(1, targets[start : start + CHUNK, None])[:, 0]
+            parts.append(chosen - logits.logsumexp(dim=1))
+        return torch.cat(parts)

@@ -1,0 +1,157 @@
+"""`Generator`: texts from what they are generated from, a token a step, on the device thread.
+
+The phases `prefill` (the prompt in one go) and `decode` (one token for each row). Sequences join and leave between
+steps; what they attend to is projected once, whatever number of them shares it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from blip_serve.domain import Done, Failed, Outcome, Progress
+from blip_serve.errors import InternalError
+from blip_serve.models.config import TextConfig
+from blip_serve.models.decoder import Source, TextDecoder, Words
+from blip_serve.models.device import Device
+from blip_serve.models.image_cache import KeysAndValues
+from blip_serve.models.image_encoder import ImageWork
+from blip_serve.models.selection import Generated, Selection, select
+from blip_serve.models.sequences import BeamSearch, Candidate, Chosen, Sample
+from blip_serve.models.text_batches import buckets, padded
+from blip_serve.models.word_cache import WordCache
+from blip_serve.settings import caption_cost
+
+PREFILL, DECODE = "prefill", "decode"
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class GenerateWork(ImageWork):
+    """One text, or the beams of one search; `rows` are its places in the word cache."""
+
+    source: Source
+    sequence: Generated
+    rows: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Generating:
+    """A `prefill` or `decode` step under way: what the works of `order` go on with, and what was projected for them."""
+
+    works: Sequence[GenerateWork]
+    order: Sequence[GenerateWork]
+    selection: Selection
+    projected: dict[Source, list[KeysAndValues]]
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """New words of one row: its place in the word cache, how many words are there, and what it attends to."""
+
+    row: int
+    start: int
+    ids: tuple[int, ...]
+    source: Source
+
+
+class Generator:
+    """A decoder and the words of the sequences under way."""
+
+    def __init__(self, decoder: TextDecoder, config: TextConfig, device: Device, max_sequences: int) -> None:
+        self._decoder = decoder
+        self._device = device
+        self._end = config.sep_token_id
+        self._words = WordCache(config, device, max_sequences)
+
+    def admit(self, work: GenerateWork) -> bool:
+        """Takes the rows the work needs, if they are free."""
+        rows = self._words.take(work.sequence.width)
+        work.rows = rows or ()
+        return rows is not None
+
+    def release(self, work: GenerateWork) -> None:
+        """Frees them."""
+        self._words.give_back(work.rows)
+
+    def launch(self, works: Sequence[GenerateWork]) -> Generating:
+        """Starts the next token of every work."""
+        sources = dict.fromkeys(work.source for work in works)
+        order = [work for source in sources for work in works if work.source is source]
+        projected = {source: source.projected or self._decoder.project(encoded(source)) for source in sources}
+        feeds = [feed for work in order for feed in _feeds(work)]
+        parts, places = [], []
+        for bucket in buckets([len(feed.ids) for feed in feeds]):
+            places += sorted(bucket)
+            parts.append(self._read([feeds[place] for place in sorted(bucket)], projected))
+        states = torch.cat(parts)
+        if len(parts) > 1:
+            states = states[self._device.upload(torch.tensor(places).argsort())]
+        sequences = [work.sequence for work in order]
+        selection = select(self._decoder.logits(states), sequences, self._end, self._device)
+        return Generating(works, order, selection, projected)
+
+    def collect(self, step: Generating) -> list[Outcome]:
+        """Waits for a step, and lets each work go on or end."""
+        for source, projected in step.projected.items():
+            source.projected = projected
+        found = dict(zip(step.order, step.selection.outcomes(), strict=True))
+        return [self._advance(work, found[work]) for work in step.works]
+
+    def _read(self, feeds: Sequence[Feed], projected: dict[Source, list[KeysAndValues]]) -> Tensor:
+        """Rows in the order of their sources -> (B, D) hidden states of each row's last word."""
+        ids, _ = padded([feed.ids for feed in feeds])
+        starts = torch.tensor([feed.start for feed in feeds])
+        positions = starts[:, None] + torch.arange(ids.shape[1])
+        length = max(feed.start + len(feed.ids) for feed in feeds)
+        everywhere = ids.shape[1] == 1 and all(feed.start == feeds[0].start for feed in feeds)
+        mask = None if everywhere else (torch.arange(length) <= positions[:, :, None])[:, None]
+        words = Words(
+            self._device.upload(ids),
+            (here := self._device.upload(positions.clamp(max=length - 1))),
+            None if mask is None else self._device.upload(mask),
+            [(projected[source], len(list(rows))) for source, rows in groupby(feeds, key=lambda feed: feed.source)],
+        )
+        states: Tensor = self._decoder(words, self._words.step([feed.row for feed in feeds], here, length))
+        if ids.shape[1] == 1:
+            return states[:, 0]
+        last = self._device.upload(torch.tensor([len(feed.ids) - 1 for feed in feeds]))
+        return states[torch.arange(len(feeds), device=states.device), last]
+
+    def _advance(self, work: GenerateWork, found: Chosen | list[Candidate] | None) -> Outcome:
+        sequence = work.sequence
+        if isinstance(found, Chosen) and isinstance(sequence, Sample):
+            sequence.advance(found)
+        elif isinstance(found, list) and isinstance(sequence, BeamSearch):
+            parents = sequence.advance(found)
+            if not sequence.ended:
+                length = len(sequence.histories[0]) - 1
+                self._words.reorder(work.rows, parents, length)
+        else:
+            self._words.forget(work.rows)
+            return Failed(InternalError("The model gave no finite score for this input."))
+        pieces = sequence.pieces()
+        return Done(sequence.results(), pieces) if sequence.ended else Progress(DECODE, sequence.width, pieces)
+
+
+def prefill(sequence: Generated, projection: int) -> Progress:
+    """How a work begins to generate; `projection`: the cost of projecting its source."""
+    return Progress(PREFILL, projection + caption_cost(len(sequence.prompt)))
+
+
+def encoded(source: Source) -> Tensor:
+    """What a work beyond its first phase has for certain."""
+    if source.tokens is None:
+        raise RuntimeError("a text was to be generated from what is not encoded")
+    return source.tokens
+
+
+def _feeds(work: GenerateWork) -> list[Feed]:
+    """What is new in each of its rows: the prompt at first, then the last token."""
+    histories = work.sequence.histories
+    start = 0 if work.phase == PREFILL else len(histories[0]) - 1
+    return [
+        Feed(row, start, history[start:], work.source)
+        for row, history in zip(work.rows, histories, strict=False)  # one row is read before the beams part
+    ]

@@ -1,0 +1,74 @@
+"""Questions read in view of their image: the phase `read`, before an answer is generated or answers are ranked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from blip_serve.domain import Outcome, Progress
+from blip_serve.models.device import Device, Pending
+from blip_serve.models.generator import encoded
+from blip_serve.models.image_cache import ImageState, KeysAndValues
+from blip_serve.models.text import TextTower
+from blip_serve.models.text_batches import Row, batch_rows
+
+READ = "read"
+
+
+@dataclass(eq=False, slots=True)
+class Question:
+    """A question's ids `[CLS] ... [SEP]`, and what an answer is generated from: (T, D) `tokens`, once read."""
+
+    ids: tuple[int, ...]
+    tokens: Tensor | None = None
+    projected: list[KeysAndValues] | None = None
+
+
+class QuestionWork(Protocol):
+    """A work with a question to be read first; then it goes on."""
+
+    image: ImageState
+    question: Question
+    then: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A `read` step under way: the questions it reads, each (T, D); `done` marks its end."""
+
+    works: Sequence[QuestionWork]
+    questions: Sequence[Question]
+    tokens: Sequence[Tensor] = ()
+    done: Pending | None = None
+
+
+class QuestionReader:
+    """The tower that reads them."""
+
+    def __init__(self, tower: TextTower, device: Device) -> None:
+        self._tower = tower
+        self._device = device
+
+    def launch(self, works: Sequence[QuestionWork]) -> Reading:
+        """Starts reading those of the works' questions that were not read."""
+        asked = {work.question: work.image for work in works if work.question.tokens is None}
+        if not asked:
+            return Reading(works, ())
+        images = {image: number for number, image in enumerate(dict.fromkeys(asked.values()))}
+        rows = [Row(question.ids, images[image]) for question, image in asked.items()]
+        batches, order = batch_rows(rows, self._device.upload)
+        tokens = torch.stack([encoded(image) for image in images])
+        read = [row for states in self._tower.states(batches, tokens) for row in states]
+        questions = [list(asked)[place] for place in order]
+        found = [states[: len(question.ids)] for states, question in zip(read, questions, strict=True)]
+        return Reading(works, questions, found, self._device.to_host(found[-1][:1, :1]))
+
+    def collect(self, step: Reading) -> list[Outcome]:
+        """Waits for a step, and lets each work go on."""
+        if step.done is not None:
+            step.done.wait()
+        for question, tokens in zip(step.questions, step.tokens, strict=True):
+            question.tokens = tokens.clone()  # a slice would keep the whole batch alive
+        return [work.then for work in step.works]

@@ -1,0 +1,144 @@
+"""Logits to next tokens, for all rows of a step at once: the likeliest, one drawn by lot, or the best of beams.
+
+Penalties and their order are those of transformers' `generate`: repetition penalty, then the end forbidden until
+`min_tokens`, then temperature, then top-p. Beams are penalised in log-probabilities, single texts in logits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from blip_serve.models.device import Device, Pending
+from blip_serve.models.sequences import BeamSearch, Candidate, Chosen, Sample
+
+Generated = Sample | BeamSearch
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a step chose, on its way to the host; `peaks` (R,) is each row's largest logit, finite unless it failed."""
+
+    sequences: Sequence[Generated]
+    peaks: Pending
+    tokens: Pending
+    beams: Sequence[tuple[Pending, Pending]]
+    logprobs: Sequence[tuple[Pending, Pending, Pending]]
+
+    def outcomes(self) -> "list[Chosen | list[Candidate] | None]":
+        """For each sequence its token, its candidates (best first), or `None` where the logits were not finite."""
+        finite = torch.isfinite(self.peaks.wait()).tolist()
+        tokens, beams, logprobs = self.tokens.wait().tolist(), iter(self.beams), iter(self.logprobs)
+        outcomes: list[Chosen | list[Candidate] | None] = []
+        row = 0
+        for sequence in self.sequences:
+            rows = len(sequence.histories)
+            if isinstance(sequence, BeamSearch):
+                found: Chosen | list[Candidate] = _candidates(*next(beams))
+            elif sequence.options.top_logprobs is not None:
+                found = _chosen(tokens[row], *next(logprobs))
+            else:
+                found = Chosen(tokens[row])
+            outcomes.append(found if all(finite[row : row + rows]) else None)
+            row += rows
+        return outcomes
+
+
+def select(logits: Tensor, sequences: Sequence[Generated], end: int, device: Device) -> Selection:
+    """(R, V) float32 logits of the sequences' rows, in order -> the next tokens. Changes nothing in `sequences`."""
+    owners = [sequence for sequence in sequences for _ in sequence.histories]
+    beams = [row for row, owner in enumerate(owners) if isinstance(owner, BeamSearch)]
+    scores = logits.clone()
+    if beams:
+        scores[beams] = logits[beams].log_softmax(dim=-1)
+    _penalise(scores, sequences, device)
+    early = [row for row, owner in enumerate(owners) if not owner.may_end]
+    if early:
+        scores[early, end] = -torch.inf
+    tokens = scores.argmax(dim=-1)
+    drawn = {row: owner for row, owner in enumerate(owners) if isinstance(owner, Sample) and _is_drawn(owner)}
+    if drawn:
+        tokens[list(drawn)] = _draw(scores[list(drawn)], list(drawn.values()), device)
+    return Selection(
+        sequences,
+        device.to_host(logits.amax(dim=-1)),
+        device.to_host(tokens),
+        _best_of_beams(scores, sequences, device),
+        _logprobs(logits, tokens, owners, device),
+    )
+
+
+def _is_drawn(sequence: Sample) -> bool:
+    return sequence.options.temperature > 0
+
+
+def _penalise(scores: Tensor, sequences: Sequence[Generated], device: Device) -> None:
+    """Words that are there already: positive scores divided, negative ones multiplied (arXiv:1909.05858)."""
+    row = 0
+    for sequence in sequences:
+        for history in sequence.histories:
+            if sequence.options.repetition_penalty != 1:
+                ids = device.upload(torch.tensor(sorted(set(history))))
+                old = scores[row, ids]
+                penalty = sequence.options.repetition_penalty
+                scores[row, ids] = torch.where(old < 0, old * penalty, old / penalty)
+            row += 1
+
+
+def _draw(scores: Tensor, sequences: Sequence[Sample], device: Device) -> Tensor:
+    """(R, V) -> (R,) ids, each drawn by its sequence's lot from the likeliest tokens that together reach `top_p`."""
+    options = [sequence.options for sequence in sequences]
+    temperature, top_p, lots = (
+        device.upload(torch.tensor(numbers, dtype=torch.float32))[:, None]
+        for numbers in (
+            [option.temperature for option in options],
+            [option.top_p for option in options],
+            [sequence.lot for sequence in sequences],
+        )
+    )
+    probabilities, ids = (scores / temperature).softmax(dim=-1).sort(dim=-1, descending=True)
+    reached = probabilities.cumsum(dim=-1)
+    kept = probabilities.masked_fill(reached - probabilities >= top_p, 0)
+    reached = kept.cumsum(dim=-1)
+    place = torch.searchsorted(reached, lots * reached[:, -1:], right=True)
+    last = (kept > 0).sum(dim=-1, keepdim=True) - 1
+    return ids.gather(1, torch.minimum(place, last))[:, 0]
+
+
+def _best_of_beams(scores: Tensor, sequences: Sequence[Generated], device: Device) -> list[tuple[Pending, Pending]]:
+    """For each search the sums and flat indices of its best `2 * num_beams` ways to go on."""
+    found = []
+    row = 0
+    for sequence in sequences:
+        rows = len(sequence.histories)
+        if isinstance(sequence, BeamSearch):
+            running = device.upload(torch.tensor(sequence.scores, dtype=torch.float32))[:, None]
+            sums, indices = (scores[row : row + rows] + running).flatten().topk(2 * sequence.width)
+            places = torch.stack([indices // scores.shape[1], indices % scores.shape[1]])
+            found.append((device.to_host(sums), device.to_host(places)))
+        row += rows
+    return found
+
+
+def _logprobs(
+    logits: Tensor, tokens: Tensor, owners: Sequence[Generated], device: Device
+) -> list[tuple[Pending, Pending, Pending]]:
+    """For each row that asks: the chosen token's log-probability, and the likeliest tokens' and their ids."""
+    found = []
+    for row, owner in enumerate(owners):
+        if owner.options.top_logprobs is not None:
+            logprobs = logits[row].log_softmax(dim=-1)
+            top, ids = logprobs.topk(owner.options.top_logprobs)
+            found.append((device.to_host(logprobs[tokens[row]]), device.to_host(top), device.to_host(ids)))
+    return found
+
+
+def _candidates(sums: Pending, places: Pending) -> list[Candidate]:
+    beams, ids = places.wait().tolist()
+    return [Candidate(*found) for found in zip(sums.wait().tolist(), beams, ids, strict=True)]
+
+
+def _chosen(token: int, logprob: Pending, top: Pending, ids: Pending) -> Chosen:
+    likeliest = tuple(zip(ids.wait().tolist(), top.wait().tolist(), strict=True))
+    return Chosen(token, float(logprob.wait()), likeliest)

@@ -1,0 +1,103 @@
+"""A checkpoint's own tokenizer: captions, questions and the words of answers to ids. Runs on worker threads."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers import BertTokenizer
+
+from blip_serve.domain import Caption, ScoringProtocol
+from blip_serve.errors import CheckpointError, InvalidInput
+from blip_serve.models.config import TextConfig
+from blip_serve.models.detokenizing import Detokenizer
+
+PAPER_TOKENS = 35
+"""Length of a caption or question in salesforce/BLIP:train_retrieval.py and models/blip_vqa.py."""
+CAPTION_WORDS, QUESTION_WORDS = 30, 50
+"""Words kept by salesforce/BLIP:data/utils.py, pre_caption and pre_question."""
+PUNCTUATION = re.compile(r"([.!\"()*#:;~])")
+
+
+class CaptionTokenizer:
+    """Texts to ids, by either scoring protocol; `detokenizer` leads back."""
+
+    def __init__(self, folder: Path, config: TextConfig) -> None:
+        """`config` says how many positions the model has, and how many ids, the last of them `[ENC]`.
+
+        Raises `CheckpointError` where the folder holds no tokenizer, or one that does not fit.
+        """
+        vocabulary = config.vocab_size
+        if not any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt")):
+            raise CheckpointError(folder, "holds neither tokenizer.json nor vocab.txt")
+        try:
+            tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
+        except Exception as error:  # tokenizers raises a bare Exception for a damaged file
+            raise CheckpointError(folder, f"tokenizer not readable: {' '.join(str(error).split())}") from None
+        if len(tokenizer) > vocabulary:
+            raise CheckpointError(folder, f"the tokenizer has {len(tokenizer)} words, config.json says {vocabulary}")
+        self.detokenizer = Detokenizer(tokenizer)
+        self._backend = tokenizer.backend_tokenizer
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self.positions = config.max_position_embeddings
+        self.encoder_id = vocabulary - 1
+
+    def encode(self, captions: Sequence[Caption], protocol: ScoringProtocol) -> list[tuple[int, ...]]:
+        """Ids `[CLS] ... [SEP]` of each caption, unpadded. Raises `InvalidInput` for one that is blank or too long."""
+        if protocol == "paper":
+            return [self._cut(row) for row in self._ids([_clean_caption(caption) for caption in captions])]
+        ids = self._ids([caption.text for caption in captions])
+        for caption, row in zip(captions, ids, strict=True):
+            self._check(row, caption)
+        return ids
+
+    def question(self, question: Caption, protocol: ScoringProtocol) -> tuple[int, ...]:
+        """Ids `[CLS] ... [SEP]` of a question; `paper` has `[ENC]` in front (salesforce/BLIP:models/blip_vqa.py).
+
+        Raises `InvalidInput` as `encode`.
+        """
+        if protocol == "paper":
+            ids = self._cut(self._ids([_clean_question(question)])[0])
+            return (self.encoder_id, *ids[1:])
+        ids = self._ids([question.text])[0]
+        self._check(ids, question)
+        return ids
+
+    def words(self, texts: Sequence[Caption]) -> list[tuple[int, ...]]:
+        """Ids of the words alone, for a text decoder. Raises `InvalidInput` for a text that is too long."""
+        ids = self._ids([text.text for text in texts])
+        for text, row in zip(texts, ids, strict=True):
+            self._check(row, text)
+        return [row[1:-1] for row in ids]
+
+    def _ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        return [tuple(encoding.ids) for encoding in self._backend.encode_batch(list(texts))]
+
+    def _cut(self, row: tuple[int, ...]) -> tuple[int, ...]:
+        limit = min(PAPER_TOKENS, self.positions)
+        return (*row[: limit - 1], row[-1]) if len(row) > limit else row
+
+    def _check(self, row: tuple[int, ...], text: Caption) -> None:
+        if len(row) > self.positions:
+            raise InvalidInput(
+                f"The text has {len(row)} tokens; the model reads {self.positions}.",
+                code="input_too_long",
+                param=text.param,
+            )
+
+
+def _clean_caption(caption: Caption) -> str:
+    """The clean-up of salesforce/BLIP:data/utils.py:pre_caption."""
+    text = re.sub(r"\s{2,}", " ", PUNCTUATION.sub(" ", caption.text.lower())).rstrip("\n").strip(" ")
+    return _limited(text, CAPTION_WORDS, caption)
+
+
+def _clean_question(question: Caption) -> str:
+    """The clean-up of salesforce/BLIP:data/utils.py:pre_question."""
+    return _limited(PUNCTUATION.sub("", question.text.lower()).rstrip(" "), QUESTION_WORDS, question)
+
+
+def _limited(text: str, words: int, given: Caption) -> str:
+    if not text.strip():
+        raise InvalidInput("The text has no words.", code="empty_input", param=given.param)
+    return " ".join(text.split(" ")[:words])

@@ -1,0 +1,115 @@
+"""Keys and values of the words of sequences under way: a row a sequence, all rows of a layer in one tensor."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from blip_serve.models.config import TextConfig
+from blip_serve.models.device import Device
+from blip_serve.models.text import Extend
+
+FIRST_ROWS, FIRST_WORDS = 4, 32
+"""What room is made for at first; it doubles when needed, and is given back when no sequence is left."""
+
+
+class WordCache:
+    """At most `limit` rows. Written where a row's words are, so that a step tried again writes the same."""
+
+    def __init__(self, config: TextConfig, device: Device, limit: int) -> None:
+        self._layers = config.num_hidden_layers
+        self._heads = config.num_attention_heads
+        self._width = config.hidden_size // config.num_attention_heads
+        self._device = device
+        self._limit = limit
+        self._free = list(range(limit))  # ascending: rows in use stay close together
+        self._kept: list[tuple[Tensor, Tensor]] = []  # (rows, heads, words, width) a layer
+
+    def take(self, count: int) -> tuple[int, ...] | None:
+        """Rows for a work, the lowest first; `None` where there are not as many."""
+        if count > len(self._free):
+            return None
+        taken, self._free = self._free[:count], self._free[count:]
+        return tuple(taken)
+
+    def give_back(self, rows: Sequence[int]) -> None:
+        """Frees rows; with the last of them the memory."""
+        self._free = sorted([*self._free, *rows])
+        if len(self._free) == self._limit:
+            self._kept = []
+
+    def step(self, rows: Sequence[int], positions: Tensor, length: int) -> "CacheStep":
+        """A step that writes the words of `rows` at `positions` (B, T), and reads up to `length` of each."""
+        self._make_room(max(rows) + 1, length)
+        index = torch.tensor(rows)
+        first = rows[0]
+        together = slice(first, first + len(rows)) if list(rows) == list(range(first, first + len(rows))) else None
+        return CacheStep(self._kept, self._device.upload(index), together, positions, length)
+
+    def reorder(self, rows: Sequence[int], parents: Sequence[int], length: int) -> None:
+        """Row i of `rows` goes on from what row `parents[i]` of them was, whose first `length` words count."""
+        moved = [(row, rows[parent]) for row, parent in zip(rows, parents, strict=True) if row != rows[parent]]
+        if moved:
+            to, origin = (self._device.upload(torch.tensor(index)) for index in zip(*moved, strict=True))
+            for kept in self._kept:
+                for tensor in kept:
+                    tensor[to, :, :length] = tensor[origin, :, :length]
+
+    def forget(self, rows: Sequence[int]) -> None:
+        """Wipes rows that hold no numbers: masked ones would still spoil those that share a step with them."""
+        for kept in self._kept:
+            for tensor in kept:
+                tensor[list(rows)] = 0
+
+    def _make_room(self, rows: int, words: int) -> None:
+        have_rows, have_words = (self._kept[0][0].shape[0], self._kept[0][0].shape[2]) if self._kept else (0, 0)
+        if rows <= have_rows and words <= have_words:
+            return
+        rows, words = _doubled(FIRST_ROWS, rows, have_rows), _doubled(FIRST_WORDS, words, have_words)
+        self._kept = [
+            (self._grown(layer, 0, rows, words), self._grown(layer, 1, rows, words)) for layer in range(self._layers)
+        ]
+
+    def _grown(self, layer: int, part: int, rows: int, words: int) -> Tensor:
+        shape = (rows, self._heads, words, self._width)
+        grown = torch.zeros(shape, dtype=self._device.dtype, device=self._device.kind)
+        if self._kept:
+            old = self._kept[layer][part]
+            grown[: old.shape[0], :, : old.shape[2]] = old
+        return grown
+
+
+class CacheStep:
+    """One step's view of the cache: the `PastWords` of a decoder."""
+
+    def __init__(
+        self,
+        kept: Sequence[tuple[Tensor, Tensor]],
+        rows: Tensor,
+        together: slice | None,
+        positions: Tensor,
+        length: int,
+    ) -> None:
+        self._kept = kept
+        self._rows = rows
+        self._read = rows if together is None else together  # a slice copies nothing
+        self._positions = positions
+        self._length = length
+
+    def extend(self, layer: int) -> Extend:
+        """Writes a layer's new keys and values, (B, heads, T, width) each, and reads all there are up to `length`."""
+        keys, values = self._kept[layer]
+
+        def write_and_read(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+            keys[self._rows[:, None], :, self._positions] = key.transpose(1, 2)
+            values[self._rows[:, None], :, self._positions] = value.transpose(1, 2)
+            return keys[self._read, :, : self._length], values[self._read, :, : self._length]
+
+        return write_and_read
+
+
+def _doubled(first: int, needed: int, have: int) -> int:
+    room = max(first, have)
+    while room < needed:
+        room *= 2
+    return room

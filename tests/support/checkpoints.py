@@ -87,10 +87,12 @@ def build(
     seed: int = 0,
     pickled: bool = False,
     layout: Layout = "2022",
+    calm: bool = False,
 ) -> Path:
     """Writes a checkpoint of random weights, biases and norms perturbed, all seeded.
 
-    Those that generate are drawn so that texts differ by image and prompt, and end by themselves, early and late.
+    Those that generate are drawn so that texts differ by image and prompt, and end by themselves, early and late;
+    `calm` ones are not, and do not magnify float32's rounding as those do.
     """
     folder.mkdir(parents=True, exist_ok=True)
     words = vocabulary(size)
@@ -104,8 +106,9 @@ def build(
     if kind == "answering":  # its decoder attends to the question, not to the image
         assert size.vision["hidden_size"] == size.text["hidden_size"]
     config.save_pretrained(folder)
-    state = dict(_random_state(config, kind, seed))
-    if kind != "retrieval":
+    calm = calm or kind == "retrieval"
+    state = dict(_random_state(config, kind, calm, seed))
+    if not calm:
         state["text_decoder.cls.predictions.bias"][end] += _end_bias(len(words))
     if pickled:
         torch.save(state | _old_extras(state, kind), folder / "pytorch_model.bin")
@@ -126,11 +129,11 @@ def _old_extras(state: dict[str, Tensor], kind: Kind) -> dict[str, Tensor]:
     }
 
 
-def _random_state(config: BlipConfig, kind: Kind, seed: int) -> Iterator[tuple[str, Tensor]]:
+def _random_state(config: BlipConfig, kind: Kind, calm: bool, seed: int) -> Iterator[tuple[str, Tensor]]:
     generator = torch.Generator().manual_seed(seed)
     with torch.device("meta"):
         parameters = dict(CLASSES[kind](config).named_parameters())
-    vision_std, text_std = (0.02, 0.05) if kind == "retrieval" else _lively(config)
+    vision_std, text_std = (0.02, 0.05) if calm else _lively(config)
     for name, parameter in parameters.items():
         noise = torch.randn(parameter.shape, generator=generator)
         if "norm" in name.lower():

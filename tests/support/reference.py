@@ -84,6 +84,17 @@ class CaptionReference:
         texts = [self.processor.decode(row[1:], skip_special_tokens=True) for row in found]
         return [_generated(row, len(text["input_ids"][0]) - 1, self.model) for row in found], texts
 
+    @torch.inference_mode()
+    def logprobs(self, image: bytes, prompt: list[int], ids: list[int]) -> Tensor:
+        """(T, V) log-softmax in front of each of `ids`, which stand behind `[DEC]` and the prompt."""
+        tokens = self.model.vision_model(pixels_of(self.processor, image)).last_hidden_state
+        given = torch.tensor([[self.model.config.text_config.bos_token_id, *prompt, *ids[:-1]]])
+        logits = self.model.text_decoder(
+            given, attention_mask=torch.ones_like(given), encoder_hidden_states=tokens
+        ).logits[0]
+        found: Tensor = logits.log_softmax(dim=-1)[len(prompt) :]
+        return found
+
 
 class AnswerReference:
     """`BlipForQuestionAnswering.generate`, and the likelihood of given answers, by its own modules."""

@@ -1,0 +1,109 @@
+"""Answers equal those of transformers token for token in float32, and likelihoods its modules' within 1e-5."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blip_serve.domain import Caption, RankItem, ScoringProtocol
+from blip_serve.models.answerer import Answerer
+from tests.support.checkpoints import SMALL_VQA, build
+from tests.support.loading import load
+from tests.support.pictures import encoded, picture
+from tests.support.reference import AnswerReference
+from tests.support.running import generated_ids, image_bytes, run, run_prepared, writing
+
+TOLERANCE = 1e-5
+IMAGES = [encoded(picture(seed, *size)) for seed, size in enumerate([(96, 96), (200, 50)])]
+QUESTIONS = ["what is it?", 'Is the "large" dog sitting on the beach (with a woman) ... and a man!', "red"]
+LONG = "what is the dog sitting on with a small woman? " * 3  # over 35 tokens: the paper cuts it
+ANSWERS = ["dog", "a cat", "two small red dogs on the beach", "a"]
+WAYS: dict[str, dict[str, Any]] = {
+    "greedy": {},
+    "3 beams": {"num_beams": 3},
+    "min length": {"min_tokens": 4, "max_tokens": 9},
+    "3 beams, min length, penalty": {"num_beams": 3, "min_tokens": 4, "max_tokens": 9, "repetition_penalty": 1.7},
+}
+PROTOCOLS: list[ScoringProtocol] = ["hf", "paper"]
+
+
+@pytest.fixture(scope="module", params=["2022 safetensors", "2022 bin"])
+def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pickled = request.param.endswith("bin")
+    return build(tmp_path_factory.mktemp("checkpoint"), SMALL_VQA, kind="answering", seed=3, pickled=pickled)
+
+
+@pytest.fixture(scope="module")
+def reference(checkpoint: Path) -> AnswerReference:
+    return AnswerReference(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def answerer(checkpoint: Path) -> Answerer:
+    return load(Answerer, checkpoint, engine={"max_sequences": 256})
+
+
+def expected(
+    reference: AnswerReference, image: bytes, question: str, protocol: ScoringProtocol, way: dict[str, Any]
+) -> tuple[str, list[int]]:
+    ids, texts = reference.generate(
+        image,
+        question,
+        protocol,
+        do_sample=False,
+        max_new_tokens=way.get("max_tokens", 20),
+        min_new_tokens=way.get("min_tokens", 0),
+        num_beams=way.get("num_beams", 1),
+        repetition_penalty=way.get("repetition_penalty", 1.0),
+    )
+    return texts[0], ids[0]
+
+
+def ranking(image: bytes, question: str, answers: list[str], protocol: ScoringProtocol) -> RankItem:
+    texts = tuple(Caption(answer, f"answers[{i}]") for i, answer in enumerate(answers))
+    return RankItem(image_bytes(image), Caption(question, "question"), texts, protocol)
+
+
+CASES = [
+    (image, question, protocol)
+    for image in IMAGES
+    for protocol in PROTOCOLS
+    for question in ([*QUESTIONS, LONG] if protocol == "paper" else QUESTIONS)
+]
+
+
+def test_answers_equal_the_reference_singly_and_in_one_mixed_batch(
+    answerer: Answerer, reference: AnswerReference
+) -> None:
+    cases = [(*case, way) for case in CASES for way in WAYS.values()]
+    wanted = [expected(reference, *case) for case in cases]
+    items = [writing(image, question, 1, protocol, **way) for image, question, protocol, way in cases]
+    singly = [answerer.prepare(item) for item in items]
+    texts = [run_prepared(answerer, [each])[0][0].text for each in singly]
+    assert [(text, generated_ids(each)) for text, each in zip(texts, singly, strict=True)] == wanted
+    together = [answerer.prepare(item) for item in items]
+    texts = [results[0].text for results in run_prepared(answerer, together)]
+    assert [(text, generated_ids(each)) for text, each in zip(texts, together, strict=True)] == wanted
+    assert len({len(ids) for _, ids in wanted}) > 4
+
+
+def test_likelihoods_equal_the_definition_singly_and_in_one_mixed_batch(tmp_path: Path) -> None:
+    folder = build(tmp_path, SMALL_VQA, kind="answering", seed=3, calm=True)
+    answerer, reference = load(Answerer, folder), AnswerReference(folder)
+    wanted = [
+        reference.log_likelihood(image, question, answer, protocol)
+        for image, question, protocol in CASES
+        for answer in ANSWERS
+    ]
+    singly = [run(answerer, ranking(*case[:2], [answer], case[2]))[0][0] for case in CASES for answer in ANSWERS]
+    assert singly == pytest.approx(wanted, abs=TOLERANCE)
+    together = run(answerer, *(ranking(image, question, ANSWERS, protocol) for image, question, protocol in CASES))
+    assert [score for scores in together for score in scores] == pytest.approx(wanted, abs=TOLERANCE)
+    assert len({round(score, 3) for score in wanted}) > len(wanted) // 2
+
+
+def test_ranking_and_writing_share_steps(answerer: Answerer, reference: AnswerReference) -> None:
+    image, question = IMAGES[0], QUESTIONS[0]
+    ranked, written = run(answerer, ranking(image, question, ANSWERS, "hf"), writing(image, question))
+    assert written[0].text == expected(reference, image, question, "hf", {})[0]
+    assert ranked[1] == pytest.approx(reference.log_likelihood(image, question, ANSWERS[1]), rel=1e-5)

@@ -1,0 +1,236 @@
+"""What captions share, how they are drawn, how they end, and what they hold while they are written."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from blip_serve.domain import GeneratedText, GenerateItem, Piece, Progress
+from blip_serve.errors import InternalError, InvalidInput, OutOfMemory
+from blip_serve.models.captioner import Captioner
+from blip_serve.models.generator import GenerateWork
+from tests.support.checkpoints import build
+from tests.support.engine import running_engine
+from tests.support.loading import load
+from tests.support.pictures import encoded, picture
+from tests.support.reference import CaptionReference
+from tests.support.running import run, run_prepared, writing
+from tests.support.waiting import WAIT_S
+
+IMAGE, OTHER = encoded(picture(1)), encoded(picture(2))
+LONG: dict[str, Any] = {"min_tokens": 12, "max_tokens": 12}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("checkpoint"), kind="captioning", seed=7)
+
+
+@pytest.fixture
+def captioner(folder: Path) -> Captioner:
+    return load(Captioner, folder)
+
+
+def streamed(captioner: Captioner, *items: Any) -> tuple[list[list[GeneratedText]], list[list[Piece]]]:
+    """The results of items written together, and the pieces of the first item's choices."""
+    pieces: list[Piece] = []
+    results = run_prepared(captioner, [captioner.prepare(item) for item in items], pieces.append)
+    return results, [[piece for piece in pieces if piece.choice == choice] for choice in range(len(results[0]))]
+
+
+def only_work(captioner: Captioner, item: GenerateItem) -> GenerateWork:
+    (work,) = captioner.prepare(item).works
+    assert isinstance(work, GenerateWork)
+    return work
+
+
+WAYS: list[dict[str, Any]] = [
+    {},
+    {"text": "a photo of"},
+    {"max_tokens": 3},
+    {"stop": ("on",)},
+    {"stop": ("on on", ",, t"), "text": "a dog on on"},
+    {"num_beams": 3, "n": 2},
+    {"temperature": 1.0, "n": 4, "seed": 5, "top_logprobs": 2},
+    {"temperature": 2.0, "top_p": 0.9, "n": 4, "stop": ("a", "e "), **LONG},
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("clean_up", [False, True])
+def test_pieces_join_to_the_text(captioner: Captioner, way: dict[str, Any], clean_up: bool) -> None:
+    captioner._tokenizer.detokenizer._tokenizer.clean_up_tokenization_spaces = clean_up
+    captioner._tokenizer.detokenizer.held_words = 3 if clean_up else 1
+    results, pieces = streamed(captioner, writing(IMAGE, stream=True, **way))
+    assert results == run(captioner, writing(IMAGE, **way))
+    for text, parts in zip(results[0], pieces, strict=True):
+        assert "".join(part.text for part in parts) == text.text
+        assert [part.finish_reason for part in parts] == [None] * (len(parts) - 1) + [text.finish_reason]
+        assert text.logprobs is None or text.logprobs == tuple(
+            logprob for part in parts for logprob in part.logprobs or ()
+        )
+
+
+def test_a_text_comes_in_many_pieces(captioner: Captioner) -> None:
+    _, (pieces,) = streamed(captioner, writing(IMAGE, stream=True, temperature=1.5, **LONG))
+    assert len(pieces) > 4
+
+
+def test_a_stop_string_ends_the_text_before_it_and_not_in_the_prompt(captioner: Captioner) -> None:
+    prompt = "a small dog"
+    whole = run(captioner, writing(IMAGE, prompt, **LONG))[0][0].text.removeprefix(prompt)
+    stop = f" {whole.split(' ')[2]}"
+    cut = run(captioner, writing(IMAGE, prompt, stop=("small dog", stop), **LONG))[0][0]
+    assert cut.text == prompt + whole.split(stop)[0]
+    assert cut.finish_reason == "stop"
+    assert cut.tokens < 12
+
+
+def test_one_seed_gives_one_text_whatever_runs_beside(captioner: Captioner) -> None:
+    drawn: dict[str, Any] = {"temperature": 1.0, "top_p": 0.95, **LONG}
+    alone = run(captioner, writing(IMAGE, seed=3, n=3, **drawn))[0]
+    beside = run(captioner, writing(OTHER, "a", num_beams=3), writing(IMAGE, seed=3, n=3, **drawn))[1]
+    assert beside == alone
+    assert len({text.text for text in alone}) == 3
+    assert run(captioner, writing(IMAGE, seed=4, n=3, **drawn))[0] != alone
+
+
+def test_a_small_top_p_or_temperature_is_greedy(captioner: Captioner) -> None:
+    greedy = run(captioner, writing(IMAGE, **LONG))[0]
+    assert run(captioner, writing(IMAGE, temperature=1.0, top_p=1e-6, **LONG))[0] == greedy
+    assert run(captioner, writing(IMAGE, temperature=1e-4, **LONG))[0] == greedy
+
+
+def test_greedy_texts_are_written_once_and_given_n_times(captioner: Captioner) -> None:
+    prepared = captioner.prepare(writing(IMAGE, n=3))
+    assert len(prepared.works) == 1
+    assert len(run_prepared(captioner, [prepared])[0]) == 3
+
+
+def test_logprobs_are_those_of_the_reference(captioner: Captioner, folder: Path) -> None:
+    text = run(captioner, writing(IMAGE, "a dog", top_logprobs=3, **LONG))[0][0]
+    reference = CaptionReference(folder)
+    ids, _ = reference.generate(IMAGE, "a dog", do_sample=False, max_new_tokens=12, min_new_tokens=12)
+    words = reference.processor.tokenizer("a dog")["input_ids"][1:-1]
+    logprobs = reference.logprobs(IMAGE, words, ids[0])
+    assert text.logprobs is not None
+    assert [token.logprob for token in text.logprobs] == pytest.approx(
+        [float(row[id]) for row, id in zip(logprobs, ids[0], strict=True)], abs=1e-4
+    )
+    for token, row in zip(text.logprobs, logprobs, strict=True):
+        assert [logprob for _, logprob in token.top] == pytest.approx(row.topk(3).values.tolist(), abs=1e-4)
+    assert "a dog" + "".join(token.text for token in text.logprobs) == text.text
+
+
+def test_an_image_is_encoded_and_projected_once_for_all_its_texts(captioner: Captioner) -> None:
+    counted = {"encoded": 0, "projected": 0}
+    captioner.network.vision_model.register_forward_hook(lambda *_: counted.update(encoded=counted["encoded"] + 1))
+    attention = next(captioner.network.text_decoder.bert.encoder.layers()).crossattention
+    attention.self.key.register_forward_hook(lambda *_: counted.update(projected=counted["projected"] + 1))
+    items = [writing(IMAGE, "a", n=4, temperature=1.0), writing(IMAGE, num_beams=3), writing(IMAGE)]
+    run(captioner, *items)
+    assert counted == {"encoded": 1, "projected": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "param", "code"),
+    [
+        ("dog " * 41, {}, "text", "input_too_long"),
+        ("dog " * 38, {}, "max_tokens", None),
+        ("dog " * 20, {"max_tokens": 20, "max_tokens_param": "max_completion_tokens"}, "max_completion_tokens", None),
+    ],
+)
+def test_what_does_not_fit_the_positions_is_refused(
+    captioner: Captioner, text: str, options: dict[str, Any], param: str, code: str | None
+) -> None:
+    with pytest.raises(InvalidInput) as found:
+        captioner.prepare(writing(IMAGE, text, **options))
+    assert (found.value.param, found.value.code) == (param, code or "invalid_value")
+
+
+def test_what_just_fits_the_positions_is_written(captioner: Captioner) -> None:
+    text = run(captioner, writing(IMAGE, "dog " * 19, min_tokens=20, max_tokens=20))[0][0]
+    assert text.tokens == 20
+
+
+def test_sequences_beyond_the_rows_there_are_wait_for_them(folder: Path) -> None:
+    captioner = load(Captioner, folder)
+    captioner._generator._words._free = [0, 1, 2]
+    captioner._generator._words._limit = 3
+    items = (writing(IMAGE, num_beams=3), writing(IMAGE), writing(IMAGE))
+    first, second, third = (only_work(captioner, item) for item in items)
+    assert captioner.admit(first)
+    assert not captioner.admit(second)
+    captioner.release(first)
+    assert captioner.admit(second)
+    assert captioner.admit(third)
+
+
+def test_a_text_without_finite_scores_fails_alone(captioner: Captioner) -> None:
+    good = run(captioner, writing(OTHER, **LONG))
+    bad, fine = captioner.prepare(writing(IMAGE, **LONG)), captioner.prepare(writing(OTHER, **LONG))
+    spoil(captioner, IMAGE)
+    with pytest.raises(InternalError):
+        run_prepared(captioner, [bad])
+    assert run_prepared(captioner, [fine]) == good
+    assert run(captioner, writing(OTHER, "a", **LONG), writing(OTHER, **LONG))[1] == good[0]
+
+
+def spoil(captioner: Captioner, image: bytes) -> None:
+    """Makes the tokens of an image that is in use no numbers."""
+    state = only_work(captioner, writing(image)).image
+    state.tokens = torch.full_like(captioner.network.vision_model.embeddings.position_embedding[0], math.nan)
+    state.pixels = None
+
+
+def test_requests_join_and_leave_between_tokens(folder: Path) -> None:
+    captioner = load(Captioner, folder)
+    alone = [run(captioner, item)[0] for item in joining()]
+    with running_engine() as engine, engine.reserve(0, WAIT_S) as reservation:
+        futures = [
+            future for item in joining() for future in reservation.submit(captioner, captioner.prepare(item).works)
+        ]
+        found = [future.result(WAIT_S) for future in futures]
+    assert [[text for _, text in texts] for texts in found] == alone  # type: ignore[attr-defined]
+    assert len(captioner._generator._words._free) == 64
+
+
+def joining() -> Iterator[Any]:
+    for i in range(6):
+        yield writing((IMAGE, OTHER)[i % 2], "a dog " * i, min_tokens=i, max_tokens=4 + i, num_beams=1 + i % 3)
+
+
+def test_a_step_out_of_memory_is_split_and_changes_no_text(folder: Path) -> None:
+    captioner = load(Captioner, folder)
+    alone = [run(captioner, item)[0] for item in joining()]
+    decode = captioner._generator.launch
+    failures = iter(range(1000))
+
+    def sometimes(works: Any) -> Any:
+        if len(works) > 1 and next(failures) % 3 == 1:
+            decode(works)  # what it wrote so far stays written
+            raise OutOfMemory("no memory")
+        return decode(works)
+
+    captioner._generator.launch = sometimes  # type: ignore[method-assign]
+    with running_engine() as engine, engine.reserve(0, WAIT_S) as reservation:
+        futures = [
+            future for item in joining() for future in reservation.submit(captioner, captioner.prepare(item).works)
+        ]
+        found = [future.result(WAIT_S) for future in futures]
+    assert [[text for _, text in texts] for texts in found] == alone  # type: ignore[attr-defined]
+    assert next(failures) > 3
+
+
+def test_decoding_costs_a_unit_a_sequence(captioner: Captioner) -> None:
+    work = only_work(captioner, writing(IMAGE, num_beams=3))
+    assert captioner.admit(work)
+    while True:
+        outcome = captioner.collect(captioner.launch([work]))[0]
+        if not isinstance(outcome, Progress):
+            break
+        work.phase, work.cost = outcome.phase, outcome.cost
+        assert work.cost == {"prefill": work.cost, "decode": 3}[work.phase]

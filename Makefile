@@ -38,5 +38,6 @@ lint: $(READY) ## ruff and mypy strict
 
 check: lint test test-full ## lint, test and test-full
 
-train-demo: $(READY) ## train the embedded checkpoint anew (about two hours on 2 cores)
-	$(BIN)/python scripts/train_demo.py
+train-demo: $(READY) ## train the embedded checkpoints anew (about two hours on 2 cores)
+	$(BIN)/python scripts/train_demo.py retrieval
+	$(BIN)/python scripts/train_demo.py captioning

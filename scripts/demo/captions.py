@@ -80,6 +80,30 @@ def says_all(caption: Caption, scene: Scene) -> bool:
     return set(caption.mentions) == set(full_mentions(scene)) and len(caption.mentions) == len(scene.things)
 
 
+def plain_captions(scene: Scene) -> tuple[tuple[str, ...], ...]:
+    """The words that say everything plainly, in each order of the things; the first in the order of `Scene.key`."""
+    mentions = full_mentions(Scene(scene.key))
+    return tuple(_plain(order) for order in dict.fromkeys((mentions, mentions[::-1])))
+
+
+def _plain(mentions: tuple[Mention, ...]) -> tuple[str, ...]:
+    first, *others = _phrases(mentions)
+    return (*first, *(word for other in others for word in ("and", *other)))
+
+
+def _phrases(mentions: tuple[Mention, ...]) -> list[list[str]]:
+    """The words of each mention, or of two that are the same together."""
+    if len(mentions) == _MENTIONS and mentions[0] == mentions[1]:
+        shape = mentions[0].shape
+        return [["two", *_adjectives(mentions[0]), PLURALS.get(shape, shape)]]
+    phrases = [[*_adjectives(mention), mention.shape] for mention in mentions]
+    return [["an" if words[0][0] in "aeiou" else "a", *words] for words in phrases]
+
+
+def _adjectives(mention: Mention) -> list[str]:
+    return [word for word in (mention.size, mention.colour) if word]
+
+
 class Speaker:
     """Puts mentions into words, and makes true mentions false, by lot."""
 
@@ -145,15 +169,15 @@ class Speaker:
         """Words for mentions: their order, opening, synonyms and full stop by lot; `plain`: the order only."""
         if len(mentions) == _MENTIONS and self.rng.random() < 0.5:
             mentions = mentions[::-1]
-        phrases = [self._phrase(mention, plain) for mention in mentions]
-        if len(mentions) == _MENTIONS and mentions[0] == mentions[1]:
-            phrases = [["two", *phrases[0][1:-1], PLURALS.get(mentions[0].shape, mentions[0].shape)]]
+        said = mentions if plain else tuple(self._reworded(mention) for mention in mentions)
+        if len(set(mentions)) < len(mentions):
+            said = (said[0], said[0])
         words: list[str] = []
         owners: list[int] = []
         if not plain and self.rng.random() < 0.15:
             words.extend(self.rng.choice(OPENINGS))
         owners.extend([-1] * len(words))
-        for index, phrase in enumerate(phrases):
+        for index, phrase in enumerate(_phrases(said)):
             if index:
                 words.append("and" if plain or self.rng.random() < 0.85 else "with")
                 owners.append(-1)
@@ -164,12 +188,11 @@ class Speaker:
             owners.append(-1)
         return Caption(mentions, tuple(words), tuple(owners))
 
-    def _phrase(self, mention: Mention, plain: bool) -> list[str]:
-        size = mention.size
-        if size and not plain and self.rng.random() < 0.15:
-            size = OTHER_WORDS[size]
-        words = [word for word in (size, mention.colour, mention.shape) if word]
-        return ["an" if words[0][0] in "aeiou" else "a", *words]
+    def _reworded(self, mention: Mention) -> Mention:
+        """Now and then another word for the size."""
+        if mention.size and self.rng.random() < 0.15:
+            return mention.with_value("size", OTHER_WORDS[mention.size])
+        return mention
 
 
 class TruthTable:

@@ -107,6 +107,10 @@ class Artist:
     def __init__(self, rng: Random) -> None:
         self.rng = rng
 
+    def picture(self, scene: Scene) -> Image.Image:
+        """One of many pictures of a scene."""
+        return Image.fromarray(draw(self.layout(scene), self.rng))
+
     def layout(self, scene: Scene, *, noise: bool = True) -> Layout:
         level = self.rng.choice(NOISE_LEVELS) if noise else 0.0
         base = self.rng.randint(*GROUND_RANGE)

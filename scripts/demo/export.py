@@ -2,51 +2,47 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from transformers import BertTokenizer
 
 from demo.dimensions import PIXEL_MEAN, PIXEL_STD, Dimensions
-from demo.model import Retrieval
-from demo.vocabulary import DEC, IDS, PAD, SEP, VOCABULARY
+from demo.files import write_json
+from demo.vocabulary import Vocabulary
 
 _BICUBIC = 3  # PIL.Image.Resampling.BICUBIC
 
 
-def export(model: Retrieval, dimensions: Dimensions, folder: Path) -> None:
+def export(model: nn.Module, architecture: str, vocabulary: Vocabulary, folder: Path) -> None:
     """Writes config, tokenizer, preprocessor and float16 weights."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", _config(dimensions))
+    dimensions = Dimensions(len(vocabulary))
+    write_json(folder / "config.json", _config(architecture, vocabulary, dimensions))
     write_json(folder / "preprocessor_config.json", _preprocessor(dimensions))
-    _write_tokenizer(dimensions, folder)
+    _write_tokenizer(vocabulary, dimensions, folder)
     weights = {name: tensor.detach().to(torch.float16).contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)  # safetensors writes a file that its owner alone can read
 
 
-def write_json(path: Path, content: Mapping[str, object]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _config(dimensions: Dimensions) -> dict[str, object]:
+def _config(architecture: str, vocabulary: Vocabulary, dimensions: Dimensions) -> dict[str, object]:
     return {
-        "architectures": ["BlipForImageTextRetrieval"],
+        "architectures": [architecture],
         "model_type": "blip",
         "image_text_hidden_size": dimensions.joint,
         "projection_dim": dimensions.joint,
         "initializer_factor": 1.0,
         "logit_scale_init_value": 2.6592,
         "torch_dtype": "float16",
-        "text_config": _text_config(dimensions),
+        "text_config": _text_config(vocabulary, dimensions),
         "vision_config": _vision_config(dimensions),
     }
 
 
-def _text_config(dimensions: Dimensions) -> dict[str, object]:
+def _text_config(vocabulary: Vocabulary, dimensions: Dimensions) -> dict[str, object]:
     return {
         "model_type": "blip_text_model",
         "vocab_size": dimensions.vocabulary,
@@ -62,11 +58,11 @@ def _text_config(dimensions: Dimensions) -> dict[str, object]:
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
         "initializer_range": 0.02,
-        "bos_token_id": DEC,
-        "eos_token_id": SEP,
-        "sep_token_id": SEP,
-        "pad_token_id": PAD,
-        "is_decoder": True,  # creates the cross-attention; attention stays bidirectional
+        "bos_token_id": vocabulary.ids["[DEC]"],
+        "eos_token_id": vocabulary.ids["[SEP]"],
+        "sep_token_id": vocabulary.ids["[SEP]"],
+        "pad_token_id": vocabulary.ids["[PAD]"],
+        "is_decoder": True,  # creates the cross-attention; an encoder's attention stays bidirectional
         "use_cache": True,
     }
 
@@ -104,11 +100,11 @@ def _preprocessor(dimensions: Dimensions) -> dict[str, object]:
     }
 
 
-def _write_tokenizer(dimensions: Dimensions, folder: Path) -> None:
+def _write_tokenizer(vocabulary: Vocabulary, dimensions: Dimensions, folder: Path) -> None:
     """vocab.txt, tokenizer.json and the two files of settings; [DEC] and [ENC] are words of the vocabulary."""
     special = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
-    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
-    BertTokenizer(vocab=dict(IDS)).backend_tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "vocab.txt").write_text("\n".join(vocabulary.words) + "\n", encoding="utf-8")
+    BertTokenizer(vocab=dict(vocabulary.ids)).backend_tokenizer.save(str(folder / "tokenizer.json"))
     write_json(folder / "special_tokens_map.json", special)
     settings = {
         "tokenizer_class": "BertTokenizer",

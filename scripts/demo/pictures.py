@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-import torch
 from PIL import Image
 
 from demo.drawing import Artist, draw
-from demo.export import write_json
-from demo.scoring import PROTOCOLS, Scorer
+from demo.files import write_json
 from demo.world import Scene, Thing
 
 _SCALE = 4  # 384 pixels a side; the model sees them at 96
@@ -41,27 +39,21 @@ CAPTIONS = {
 }
 
 
+def shipped() -> dict[str, Image.Image]:
+    """The pictures by file name."""
+    pictures = {}
+    for name, scene in SCENES.items():
+        rng = Random(f"pictures/{name}")
+        pictures[name] = Image.fromarray(draw(Artist(rng).layout(scene, noise=False), rng, _SCALE))
+    return pictures
+
+
 def write_pictures(folder: Path) -> None:
     """The PNG files, and pictures.json with a right and a wrong caption of each."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, scene in SCENES.items():
-        rng = Random(f"pictures/{name}")
-        pixels = draw(Artist(rng).layout(scene, noise=False), rng, _SCALE)
-        Image.fromarray(pixels).save(folder / name, optimize=True)
+    for name, picture in shipped().items():
+        picture.save(folder / name, optimize=True)
     write_json(
         folder / "pictures.json",
         {name: {"caption": caption, "wrong": wrong} for name, (caption, wrong) in CAPTIONS.items()},
     )
-
-
-def score_pictures(scorer: Scorer, folder: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """The ITM probability of each picture's two captions, under both protocols."""
-    opened = [Image.open(folder / name).convert("RGB") for name in CAPTIONS]
-    images = scorer.images(opened)
-    result: dict[str, dict[str, dict[str, float]]] = {name: {} for name in CAPTIONS}
-    for protocol in PROTOCOLS:
-        right = torch.sigmoid(scorer.log_odds(images, [caption for caption, _ in CAPTIONS.values()], protocol))
-        wrong = torch.sigmoid(scorer.log_odds(images, [false for _, false in CAPTIONS.values()], protocol))
-        for name, high, low in zip(CAPTIONS, right.tolist(), wrong.tolist(), strict=True):
-            result[name][protocol] = {"caption": round(high, 4), "wrong": round(low, 4)}
-    return result

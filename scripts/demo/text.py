@@ -1,6 +1,6 @@
 """The text tower for training, its parameters named as transformers' BlipTextModel names them.
 
-Many captions of one picture share its cross-attention keys and values.
+Many texts about one picture share its cross-attention keys and values.
 """
 
 from __future__ import annotations
@@ -67,12 +67,12 @@ class TextLayer(nn.Module):
         self.intermediate = Intermediate(dimensions.width, dimensions.text_inner)
         self.output = Output(dimensions.text_inner, dimensions.width)
 
-    def forward(self, hidden: Tensor, mask: Tensor, image: Tensor | None) -> Tensor:
+    def forward(self, hidden: Tensor, mask: Tensor, source: Tensor | None, source_mask: Tensor | None) -> Tensor:
         hidden = self.attention(hidden, hidden, mask)
-        if image is not None:
-            # (B*K, T, D) -> (B, K*T, D): the captions of a picture ask it together
-            together = hidden.reshape(len(image), -1, hidden.shape[-1])
-            hidden = self.crossattention(together, image).reshape(hidden.shape)
+        if source is not None:
+            # (B*K, T, D) -> (B, K*T, D): the texts of a source ask it together
+            together = hidden.reshape(len(source), -1, hidden.shape[-1])
+            hidden = self.crossattention(together, source, source_mask).reshape(hidden.shape)
         out: Tensor = self.output(self.intermediate(hidden), hidden)
         return out
 
@@ -102,10 +102,61 @@ class TextModel(nn.Module):
         self.embeddings = TextEmbeddings(dimensions)
         self.encoder = TextEncoder(dimensions)
 
-    def forward(self, ids: Tensor, mask: Tensor, image: Tensor | None = None) -> Tensor:
-        """(B*K, T) ids and 0/1 mask, B pictures (B, S, D) -> (B*K, T, D)."""
-        blocked = torch.zeros(mask.shape).masked_fill(mask == 0, -1e9)[:, None, None, :]
+    def forward(
+        self, ids: Tensor, mask: Tensor, source: Tensor | None = None, source_mask: Tensor | None = None
+    ) -> Tensor:
+        """(B*K, T) ids, what reads them (B, S, D) and masks of 0 and 1 -> (B*K, T, D).
+
+        `mask` is (B*K, T), or (1, T, T) where each place has its own; `source_mask` is (B, S).
+        """
+        blocked = _blocked(mask)
+        source_blocked = None if source_mask is None else _blocked(source_mask)
         hidden: Tensor = self.embeddings(ids)
         for layer in self.encoder.layer:
-            hidden = layer(hidden, blocked, image)
+            hidden = layer(hidden, blocked, source, source_blocked)
         return hidden
+
+
+def _blocked(mask: Tensor) -> Tensor:
+    """What is added to the scores of attention: nothing where the mask is 1."""
+    added = torch.zeros(mask.shape).masked_fill(mask == 0, -1e9)
+    return added[:, None] if mask.ndim == 3 else added[:, None, None]
+
+
+class Transform(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        self.LayerNorm = nn.LayerNorm(width, eps=1e-12)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        out: Tensor = self.LayerNorm(F.gelu(self.dense(hidden)))
+        return out
+
+
+class Predictions(nn.Module):
+    """Logits of words; the matrix is that of the embeddings."""
+
+    def __init__(self, dimensions: Dimensions) -> None:
+        super().__init__()
+        self.transform = Transform(dimensions.width)
+        self.bias = nn.Parameter(torch.zeros(dimensions.vocabulary))
+
+    def forward(self, hidden: Tensor, embeddings: Tensor) -> Tensor:
+        return F.linear(self.transform(hidden), embeddings, self.bias)
+
+
+class TextDecoder(nn.Module):
+    """Says the next word from those before it and from what it reads."""
+
+    def __init__(self, dimensions: Dimensions) -> None:
+        super().__init__()
+        self.bert = TextModel(dimensions)
+        self.cls = nn.ModuleDict({"predictions": Predictions(dimensions)})
+
+    def forward(self, ids: Tensor, source: Tensor, source_mask: Tensor | None = None) -> Tensor:
+        """(B*K, T) ids, padded on the right, and (B, S, D) -> (B*K, T, V) logits of the next ids."""
+        earlier = torch.ones(1, ids.shape[1], ids.shape[1]).tril()
+        hidden = self.bert(ids, earlier, source, source_mask)
+        out: Tensor = self.cls["predictions"](hidden, self.bert.embeddings.word_embeddings.weight)
+        return out

@@ -15,6 +15,7 @@ UNSEEN_PAIRS = frozenset({("red", "star"), ("blue", "triangle"), ("green", "ring
 
 ONE_THING = 0.25  # the share of pictures with a single thing
 SAME_TWICE = 0.04  # the share of pictures with the same thing twice
+TWINS = 0.15  # the share of lessons with two things that are nearly or quite the same
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,21 @@ class World:
         if self.rng.random() < SAME_TWICE:
             return Scene((first, first))
         return Scene((first, self.thing()))
+
+    def lesson(self) -> Scene:
+        """A scene of seen pairs, in which two things are often hard to keep apart."""
+        return self._twins() if self.rng.random() < TWINS else self.scene()
+
+    def _twins(self) -> Scene:
+        """Two things of seen pairs, the same or different in one attribute."""
+        while True:
+            first = self.thing()
+            if self.rng.random() < 0.5:
+                return Scene((first, first))
+            attribute = self.pick(tuple(ATTRIBUTES))
+            scene = Scene((first, first.with_value(attribute, self.pick(ATTRIBUTES[attribute]))))
+            if not scene.unseen:
+                return scene
 
     def sibling(self, scene: Scene) -> Scene:
         """A scene of seen pairs that differs from `scene` in one attribute or in which thing has it."""

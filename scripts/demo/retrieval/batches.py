@@ -11,18 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from demo.captions import Caption, Speaker, TruthTable, is_true
-from demo.dimensions import PIXEL_MEAN, PIXEL_STD
-from demo.drawing import Artist, Layout, coverage, draw
-from demo.vocabulary import PAD, caption_ids
+from demo.drawing import Artist, Layout, coverage
+from demo.padding import NO_LABEL, padded
+from demo.pixels import drawn
+from demo.vocabulary import CAPTIONS
 from demo.world import COLOURS, SHAPES, SIZES, UNSEEN_PAIRS, Scene, World
 
-_MEAN = torch.tensor(PIXEL_MEAN).view(3, 1, 1)
-_STD = torch.tensor(PIXEL_STD).view(3, 1, 1)
 TRUE_CAPTIONS = 2
 FALSE_CAPTIONS = 3
 _RULE_SHARES = {"colour": 0.2, "size": 0.17, "shape": 0.25, "swap": 0.28, "count": 0.05, "foreign": 0.05}
 _COVERED = 0.3  # the share of a patch that makes it a patch of a thing
-_NO_LABEL = -100  # what cross_entropy ignores
 
 
 @dataclass(frozen=True)
@@ -35,14 +33,12 @@ class Words:
 
     @staticmethod
     def of(captions: list[Caption]) -> Words:
-        rows = [caption_ids(caption.words) for caption in captions]
-        ids = np.full((len(rows), max(map(len, rows))), PAD, dtype=np.int64)
-        owners = np.full(ids.shape, -1, dtype=np.int64)
-        for at, (row, caption) in enumerate(zip(rows, captions, strict=True)):
-            ids[at, : len(row)] = row
-            owners[at, 1 : len(row) - 1] = caption.owners
-        tensor = torch.from_numpy(ids)
-        return Words(tensor, (tensor != PAD).long(), torch.from_numpy(owners))
+        rows = [CAPTIONS.framed(caption.words) for caption in captions]
+        return Words(
+            ids=padded(rows),
+            mask=padded([[1] * len(row) for row in rows]),
+            owners=padded([[-1, *caption.owners] for caption in captions], filler=-1, width=max(map(len, rows))),
+        )
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ class Batch:
 
     scenes: list[Scene]
     pixels: Tensor  # (B, 3, H, W), normalised
-    patches: Tensor  # (B, patches, 3) size, colour, shape of the thing there; _NO_LABEL where undecided
+    patches: Tensor  # (B, patches, 3) size, colour, shape of the thing there; NO_LABEL where undecided
     pairs: Tensor  # (B, P) which pairs of attributes are there: see `pair_targets`
     captions: list[Caption]  # B, for ITC
     candidates: list[list[Caption]]  # B lists of TRUE_CAPTIONS + FALSE_CAPTIONS
@@ -72,23 +68,18 @@ class Batches:
         # beside each scene one that barely differs: the hard negatives of ITC
         scenes += [world.sibling(scene) for scene in scenes]
         layouts = [artist.layout(scene) for scene in scenes]
-        pixels = np.stack([draw(layout, rng) for layout in layouts])
+        pixels = drawn(layouts, rng)
         captions = [
             speaker.full(scene) if rng.random() < 0.5 else speaker.say(speaker.mentions(scene)) for scene in scenes
         ]
         return Batch(
             scenes=scenes,
-            pixels=normalised(pixels),
+            pixels=pixels,
             patches=torch.from_numpy(np.stack([_patch_labels(layout, self.patch) for layout in layouts])),
             pairs=torch.from_numpy(np.stack([pair_targets(scene) for scene in scenes])),
             captions=captions,
             candidates=[_candidates(scene, speaker) for scene in scenes],
         )
-
-
-def normalised(pixels: NDArray[np.uint8]) -> Tensor:
-    """(B, H, W, 3) bytes -> (B, 3, H, W) as BLIP's preprocessing gives them."""
-    return (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255.0 - _MEAN) / _STD
 
 
 def _candidates(scene: Scene, speaker: Speaker) -> list[Caption]:
@@ -110,7 +101,7 @@ def false_caption(scene: Scene, speaker: Speaker) -> Caption:
 def _patch_labels(layout: Layout, patch: int) -> NDArray[np.int64]:
     """(patches, 3): number of the size, colour and shape there; the last number of each for bare ground."""
     covers = coverage(layout, patch)
-    labels = np.full((covers.shape[1], 3), _NO_LABEL, dtype=np.int64)
+    labels = np.full((covers.shape[1], 3), NO_LABEL, dtype=np.int64)
     labels[covers.max(axis=0) < 0.02] = (len(SIZES), len(COLOURS), len(SHAPES))
     for cover, placed in zip(covers, layout.placed, strict=True):
         thing = placed.thing
@@ -139,9 +130,9 @@ def pair_weights() -> Tensor:
 
 
 def mention_labels(scenes: list[Scene], candidates: list[list[Caption]], owners: Tensor) -> tuple[Tensor, Tensor]:
-    """Truth of (B, K) captions, and of each token's mention: (B*K,) and (B*K, T), _NO_LABEL outside mentions."""
+    """Truth of (B, K) captions, and of each token's mention: (B*K,) and (B*K, T), NO_LABEL outside mentions."""
     truths = torch.zeros(len(owners), dtype=torch.long)
-    tokens = torch.full(owners.shape, _NO_LABEL, dtype=torch.long)
+    tokens = torch.full(owners.shape, NO_LABEL, dtype=torch.long)
     row = 0
     for scene, captions in zip(scenes, candidates, strict=True):
         for caption in captions:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 from PIL import Image
@@ -13,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import BlipForImageTextRetrieval, BlipProcessor
 
-Protocol = Literal["hf", "paper"]
-PROTOCOLS: tuple[Protocol, ...] = ("hf", "paper")
+from demo.references import Protocol
+
 _PAPER_TOKENS = 35  # salesforce/BLIP:train_retrieval.py
 _PAPER_WORDS = 30  # salesforce/BLIP:data/utils.py:pre_caption
 _CHUNK = 250

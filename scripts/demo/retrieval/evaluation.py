@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from random import Random
 
 import torch
@@ -10,8 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from demo.captions import Speaker, TruthTable, full_mentions
-from demo.drawing import Artist, draw
-from demo.scoring import PROTOCOLS, Protocol, Scorer
+from demo.drawing import Artist
+from demo.pictures import CAPTIONS, shipped
+from demo.references import PROTOCOLS, Protocol
+from demo.retrieval.scoring import Scorer
 from demo.world import Scene, World
 
 HARD_RULES = ("colour", "size", "shape", "swap")
@@ -36,7 +39,19 @@ class Recall:
     image_to_text: float
 
 
-def evaluate(scorer: Scorer, amounts: Amounts, *, unseen: bool) -> dict[str, object]:
+def measure(folder: Path) -> dict[str, object]:
+    """Every figure of a saved folder."""
+    amounts = Amounts()
+    scorer = Scorer(folder)
+    return {
+        **asdict(amounts),
+        "seen": _evaluate(scorer, amounts, unseen=False),
+        "unseen": _evaluate(scorer, amounts, unseen=True),
+        "shipped_pictures": _score_shipped(scorer),
+    }
+
+
+def _evaluate(scorer: Scorer, amounts: Amounts, *, unseen: bool) -> dict[str, object]:
     """Every figure, on scenes of seen (colour, shape) pairs, or on scenes that each hold an unseen one."""
     galleries = [_recalls(scorer, amounts.gallery, f"gallery/{unseen}/{at}", unseen) for at in range(amounts.galleries)]
     kinds = {rule: _accuracies(scorer, rule, amounts.pictures, unseen) for rule in HARD_RULES}
@@ -64,7 +79,7 @@ def _accuracies(scorer: Scorer, rule: str, pictures: int, unseen: bool) -> dict[
         mentions = full_mentions(scene)
         changed = speaker.falsified(mentions, scene, rule, unseen=unseen)
         if changed:
-            shown.append(_picture(scene, artist))
+            shown.append(artist.picture(scene))
             true.append(speaker.say(mentions).text)
             false.append(speaker.say(changed).text)
     images = scorer.images(shown)
@@ -77,8 +92,8 @@ def _count_accuracies(scorer: Scorer, pictures: int, unseen: bool) -> dict[Proto
     world, speaker, artist = World(rng), Speaker(rng), Artist(rng)
     things = [world.thing(unseen=unseen) for _ in range(pictures)]
     captions = [speaker.say(full_mentions(Scene((thing, thing)))).text for thing in things]
-    two = scorer.images([_picture(Scene((thing, thing)), artist) for thing in things])
-    one = scorer.images([_picture(Scene((thing,)), artist) for thing in things])
+    two = scorer.images([artist.picture(Scene((thing, thing))) for thing in things])
+    one = scorer.images([artist.picture(Scene((thing,))) for thing in things])
     return _balanced(scorer, (two, captions), (one, captions))
 
 
@@ -90,10 +105,6 @@ def _balanced(scorer: Scorer, true: Pairs, false: Pairs) -> dict[Protocol, float
         refused = (scorer.log_odds(*false, protocol) <= 0).float().mean()
         result[protocol] = round(float(accepted + refused) / 2, 4)
     return result
-
-
-def _picture(scene: Scene, artist: Artist) -> Image.Image:
-    return Image.fromarray(draw(artist.layout(scene), artist.rng))
 
 
 def gallery_scenes(count: int, rng: Random, *, unseen: bool) -> list[Scene]:
@@ -112,7 +123,7 @@ def _recalls(scorer: Scorer, count: int, seed: str, unseen: bool) -> dict[str, R
     rng = Random(f"evaluation/{seed}")
     scenes = gallery_scenes(count, rng, unseen=unseen)
     artist, speaker = Artist(rng), Speaker(rng)
-    images = scorer.images([_picture(scene, artist) for scene in scenes])
+    images = scorer.images([artist.picture(scene) for scene in scenes])
     captions = [speaker.say(full_mentions(scene)).text for scene in scenes]
     cosines = scorer.cosines(images, captions)
     recalls = {"cosine": Recall(_hits(cosines.T), _hits(cosines))}
@@ -141,4 +152,16 @@ def _reranked(
     odds = scorer.log_odds(images[pictures], [captions[at] for at in texts.tolist()], protocol)
     result = torch.full_like(scores, float("-inf"))
     result[queries, found] = odds
+    return result
+
+
+def _score_shipped(scorer: Scorer) -> dict[str, dict[str, dict[str, float]]]:
+    """The ITM probability of each shipped picture's two captions, under both protocols."""
+    images = scorer.images(list(shipped().values()))
+    result: dict[str, dict[str, dict[str, float]]] = {name: {} for name in CAPTIONS}
+    for protocol in PROTOCOLS:
+        right = torch.sigmoid(scorer.log_odds(images, [caption for caption, _ in CAPTIONS.values()], protocol))
+        wrong = torch.sigmoid(scorer.log_odds(images, [false for _, false in CAPTIONS.values()], protocol))
+        for name, high, low in zip(CAPTIONS, right.tolist(), wrong.tolist(), strict=True):
+            result[name][protocol] = {"caption": round(high, 4), "wrong": round(low, 4)}
     return result

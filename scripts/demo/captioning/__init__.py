@@ -1,0 +1,1 @@
+"""Captioning: what is taught, measured and said of it."""

@@ -1,0 +1,1 @@
+"""Matching and retrieval: what is taught, measured and said of it."""

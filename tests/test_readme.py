@@ -1,5 +1,6 @@
 """The README says what the code does: its configuration table, its list of modules, its Python example."""
 
+import ast
 import os
 import re
 from pathlib import Path
@@ -7,10 +8,25 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from blip_serve.settings import NESTED, PREFIX, Settings
+from tests.test_imports import LAYERS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-TABLE = re.compile(r"(?<=<!-- settings -->\n).*(?=<!-- /settings -->)", re.DOTALL)
+PACKAGE = ROOT / "src" / "blip_serve"
+UPDATE = bool(os.environ.get("UPDATE_SNAPSHOTS"))
+
+
+def check_table(name: str, lines: list[str]) -> None:
+    """The README's table between the marks of that name; rewritten by `UPDATE_SNAPSHOTS=1 make test`."""
+    between = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
+    table = "".join(f"{line}\n" for line in lines)
+    text = README.read_text(encoding="utf-8")
+    if UPDATE:
+        text = between.sub(lambda _: table, text)
+        README.write_text(text, encoding="utf-8")
+    found = between.search(text)
+    assert found is not None
+    assert found.group() == table
 
 
 def rows(section: type[BaseModel], path: tuple[str, ...] = ()) -> list[str]:
@@ -27,22 +43,18 @@ def rows(section: type[BaseModel], path: tuple[str, ...] = ()) -> list[str]:
     return lines
 
 
+def first_sentence(file: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+    assert docstring, file
+    return re.split(r"\.(?=\s|$)", " ".join(docstring.split("\n\n")[0].split()))[0]
+
+
 def test_the_configuration_table_is_that_of_the_settings() -> None:
-    """Rewrite it with `UPDATE_SNAPSHOTS=1 make test` after a change that is meant."""
-    header = ["| key | environment | default | meaning |", "|---|---|---|---|"]
-    table = "\n".join([*header, *rows(Settings)]) + "\n"
-    text = README.read_text(encoding="utf-8")
-    if os.environ.get("UPDATE_SNAPSHOTS"):
-        README.write_text(TABLE.sub(lambda _: table, text), encoding="utf-8")
-        text = README.read_text(encoding="utf-8")
-    found = TABLE.search(text)
-    assert found is not None
-    assert found.group() == table
+    check_table("settings", ["| key | environment | default | meaning |", "|---|---|---|---|", *rows(Settings)])
 
 
-def test_every_module_has_its_line() -> None:
-    text = README.read_text(encoding="utf-8")
-    package = ROOT / "src" / "blip_serve"
-    for file in package.rglob("*.py"):
-        if file.name not in ("__init__.py", "__main__.py"):
-            assert f"`{file.relative_to(package)}`" in text, file
+def test_every_module_is_listed_by_layer_with_its_one_job() -> None:
+    files = [file for file in sorted(PACKAGE.rglob("*.py")) if file.name not in ("__init__.py", "__main__.py")]
+    files.sort(key=lambda file: -LAYERS.index(file.relative_to(PACKAGE).parts[0].removesuffix(".py")))
+    lines = [f"| `{file.relative_to(PACKAGE)}` | {first_sentence(file)} |" for file in files]
+    check_table("modules", ["| module | its one job |", "|---|---|", *lines])

@@ -211,6 +211,19 @@ def test_no_name_means_the_default_model() -> None:
     run(test)
 
 
+def test_no_name_means_the_first_model_of_the_task_where_the_default_lacks_it() -> None:
+    async def test() -> None:
+        demos = models("blip-serve/demo-retrieval", "blip-serve/demo-captioning")
+        loads = Loads(model=lambda: FakeModel("caption"))
+        async with (
+            running_registry(loads, models=demos) as registry,
+            registry.lease(None, ["caption"], soon()) as lease,
+        ):
+            assert lease.id == "blip-serve/demo-captioning"
+
+    run(test)
+
+
 def test_a_load_that_waits_for_room_ends_when_nobody_wants_it_any_more() -> None:
     async def test() -> None:
         loads = Loads()

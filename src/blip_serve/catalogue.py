@@ -11,6 +11,9 @@ from blip_serve.domain import Task
 EMBEDDED = Path(__file__).parent / "checkpoints"
 """Folder of the checkpoints and pictures that ship in the package."""
 
+DEMOS = ("demo-retrieval", "demo-captioning")
+"""Those checkpoints' folders."""
+
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 ARCHITECTURES: Mapping[str, tuple[Task, ...]] = {
@@ -111,10 +114,10 @@ def _salesforce(name: str, architecture: str, shape: Shape, parameters: int, des
 
 
 def known_cards() -> dict[str, ModelCard]:
-    """Every checkpoint of the catalogue by id: the embedded one, and Salesforce's eight."""
+    """Every checkpoint of the catalogue by id: the embedded ones, and Salesforce's eight."""
     retrieval, captions, answers = ARCHITECTURES
     cards = [
-        embedded_card("demo-retrieval"),
+        *map(embedded_card, DEMOS),
         _salesforce("blip-itm-base-coco", retrieval, _BASE, 223_744_258, "Matching, ViT-B, fine-tuned on COCO"),
         _salesforce("blip-itm-base-flickr", retrieval, _BASE, 223_744_258, "Matching, ViT-B, fine-tuned on Flickr30k"),
         _salesforce("blip-itm-large-coco", retrieval, _LARGE, 446_128_642, "Matching, ViT-L, fine-tuned on COCO"),

@@ -79,7 +79,8 @@ class Registry:
         self._entries = {entry.settings.id: entry for entry in _entries(settings)}
         configured_last = reversed(self._entries.values())  # an alias goes before an id of the catalogue
         self._names = {name: entry for entry in configured_last for name in entry.names}
-        self._default = settings.default_model or settings.models[0].id
+        configured = [model.id for model in settings.models]
+        self._defaults = [settings.default_model, *configured] if settings.default_model else configured
         self._freed = asyncio.Condition()
         for entry in self._entries.values():
             self._enter(entry, "unloaded")
@@ -117,10 +118,12 @@ class Registry:
     async def lease(self, name: str | None, tasks: Sequence[Task], deadline: float) -> AsyncIterator[Lease]:
         """A running model for one of `tasks`, loaded first if need be; `deadline` in monotonic seconds.
 
+        No name means the default model, or where it does none of them, the first that does.
+
         Raises `ModelNotFound`, `InvalidInput` for a model that does none of them, and `Unavailable` for one that failed
         to load or is not there by the deadline.
         """
-        entry = self._find(name or self._default)
+        entry = self._find(name) if name else self._default(tasks)
         if entry.card.tasks is not None:
             _check_task(entry, entry.card.tasks, tasks)
         entry.leases += 1  # before it is loaded: nothing may unload it between its load and its use
@@ -141,6 +144,12 @@ class Registry:
         if entry is None:
             raise ModelNotFound(f"The model '{name[:200]}' does not exist.", param="model")
         return entry
+
+    def _default(self, tasks: Sequence[Task]) -> Entry:
+        """The first of the default models that does one of `tasks`, so far as is known; else the first."""
+        entries = [self._find(name) for name in self._defaults]
+        fit = (entry for entry in entries if entry.card.tasks is None or set(tasks) & set(entry.card.tasks))
+        return next(fit, entries[0])
 
     async def _await_load(self, entry: Entry, deadline: float) -> AnyModel:
         while entry.model is None:

@@ -107,7 +107,8 @@ class LogSettings(Section):
     format: Literal["console", "json"] = Field("console", description="for people or for machines")
 
 
-DEMO = "blip-serve/demo-retrieval"
+DEMO = ModelSettings(id="blip-serve/demo-retrieval", aliases=("demo",), preload=True)
+DEMO_CAPTIONS = ModelSettings(id="blip-serve/demo-captioning", preload=True)
 
 
 class Settings(BaseSettings):
@@ -126,7 +127,9 @@ class Settings(BaseSettings):
         "auto", description="`auto`: float16 on CUDA; on CPU bfloat16 where the processor multiplies it, else float32"
     )
     threads: int = Field(0, ge=0, description="torch's CPU threads; 0 takes all cores")
-    default_model: str | None = Field(None, description="model of requests that name none; by default the first")
+    default_model: str | None = Field(
+        None, description="model of requests that name none; where it lacks the task, the first of `models` that has it"
+    )
     max_loaded: int = Field(
         1,
         gt=0,
@@ -134,7 +137,7 @@ class Settings(BaseSettings):
     )
     catalogue: bool = Field(True, description="also serve the catalogue's checkpoints, loaded on request")
     models: tuple[ModelSettings, ...] = Field(
-        (ModelSettings(id=DEMO, aliases=("demo",), preload=True),),
+        (DEMO, DEMO_CAPTIONS),
         min_length=1,
         description="checkpoints to serve (JSON in the environment)",
     )

@@ -36,6 +36,7 @@ def test_the_catalogue_is_listed_with_cards_and_states(client: openai.OpenAI) ->
     assert list(models) == [
         "test/fake",
         "blip-serve/demo-retrieval",
+        "blip-serve/demo-captioning",
         "Salesforce/blip-itm-base-coco",
         "Salesforce/blip-itm-base-flickr",
         "Salesforce/blip-itm-large-coco",
@@ -47,7 +48,7 @@ def test_the_catalogue_is_listed_with_cards_and_states(client: openai.OpenAI) ->
     ]
     large = models["Salesforce/blip-itm-large-coco"].model_dump()
     assert (large["object"], large["owned_by"], large["state"]) == ("model", "Salesforce", "unloaded")
-    assert large["tasks"] == ["match"]
+    assert large["tasks"] == ["match", "embed"]
     assert large["license"] == "bsd-3-clause"
     assert large["inputs"] == {"image_size": 384, "image_tokens": 577, "text_tokens": 512}
     assert large["memory_bytes"]["float16"] == 2 * large["parameters"] == 892_257_284

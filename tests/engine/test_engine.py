@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from blip_serve.domain import Done, Failed, Outcome, Progress
+from blip_serve.domain import Done, Failed, Outcome, Piece, Progress
 from blip_serve.engine.engine import Engine
 from blip_serve.errors import DeadlineExceeded, DeviceLost, InternalError, OutOfMemory, Overloaded, Unavailable
 from blip_serve.models.fake import FakeModel, FakeWork
@@ -389,6 +389,43 @@ def test_a_full_step_does_not_wait_for_company() -> None:
         place.preparing(),
     ):
         assert place.submit(model, [work(cost=160)])[0].result(WAIT_S) == "done"
+
+
+def test_a_work_under_way_does_not_wait_for_company() -> None:
+    model = FakeModel()
+    with running_engine(max_wait_ms=WAIT_S * 2000) as engine, engine.reserve(1, WAIT_S) as place:
+        model.open.clear()
+        (future,) = place.submit(model, [work(phases=("encode", "score"))])
+        wait_until(lambda: bool(model.steps))
+        with place.preparing():
+            model.open.set()
+            assert future.result(WAIT_S) == "done"
+
+
+def test_pieces_are_delivered_in_order_before_the_result() -> None:
+    model, seen = FakeModel(), list[Piece | str]()
+    pieces = [Piece(0, text) for text in "abc"]
+    plan: deque[Outcome] = deque([Progress("decode", 1, (pieces[0],)), Done("done", (pieces[1], pieces[2]))])
+    with running_engine() as engine, engine.reserve(1, WAIT_S) as place:
+        (future,) = place.submit(model, [FakeWork(phase="decode", cost=1, plan=plan)], seen.append)
+        future.add_done_callback(lambda done: seen.append(str(done.result())))
+        assert future.result(WAIT_S) == "done"
+        wait_until(lambda: len(seen) == 4)
+    assert seen == [*pieces, "done"]
+
+
+def test_pieces_stop_for_whoever_left() -> None:
+    model, seen = FakeModel(), list[Piece]()
+    plan: deque[Outcome] = deque([Progress("decode", 1, (Piece(0, "a"),)), Done("done", (Piece(0, "b"),))])
+    with running_engine() as engine:
+        model.open.clear()
+        with engine.reserve(1, WAIT_S) as place:
+            place.submit(model, [FakeWork(phase="decode", cost=1, plan=plan)], seen.append)
+            wait_until(lambda: bool(model.steps))
+        model.open.set()
+        with engine.reserve(1, WAIT_S) as place:
+            assert place.submit(model, [work()])[0].result(WAIT_S) == "done"
+    assert (seen, len(model.steps)) == ([], 2)
 
 
 def test_company_that_never_comes_delays_a_step_by_max_wait_only() -> None:

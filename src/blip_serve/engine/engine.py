@@ -194,8 +194,8 @@ class Engine:
             return None
 
     def _wait_for_company(self) -> None:
-        """Waits up to `max_wait` while a step is not full and more works are being prepared."""
-        if self._lanes and not self._flight:
+        """Waits up to `max_wait` while a step is not full and more works are being prepared; never between steps."""
+        if self._lanes and not self._lanes.begun and not self._flight:
             self._changed.wait_for(
                 lambda: self._stopping or not self._preparing or self._lanes.cost >= self._settings.max_step_cost,
                 timeout=self._settings.max_wait_ms / 1000,
@@ -263,7 +263,7 @@ class Engine:
                 self._end(ticket)
                 ticket.fail(self._told(ValueError(f"a step of cost {cost} is over the limit")))
             case Progress(phase, cost, pieces):
-                ticket.work.phase, ticket.work.cost = phase, cost
+                ticket.work.phase, ticket.work.cost, ticket.begun = phase, cost, True
                 ticket.deliver(pieces)
                 if not self._let_go(ticket):
                     with self._changed:

@@ -68,11 +68,12 @@ class Lane:
 
 
 class Lanes:
-    """All queued tickets. `cost` is the sum of their next steps."""
+    """All queued tickets. `cost` is the sum of their next steps; `begun` of them had a step already."""
 
     def __init__(self) -> None:
         self._models: OrderedDict[AnyModel, OrderedDict[str, Lane]] = OrderedDict()
         self.cost = 0
+        self.begun = 0
 
     def __bool__(self) -> bool:
         return bool(self._models)
@@ -82,6 +83,7 @@ class Lanes:
         phases = self._models.setdefault(ticket.model, OrderedDict())
         phases.setdefault(ticket.work.phase, Lane()).put(ticket)
         self.cost += ticket.work.cost
+        self.begun += ticket.begun
 
     def take(self, budget: int) -> tuple[list[Ticket], list[Ticket]]:
         """Tickets of the next step, all of one model and one phase, and tickets met that have ended."""
@@ -105,6 +107,7 @@ class Lanes:
 
     def _settle(self, removed: list[Ticket]) -> None:
         self.cost -= sum(ticket.work.cost for ticket in removed)
+        self.begun -= sum(ticket.begun for ticket in removed)
         for model, phases in list(self._models.items()):
             for phase in [phase for phase, lane in phases.items() if not lane]:
                 del phases[phase]

@@ -25,6 +25,7 @@ class Ticket:
     future: "Future[object]" = field(default_factory=Future)
     submitted: float = field(default_factory=time.monotonic)
     seated: bool = False
+    begun: bool = False
 
     def ended(self) -> bool:
         """Whether nobody waits any more, or time is up; the latter is told to the waiter here."""

@@ -120,12 +120,12 @@ def check_questions(questions: Sequence[Question], limits: LimitSettings) -> int
 
 def _check_options(param: str, name: str, options: Sequence[Option], most: int, limits: LimitSettings) -> None:
     _check_count(param, name, len(options), MIN_OPTIONS, most)
-    met: set[tuple[type, str | bool]] = set()
+    met: set[str | bool] = set()
     for option in options:
         check_text(option.text, limits)
-        if (type(option.value), option.value) in met:
+        if option.value in met:
             raise InvalidInput(f"'{option.param}' was given before.", code="duplicate_value", param=option.param)
-        met.add((type(option.value), option.value))
+        met.add(option.value)
 
 
 def _check_count(param: str, name: str, count: int, least: int, most: int) -> None:

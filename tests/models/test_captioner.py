@@ -169,6 +169,12 @@ def test_sequences_beyond_the_rows_there_are_wait_for_them(folder: Path) -> None
     assert captioner.admit(third)
 
 
+def test_beams_find_room_that_no_prompt_made(captioner: Captioner) -> None:
+    alone = run(captioner, writing(IMAGE, num_beams=8, n=8))[0]
+    assert len({text.text for text in alone}) == 8
+    assert run(captioner, writing(OTHER), writing(IMAGE, num_beams=8, n=8))[1] == alone
+
+
 def test_a_text_without_finite_scores_fails_alone(captioner: Captioner) -> None:
     good = run(captioner, writing(OTHER, **LONG))
     bad, fine = captioner.prepare(writing(IMAGE, **LONG)), captioner.prepare(writing(OTHER, **LONG))

@@ -1,7 +1,6 @@
 """Checkpoints with random weights, written in the hub's own file format, old or new."""
 
 import json
-import math
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,6 +45,8 @@ class Size:
     vision: dict[str, int]
     text: dict[str, int]
     joint: int
+    end_bias: float = 4.0
+    """Added to the head's bias at `[SEP]`: otherwise random weights practically never end a text."""
 
 
 SMALL = Size(
@@ -62,12 +63,14 @@ BASE = Size(
     text={"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
           "max_position_embeddings": 512},
     joint=256,
+    end_bias=9.6,
 )  # fmt: skip
 LARGE = Size(
     vision=BASE.vision
     | {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
     text=BASE.text,
     joint=256,
+    end_bias=9.6,
 )
 
 
@@ -109,7 +112,7 @@ def build(
     calm = calm or kind == "retrieval"
     state = dict(_random_state(config, kind, calm, seed))
     if not calm:
-        state["text_decoder.cls.predictions.bias"][end] += _end_bias(len(words))
+        state["text_decoder.cls.predictions.bias"][end] += size.end_bias
     if pickled:
         torch.save(state | _old_extras(state, kind), folder / "pytorch_model.bin")
     else:
@@ -133,7 +136,7 @@ def _random_state(config: BlipConfig, kind: Kind, calm: bool, seed: int) -> Iter
     generator = torch.Generator().manual_seed(seed)
     with torch.device("meta"):
         parameters = dict(CLASSES[kind](config).named_parameters())
-    vision_std, text_std = (0.02, 0.05) if calm else _lively(config)
+    vision, layer, embedding = (0.02, 0.05, 0.05) if calm else _lively(config)
     for name, parameter in parameters.items():
         noise = torch.randn(parameter.shape, generator=generator)
         if "norm" in name.lower():
@@ -141,17 +144,17 @@ def _random_state(config: BlipConfig, kind: Kind, calm: bool, seed: int) -> Iter
         elif name.endswith("bias"):
             yield name, 0.1 * noise
         else:
-            yield name, noise * (vision_std if name.startswith("vision") else text_std)
+            yield name, noise * (vision if name.startswith("vision") else embedding if "embed" in name else layer)
 
 
-def _lively(config: Any) -> tuple[float, float]:
-    """Standard deviations of weights that keep the same spread of activations at every width."""
-    return 0.7 / config.vision_config.hidden_size**0.5, 2.3 / config.text_config.hidden_size**0.5
+def _lively(config: Any) -> tuple[float, float, float]:
+    """Standard deviations (vision, text layers, text embeddings) that keep activations spread at every width.
 
-
-def _end_bias(words: int) -> float:
-    """What puts `[SEP]` among the likeliest of so many words: otherwise random weights practically never end a text."""
-    return float(1.3 * math.sqrt(2 * math.log(words)))
+    The deeper, the weaker a layer: else the words before it no longer tell in what comes out.
+    """
+    text = config.text_config
+    wide = 2.3 / text.hidden_size**0.5
+    return 0.7 / config.vision_config.hidden_size**0.5, wide * 3 / text.num_hidden_layers, wide
 
 
 def _write_2022(folder: Path, size: Size, words: list[str]) -> None:

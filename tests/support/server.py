@@ -13,8 +13,8 @@ from fastapi import FastAPI
 
 from blip_serve.api.app import create_app
 from blip_serve.catalogue import ModelCard
+from blip_serve.domain import AnyModel
 from blip_serve.loading import Loader
-from blip_serve.models.fake import FakeModel
 from blip_serve.settings import LogSettings, ModelSettings, Settings
 from tests.support.waiting import WAIT_S, wait_until
 
@@ -53,10 +53,10 @@ def fake_settings(**given: Any) -> Settings:
     return settings(**({"models": (FAKE,)} | given))
 
 
-def always(model: FakeModel) -> Loader:
+def always(model: AnyModel) -> Loader:
     """A loader of one model, whatever is asked for."""
 
-    def load(settings: ModelSettings, card: ModelCard) -> tuple[FakeModel, ModelCard]:
+    def load(settings: ModelSettings, card: ModelCard) -> tuple[AnyModel, ModelCard]:
         return model, card
 
     return load

@@ -40,15 +40,19 @@ async def read_json(request: Request, model: type[T], others: Others = NOTHING_E
     return validated(model, await request.body(), others)
 
 
-def validated(model: type[T], content: bytes | dict[str, object], others: Others = NOTHING_ELSE) -> T:
-    """JSON text or an object as `model`. Raises `InvalidInput` naming the field at fault."""
+def validated(model: type[T], content: bytes | dict[str, object], others: Others = NOTHING_ELSE, at: str = "") -> T:
+    """JSON text or an object as `model`; `at` is its path, where it is a part of the body.
+
+    Raises `InvalidInput` naming the field at fault.
+    """
     try:
         body = model.model_validate_json(content) if isinstance(content, bytes) else model.model_validate(content)
     except ValidationError as error:
-        raise invalid_field(error.errors(include_url=False, include_context=False, include_input=False)[0]) from None
+        [first, *_] = error.errors(include_url=False, include_context=False, include_input=False)
+        raise invalid_field(first, at=at) from None
     for name, value in (body.model_extra or {}).items():
         if name not in others:
-            raise _unknown(name)
+            raise _unknown(name, at)
         if not others[name](value):
             raise InvalidInput(
                 f"'{name}' is not supported with this value: it would change the answer.",
@@ -87,8 +91,9 @@ def only_fields(form: FormData, known: frozenset[str]) -> None:
             raise _unknown(name)
 
 
-def _unknown(name: str) -> InvalidInput:
-    return InvalidInput(f"Unknown parameter: '{name[:100]}'.", code="unknown_parameter", param=name[:100])
+def _unknown(name: str, at: str = "") -> InvalidInput:
+    param = f"{at}.{name[:100]}".removeprefix(".")
+    return InvalidInput(f"Unknown parameter: '{param}'.", code="unknown_parameter", param=param)
 
 
 def text_field(form: FormData, name: str) -> list[str]:

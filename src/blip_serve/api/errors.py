@@ -67,9 +67,12 @@ def answer(error: ServiceError) -> JSONResponse:
     return _envelope(status, ErrorBody(message=error.message, type=kind, param=error.param, code=error.code), headers)
 
 
-def invalid_field(fault: ErrorDetails, within: int = 0) -> InvalidInput:
-    """What pydantic found, as an error that names the field; `within` leading parts of its place are no field."""
-    kind, param = fault["type"], _path(fault["loc"][within:])
+def invalid_field(fault: ErrorDetails, within: int = 0, at: str = "") -> InvalidInput:
+    """What pydantic found, as an error that names the field; `within` leading parts of its place are no field.
+
+    `at`: the path of what was validated, where that is a part of the body.
+    """
+    kind, param = fault["type"], _path(at, fault["loc"][within:])
     if kind == "json_invalid":
         return InvalidInput("The body is not valid JSON.", code="invalid_json")
     if kind == "missing":
@@ -128,7 +131,7 @@ def _envelope(status: int, body: ErrorBody, headers: Mapping[str, str]) -> JSONR
     return JSONResponse(content, status, headers)
 
 
-def _path(location: tuple[int | str, ...]) -> str:
-    """`("images", 1, "url")` as `images[1].url`."""
+def _path(at: str, location: tuple[int | str, ...]) -> str:
+    """`("images", 1, "url")` as `images[1].url`, below `at`."""
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return path.removeprefix(".")
+    return (at + path).removeprefix(".")

@@ -12,12 +12,12 @@ from blip_serve.api.body import STRICT, is_form, only_fields, read_form, read_js
 from blip_serve.api.context import SettingsOf, TasksOf
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.images import Image, image_source
+from blip_serve.api.timing import server_timing
 from blip_serve.domain import Caption, Score, ScoringProtocol
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import BytesImage, ImageSource
 from blip_serve.settings import HARD_LIMIT, LimitSettings
 from blip_serve.tasks.match import MatchRequest, MatchResult, Pairing, check_counts
-from blip_serve.tasks.session import Timings
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ async def match(request: Request, tasks: TasksOf, settings: SettingsOf) -> Respo
     return Response(
         _answer(result).model_dump_json(exclude_none=True),
         media_type="application/json",
-        headers={"server-timing": _server_timing(result.timings)},
+        headers=server_timing(result.timings),
     )
 
 
@@ -213,9 +213,3 @@ def _answer(result: MatchResult) -> MatchResponse:
             ),
         ),
     )
-
-
-def _server_timing(timings: Timings) -> str:
-    """The header's value, in milliseconds."""
-    stages = {"fetch": timings.fetch, "decode": timings.decode, "queue": timings.queue, "device": timings.device}
-    return ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in stages.items())

@@ -8,18 +8,23 @@ from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
 
 TEXT_KEYS = frozenset({"type", "text", "prompt_cache_breakpoint"})
+MAX_PARTS = 128
+"""Parts that a content may have: only a few of them can be read, and a body has room for millions."""
 IMAGE_KEYS = frozenset({"type", "image_url", "detail", "prompt_cache_breakpoint"})
 
 
 def read_content(content: Any, param: str) -> list[Caption | ImageSource]:
     """A message's content: a string, or parts of type `text`, `input_text`, `image_url`, `input_image`.
 
-    Raises `InvalidInput` naming the part and the key at fault; `unsupported_content` for parts of other types.
+    Raises `InvalidInput` naming the part and the key at fault; `unsupported_content` for parts of other types,
+    `too_many_parts`.
     """
     if isinstance(content, str):
         return [Caption(content, param)]
     if not isinstance(content, list):
         raise InvalidInput(f"'{param}' must be a string or an array.", code="invalid_type", param=param)
+    if len(content) > MAX_PARTS:
+        raise InvalidInput(f"'{param}' has more than {MAX_PARTS} parts.", code="too_many_parts", param=param)
     return [_read_part(part, f"{param}[{i}]") for i, part in enumerate(content)]
 
 

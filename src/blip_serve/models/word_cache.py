@@ -48,6 +48,7 @@ class WordCache:
 
     def reorder(self, rows: Sequence[int], parents: Sequence[int], length: int) -> None:
         """Row i of `rows` goes on from what row `parents[i]` of them was, whose first `length` words count."""
+        self._make_room(max(rows) + 1, length)
         moved = [(row, rows[parent]) for row, parent in zip(rows, parents, strict=True) if row != rows[parent]]
         if moved:
             to, origin = (self._device.upload(torch.tensor(index)) for index in zip(*moved, strict=True))

@@ -12,6 +12,7 @@ from blip_serve.images.loader import ImageLoader
 from blip_serve.loading import Loader, loader
 from blip_serve.registry import ModelStatus, Registry
 from blip_serve.settings import Settings
+from blip_serve.tasks.decide import Decide
 from blip_serve.tasks.generate import Generate
 from blip_serve.tasks.match import Match
 from blip_serve.tasks.session import Sessions
@@ -24,6 +25,7 @@ class Tasks:
 
     match: Match
     generate: Generate
+    decide: Decide
     models: Callable[[], list[ModelStatus]]
     model: Callable[[str], ModelStatus]
     not_ready: Callable[[], list[str]]
@@ -49,6 +51,7 @@ async def open_service(settings: Settings, telemetry: Telemetry, load: Loader | 
         yield Tasks(
             match=Match(sessions, settings.limits),
             generate=Generate(sessions, settings.limits),
+            decide=Decide(sessions, settings.limits),
             models=registry.statuses,
             model=registry.status,
             not_ready=lambda: [*filter(None, [engine.trouble()]), *registry.not_ready()],

@@ -1,0 +1,150 @@
+"""`POST /v1/decisions`: the route, and what it is asked; `questions.py` and `answers.py` have the rest of its types."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field, WithJsonSchema
+
+from blip_serve.api.answers import Decision, decision
+from blip_serve.api.body import STRICT, Others, anything, read_json, validated
+from blip_serve.api.context import SettingsOf, TasksOf
+from blip_serve.api.errors import ErrorEnvelope
+from blip_serve.api.parts import read_content
+from blip_serve.api.questions import Questions, read_questions
+from blip_serve.api.timing import server_timing
+from blip_serve.domain import Caption, ScoringProtocol
+from blip_serve.errors import InvalidInput
+from blip_serve.images.reference import ImageSource
+from blip_serve.settings import HARD_LIMIT
+from blip_serve.tasks.decide import DecideRequest
+
+OTHERS: Others = {"prompt_cache_key": anything, "prompt_cache_options": anything, "safety_identifier": anything}
+"""The rest of the SDK's parameters: none of them changes an answer."""
+
+UNREAD_ROLES = ("system", "developer", "assistant", "tool", "function")
+
+
+class Message(BaseModel):
+    """A user message that holds the image."""
+
+    model_config = STRICT
+
+    type: Literal["message"] = "message"
+    role: Literal["user"]
+    content: Annotated[
+        Any,
+        WithJsonSchema(
+            {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {"type": {"enum": ["input_image"]}, "image_url": {"type": "string"}},
+                    "required": ["type", "image_url"],
+                },
+            }
+        ),
+    ]
+
+
+class DecisionsBody(BaseModel):
+    """An image and questions about it."""
+
+    model_config = STRICT
+
+    model: str | None = Field(None, description="the configured default where absent", examples=["demo"])
+    input: Annotated[
+        Any,
+        WithJsonSchema(
+            {
+                "anyOf": [Message.model_json_schema(), {"type": "array", "items": Message.model_json_schema()}],
+                "description": "holds exactly one image, and nothing else: the models read no text beside it",
+            }
+        ),
+    ]
+    questions: Questions
+    protocol: ScoringProtocol | None = Field(
+        None, description="`hf` (the model cards' code) or `paper`; see the README"
+    )
+
+
+_EXAMPLE = {
+    "input": [
+        {"role": "user", "content": [{"type": "input_image", "image_url": "https://example.com/dog.jpg"}]},
+    ],
+    "questions": [
+        {"type": "predicate", "name": "dog", "instructions": "a dog on a beach"},
+        {
+            "type": "choice",
+            "instructions": "a photo of a {}",
+            "choices": [{"value": "dog"}, {"value": "cat"}, {"value": "other", "description": "wild animal"}],
+        },
+    ],
+}
+_REQUEST_BODY = {
+    "required": True,
+    "content": {"application/json": {"schema": DecisionsBody.model_json_schema(), "example": _EXAMPLE}},
+}
+
+router = APIRouter()
+
+
+@router.post(
+    "/v1/decisions",
+    summary="Answer typed questions about an image",
+    responses={200: {"model": Decision}, "4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
+    openapi_extra={"requestBody": _REQUEST_BODY},
+)
+async def decisions(request: Request, tasks: TasksOf, settings: SettingsOf) -> Response:
+    """Predicates, choices and scores with their probabilities."""
+    body = await read_json(request, DecisionsBody, OTHERS)
+    image = _read_image(body.input)
+    named = read_questions(body.questions, settings.limits)
+    asked = tuple(question for _, question in named)
+    result = await tasks.decide.run(DecideRequest(image, asked, body.model, body.protocol))
+    names = [name for name, _ in named]
+    return Response(
+        decision(result, names, asked).model_dump_json(),
+        media_type="application/json",
+        headers=server_timing(result.timings),
+    )
+
+
+def _read_image(given: Any) -> ImageSource:
+    """The one image of the input. Raises `InvalidInput` for more, none, or anything beside it."""
+    if isinstance(given, str):
+        raise _unreadable("input")
+    if not isinstance(given, list | dict):
+        raise InvalidInput("'input' must be an array of messages, or one.", code="invalid_type", param="input")
+    if len(given) > HARD_LIMIT:
+        raise InvalidInput("'input' has too many messages.", code="too_many_messages", param="input")
+    items = [("input", given)] if isinstance(given, dict) else [(f"input[{i}]", item) for i, item in enumerate(given)]
+    images: list[ImageSource] = []
+    for path, item in items:
+        images += _images(item, path)
+        if len(images) > 1:
+            raise InvalidInput("One image can be asked about.", code="too_many_images", param=images[1].param)
+    if not images:
+        raise InvalidInput("'input' holds no image.", code="missing_required_parameter", param="input")
+    return images[0]
+
+
+def _images(item: Any, path: str) -> list[ImageSource]:
+    """A user message's images."""
+    if not isinstance(item, dict):
+        raise InvalidInput(f"'{path}' must be a message.", code="invalid_type", param=path)
+    if item.get("type", "message") != "message" or item.get("role") in UNREAD_ROLES:
+        raise _unreadable(path)
+    images = []
+    for part in read_content(validated(Message, item, at=path).content, f"{path}.content"):
+        if isinstance(part, Caption):
+            raise _unreadable(part.param)
+        images.append(part)
+    return images
+
+
+def _unreadable(param: str) -> InvalidInput:
+    return InvalidInput(
+        f"The models cannot read '{param}': the input is one image in a user message; ask in the questions.",
+        code="unsupported_content",
+        param=param,
+    )

@@ -1,0 +1,9 @@
+"""The `server-timing` header: where a request's time went."""
+
+from blip_serve.tasks.session import Timings
+
+
+def server_timing(timings: Timings) -> dict[str, str]:
+    """The header, in milliseconds a stage."""
+    stages = {"fetch": timings.fetch, "decode": timings.decode, "queue": timings.queue, "device": timings.device}
+    return {"server-timing": ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in stages.items())}

@@ -1,0 +1,122 @@
+"""Questions about an image, answered with probabilities, by matching or by likelihood. Knows no HTTP and no tensors."""
+
+from dataclasses import dataclass
+from itertools import chain
+
+from blip_serve.domain import Caption, MatchItem, PairScore, RankItem, ScoringProtocol
+from blip_serve.errors import InvalidInput
+from blip_serve.images.reference import ImageSource
+from blip_serve.settings import LimitSettings, request_cost
+from blip_serve.tasks.questions import (
+    Answer,
+    Choice,
+    Predicate,
+    Question,
+    Score,
+    answer_of,
+    captions_of,
+    check_questions,
+)
+from blip_serve.tasks.session import Session, Sessions, Timings, all_of
+from blip_serve.tasks.usage import Usage, usage_of
+
+
+@dataclass(frozen=True, slots=True)
+class DecideRequest:
+    """1 to 400 questions about one image. `model` and `protocol` are the configured ones where `None`."""
+
+    image: ImageSource
+    questions: tuple[Question, ...]
+    model: str | None = None
+    protocol: ScoringProtocol | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecideResult:
+    """The answers, in the questions' order."""
+
+    model: str
+    protocol: ScoringProtocol
+    answers: tuple[Answer, ...]
+    usage: Usage
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What a model makes of the questions: for each of them what `answer_of` takes."""
+
+    of_questions: list[list[float]]
+    usage: Usage
+
+
+class Decide:
+    """The task."""
+
+    def __init__(self, sessions: Sessions, limits: LimitSettings) -> None:
+        self._sessions = sessions
+        self._limits = limits
+
+    async def run(self, request: DecideRequest) -> DecideResult:
+        """Answers the request's questions. Raises `ServiceError`s that name the request's fields."""
+        captions = check_questions(request.questions, self._limits)
+        async with self._sessions.open(request.model, ["match", "answer"], request_cost(1, captions)) as session:
+            protocol = request.protocol or session.lease.protocol
+            ask = self._match if "match" in session.lease.model.tasks else self._rank
+            numbers = await ask(session, request, protocol)
+            answers = map(answer_of, request.questions, numbers.of_questions)
+            return DecideResult(session.lease.id, protocol, tuple(answers), numbers.usage, session.timings)
+
+    async def _match(self, session: Session, request: DecideRequest, protocol: ScoringProtocol) -> Numbers:
+        """Match probabilities of statements, log-odds of a match of options; each caption is scored once."""
+        captions = [captions_of(question, self._limits) for question in request.questions]
+        image = await session.load(request.image)
+        unique: dict[str, Caption] = {}
+        for caption in chain.from_iterable(captions):
+            unique.setdefault(caption.text, caption)
+        item = MatchItem(image, tuple(unique.values()), protocol, frozenset({"itm"}))
+        prepared, found = await session.run(item)
+        scores = dict(zip(unique, found, strict=True))
+        tokens = dict(zip(unique, prepared.text_tokens, strict=True))
+        return Numbers(
+            [
+                [_number(question, scores[caption.text]) for caption in group]
+                for question, group in zip(request.questions, captions, strict=True)
+            ],
+            usage_of(
+                [(image.digest, prepared)], sum(tokens[caption.text] for caption in chain.from_iterable(captions))
+            ),
+        )
+
+    async def _rank(self, session: Session, request: DecideRequest, protocol: ScoringProtocol) -> Numbers:
+        """Log-likelihoods of options as answers to the instructions. Side by side, so that the image is encoded once.
+
+        Raises `InvalidInput` for a predicate: an answering model does not say whether a statement is true.
+        """
+        questions = [_answerable(question, session.lease.id) for question in request.questions]
+        image = await session.load(request.image)
+        items = [
+            RankItem(image, question.instructions, tuple(option.text for option in question.options), protocol)
+            for question in questions
+        ]
+        runs = await all_of([session.run(item) for item in items])
+        first = min((prepared for prepared, _ in runs), key=lambda prepared: prepared.cached_tokens)
+        tokens = sum(sum(prepared.text_tokens) for prepared, _ in runs)
+        return Numbers([found for _, found in runs], usage_of([(image.digest, first)], tokens))
+
+
+def _answerable(question: Question, model: str) -> Choice | Score:
+    if isinstance(question, Predicate):
+        raise InvalidInput(
+            f"The model '{model}' answers questions; a predicate needs one that matches captions.",
+            code="task_not_supported",
+            param=f"{question.param}.type",
+        )
+    return question
+
+
+def _number(question: Question, score: PairScore) -> float:
+    assert score.itm_score is not None
+    assert score.itm_logits is not None
+    no_match, match = score.itm_logits
+    return score.itm_score if isinstance(question, Predicate) else match - no_match

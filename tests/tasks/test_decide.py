@@ -1,0 +1,235 @@
+"""The decide task without HTTP: what each kind of model is asked, and what its numbers become."""
+
+import asyncio
+import pickle
+
+import pytest
+
+from blip_serve.domain import Caption, Item, MatchItem, Prepared, RankItem, Task
+from blip_serve.errors import InvalidInput
+from blip_serve.images.reference import BytesImage
+from blip_serve.models.fake import IMAGE_TOKENS, FakeModel
+from blip_serve.settings import LimitSettings
+from blip_serve.tasks.decide import DecideRequest, DecideResult
+from blip_serve.tasks.questions import (
+    Choice,
+    ChoiceAnswer,
+    Option,
+    Predicate,
+    PredicateAnswer,
+    Question,
+    Score,
+    ScoreAnswer,
+    answer_of,
+    captions_of,
+    check_questions,
+    softmax,
+)
+from blip_serve.tasks.service import open_service
+from blip_serve.telemetry import Telemetry
+from tests.support.pictures import encoded, picture
+from tests.support.server import QUIET, always, fake_settings
+from tests.support.waiting import wait_until
+
+IMAGE = BytesImage(encoded(picture(1)), "image")
+LIMITS = LimitSettings()
+
+
+class Recording(FakeModel):
+    """A fake that keeps the items it was asked."""
+
+    def __init__(self, *tasks: Task) -> None:
+        super().__init__(*tasks)
+        self.items: list[Item] = []
+
+    def prepare(self, item: Item) -> Prepared:
+        self.items.append(item)
+        return super().prepare(item)
+
+
+def predicate(statement: str) -> Predicate:
+    return Predicate("questions[0]", Caption(statement, "questions[0].instructions"))
+
+
+def options(*values: str | bool) -> tuple[Option, ...]:
+    return tuple(Option(value, f"options[{i}]") for i, value in enumerate(values))
+
+
+def choice(instructions: str, *values: str | bool) -> Choice:
+    return Choice("questions[0]", Caption(instructions, "questions[0].instructions"), options(*values))
+
+
+def score(instructions: str, *labels: str) -> Score:
+    return Score("questions[0]", Caption(instructions, "questions[0].instructions"), options(*labels))
+
+
+def decide(model: Recording, *questions: Question) -> DecideResult:
+    """The result, once the model's warm-up is over and forgotten."""
+
+    async def run() -> DecideResult:
+        async with open_service(fake_settings(), Telemetry(QUIET), always(model)) as tasks:
+            await asyncio.to_thread(wait_until, lambda: not tasks.not_ready())
+            model.items.clear()
+            return await tasks.decide.run(DecideRequest(IMAGE, questions))
+
+    return asyncio.run(run())
+
+
+def words(question: Question) -> list[str]:
+    return [caption.text for caption in captions_of(question, LIMITS)]
+
+
+def test_requests_and_results_can_cross_a_process_border() -> None:
+    questions = (predicate("a dog"), choice("a {}", "dog", True), score("dog", "one", "two"))
+    request = DecideRequest(IMAGE, questions, "fake", "paper")
+    assert pickle.loads(pickle.dumps(request)) == request
+    result = decide(Recording("match"), *questions)
+    assert pickle.loads(pickle.dumps(result)) == result
+    assert [type(answer) for answer in result.answers] == [PredicateAnswer, ChoiceAnswer, ScoreAnswer]
+
+
+def test_a_retrieval_model_is_asked_once_about_each_caption() -> None:
+    model = Recording("match")
+    result = decide(model, predicate("a dog"), choice("a {}", "dog", "cat"), predicate("a cat"))
+    [item] = model.items
+    assert isinstance(item, MatchItem)
+    assert [caption.text for caption in item.captions] == ["a dog", "a cat"]
+    assert item.scores == {"itm"}
+    dog, either, cat = result.answers
+    assert isinstance(dog, PredicateAnswer)
+    assert isinstance(cat, PredicateAnswer)
+    assert isinstance(either, ChoiceAnswer)
+    # the fake's log-odds are twice its probability, less one
+    assert either.probabilities == pytest.approx(softmax([2 * dog.probability, 2 * cat.probability]))
+    assert result.usage.image_tokens == IMAGE_TOKENS
+    assert result.usage.text_tokens == 2 + 4 + 2  # as often as it was given
+
+
+def test_an_answering_model_ranks_the_options_of_every_question() -> None:
+    model = Recording("answer")
+    result = decide(model, choice("what is {} it?", "dog", True), score("how many dogs?", "one", "two or more"))
+    assert sorted([item.question.text, [answer.text for answer in item.answers]]
+                  for item in model.items if isinstance(item, RankItem)) == [
+        ["how many dogs?", ["one", "two or more"]],
+        ["what is {} it?", ["dog", "true"]],
+    ]  # fmt: skip
+    assert len(model.items) == 2
+    assert len({id(item.image) for item in model.items if isinstance(item, RankItem)}) == 1
+    assert result.usage.image_tokens == IMAGE_TOKENS
+    assert result.usage.text_tokens == (4 + 1 + 1) + (3 + 1 + 3)
+    assert [type(answer) for answer in result.answers] == [ChoiceAnswer, ScoreAnswer]
+
+
+def test_an_answering_model_takes_no_predicate() -> None:
+    model = Recording("answer")
+    with pytest.raises(InvalidInput) as refused:
+        decide(model, choice("what?", "dog", "cat"), Predicate("questions[1]", Caption("a dog", "statement")))
+    assert (refused.value.code, refused.value.param) == ("task_not_supported", "questions[1].type")
+    assert model.items == []
+
+
+def test_an_image_is_cached_only_if_none_of_its_questions_had_it_encoded() -> None:
+    class Caching(Recording):
+        def prepare(self, item: Item) -> Prepared:
+            prepared = super().prepare(item)
+            cached = 0 if isinstance(item, RankItem) and item.question.text == "second" else IMAGE_TOKENS
+            return Prepared(prepared.works, IMAGE_TOKENS, cached, prepared.text_tokens)
+
+    first, second = choice("first", "a", "b"), choice("second", "a", "b")
+    assert decide(Caching("answer"), first).usage.cached_tokens == IMAGE_TOKENS
+    assert decide(Caching("answer"), first, second).usage.cached_tokens == 0
+
+
+def test_options_take_the_place_in_the_instructions() -> None:
+    assert words(predicate("a {} dog")) == ["a {} dog"]
+    assert words(choice("a {} dog", "red", "{}")) == ["a red dog", "a {} dog"]
+    assert words(choice("{} or {}", "red", "blue")) == ["red or red", "blue or blue"]
+    assert words(choice("which colour?", "red", "blue")) == ["red", "blue"]
+    assert words(choice("it is {}", True, "true", False)) == ["it is true", "it is true", "it is false"]
+    assert words(score("{} dogs", "no", "two")) == ["no dogs", "two dogs"]
+
+
+def test_a_description_is_read_instead_of_the_value() -> None:
+    described = Option(True, "value", Caption("a large dog", "description"))
+    question = Choice("questions[0]", Caption("{} here", "instructions"), (described, *options(False)))
+    assert captions_of(question, LIMITS) == (
+        Caption("a large dog here", "description"),
+        Caption("false here", "options[0]"),
+    )
+
+
+def test_a_caption_too_long_is_refused_before_it_is_made() -> None:
+    limits = LimitSettings(max_caption_chars=4096)
+    with pytest.raises(InvalidInput) as refused:
+        captions_of(choice("{}" * 2048, "a", "b" * 4096), limits)
+    assert (refused.value.code, refused.value.param) == ("input_too_long", "options[1]")
+    assert captions_of(choice("{}" * 2048, "a", "bc"), limits)[1].text == "bc" * 2048
+
+
+def test_probabilities_are_the_softmax_of_the_numbers() -> None:
+    chosen = answer_of(choice("a {}", "dog", "cat", "cow"), [0.0, 2.0, 1.0])
+    assert isinstance(chosen, ChoiceAnswer)
+    assert chosen.choice == "cat"
+    assert chosen.confidence == pytest.approx(0.66524096)
+    assert chosen.probabilities == pytest.approx((0.09003057, 0.66524096, 0.24472847))
+    rated = answer_of(score("{}", "one", "two", "three"), [0.0, 2.0, 1.0])
+    assert isinstance(rated, ScoreAnswer)
+    assert rated.score == pytest.approx(0.66524096 + 2 * 0.24472847)
+    assert (rated.confidence, rated.probabilities) == (chosen.confidence, chosen.probabilities)
+    assert answer_of(predicate("a dog"), [0.25]) == PredicateAnswer(0.25)
+
+
+def test_the_first_of_equals_is_chosen() -> None:
+    answer = answer_of(choice("{}", "true", True, "no"), [1.0, 1.0, -9.0])
+    assert isinstance(answer, ChoiceAnswer)
+    assert answer.choice == "true"
+
+
+@pytest.mark.parametrize("numbers", [[-5000.0, -5001.0], [5000.0, 4999.0], [1e300, 1e300 - 1], [-0.1] * 255])
+def test_probabilities_of_any_numbers_sum_to_one(numbers: list[float]) -> None:
+    shares = softmax(numbers)
+    assert sum(shares) == pytest.approx(1, abs=1e-12)
+    assert all(0 <= share <= 1 for share in shares)
+
+
+REFUSED: list[tuple[str, list[Question], str, str]] = [
+    ("no question", [], "invalid_value", "questions"),
+    ("401 questions", [predicate("a dog")] * 401, "too_many_questions", "questions"),
+    ("one choice", [choice("{}", "a")], "invalid_value", "questions[0].choices"),
+    ("256 choices", [choice("{}", *map(str, range(256)))], "too_many_choices", "questions[0].choices"),
+    ("one level", [score("{}", "a")], "invalid_value", "questions[0].levels"),
+    ("11 levels", [score("{}", *map(str, range(11)))], "too_many_levels", "questions[0].levels"),
+    ("a choice twice", [choice("{}", "a", True, "true", True)], "duplicate_value", "options[3]"),
+    ("a level twice", [score("{}", "a", "b", "a")], "duplicate_value", "options[2]"),
+    ("more captions than the limit", [choice("{}", *map(str, range(200)))] * 6, "too_many_captions", "questions"),
+    ("blank statement", [predicate(" ")], "empty_input", "questions[0].instructions"),
+    ("blank instructions", [choice("\n", "a", "b")], "empty_input", "questions[0].instructions"),
+    ("blank value", [choice("a {}", "a", "")], "empty_input", "options[1]"),
+    ("long label", [score("{}", "a", "b" * 9000)], "input_too_long", "options[1]"),
+]
+
+
+@pytest.mark.parametrize(
+    ("questions", "code", "param"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
+)
+def test_what_cannot_be_asked_is_refused_by_name(questions: list[Question], code: str, param: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        check_questions(questions, LIMITS)
+    assert (refused.value.code, refused.value.param) == (code, param)
+
+
+def test_as_much_as_the_limits_allow_is_asked() -> None:
+    most: list[Question] = [
+        choice("{}", *map(str, range(255))),
+        score("{}", *map(str, range(10))),
+        *[predicate("a dog")] * 398,
+    ]
+    assert check_questions(most, LIMITS) == 255 + 10 + 398
+
+
+def test_captions_are_also_held_to_the_pairs_of_a_request() -> None:
+    limits = LimitSettings(max_captions=10, max_pairs=3)
+    assert check_questions([choice("{}", "a", "b"), predicate("a dog")], limits) == 3
+    with pytest.raises(InvalidInput) as refused:
+        check_questions([choice("{}", "a", "b"), choice("{}", "a", "b")], limits)
+    assert refused.value.code == "too_many_captions"

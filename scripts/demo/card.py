@@ -79,10 +79,10 @@ def unseen_pairs() -> list[str]:
 def write_card(task: Task[Any], folder: Path, training: Mapping[str, Any], metrics: Metrics) -> None:
     card = {
         "id": f"{OWNER}/{task.name}",
-        "task": task.words.task,
+        "task": task.prose.task,
         "licence": LICENCE,
-        "description": task.words.description,
-        "world": world(task.words.language),
+        "description": task.prose.description,
+        "world": world(task.prose.language),
         "training": training,
         "metrics": metrics,
     }
@@ -97,18 +97,18 @@ def read_training(folder: Path) -> dict[str, object]:
 
 
 def _readme(task: Task[Any], training: Mapping[str, Any], metrics: Metrics) -> str:
-    words = task.words
+    prose = task.prose
     return TEMPLATE.read_text(encoding="utf-8").format(
         name=f"{OWNER}/{task.name}",
-        description=words.description,
+        description=prose.description,
         architecture=task.architecture,
         licence=LICENCE,
         shapes=", ".join(PLURALS.values()),
         colours=", ".join(COLOURS),
         sizes=" or ".join(SIZES),
-        knows=words.knows,
-        measured=words.measured(metrics),
-        taught=words.taught,
+        knows=prose.knows,
+        measured=prose.measured(metrics),
+        taught=prose.taught,
         drawn=training["pictures"],
         resumed=_resumed(training["resumed_at"]),
         **{name: training[name] for name in ("command", "steps", "seed", "minutes", "machine", "parameters")},

@@ -23,7 +23,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Words:
+class Prose:
     """What a card says of a task: Markdown, but for the language, which goes into card.json."""
 
     task: str
@@ -47,4 +47,4 @@ class Task(Generic[Model]):
     teach: Callable[[Model, Plan], Lesson[Model]]
     measure: Callable[[Path], Metrics]
     figures: Callable[[Metrics], list[Figure]]
-    words: Words
+    prose: Prose

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from demo.captioning.evaluation import measure
 from demo.captioning.lesson import Telling
-from demo.captioning.words import WORDS, figures
+from demo.captioning.prose import PROSE, figures
 from demo.dimensions import Dimensions
 from demo.model import Captioning
 from demo.retrieval.task import RETRIEVAL
@@ -33,5 +33,5 @@ CAPTIONING = Task(
     teach=Telling,
     measure=measure,
     figures=figures,
-    words=WORDS,
+    prose=PROSE,
 )

@@ -6,7 +6,7 @@ from demo.dimensions import Dimensions
 from demo.model import Retrieval
 from demo.retrieval.evaluation import measure
 from demo.retrieval.lesson import Matching
-from demo.retrieval.words import WORDS, figures
+from demo.retrieval.prose import PROSE, figures
 from demo.task import Task
 from demo.training import Plan
 from demo.vocabulary import CAPTIONS
@@ -26,5 +26,5 @@ RETRIEVAL = Task(
     teach=Matching,
     measure=measure,
     figures=figures,
-    words=WORDS,
+    prose=PROSE,
 )

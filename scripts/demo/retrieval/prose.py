@@ -6,7 +6,7 @@ from demo.captions import OPENINGS, OTHER_WORDS
 from demo.card import unseen_pairs
 from demo.references import PROTOCOLS
 from demo.tables import table
-from demo.task import Figure, Metrics, Words
+from demo.task import Figure, Metrics, Prose
 
 GOALS = {
     "colour": 0.95,
@@ -101,7 +101,7 @@ def _shipped(metrics: Metrics) -> str:
     )
 
 
-WORDS = Words(
+PROSE = Prose(
     task="image-text matching and retrieval",
     description=(
         "A small BLIP trained from nothing on drawn shapes: it tells which coloured circles, squares, triangles, "

@@ -6,7 +6,7 @@ from demo.captioning.batches import PROMPTS
 from demo.captions import OTHER_WORDS
 from demo.card import unseen_pairs
 from demo.tables import table
-from demo.task import Figure, Metrics, Words
+from demo.task import Figure, Metrics, Prose
 
 GOALS = {"colour": 0.97, "size": 0.95, "shape": 0.92, "one_exact": 0.93, "two_exact": 0.75, "ended": 0.99}
 _LABELS = {
@@ -71,7 +71,7 @@ def _shipped(metrics: Metrics) -> str:
     )
 
 
-WORDS = Words(
+PROSE = Prose(
     task="image captioning",
     description=(
         "A small BLIP trained on drawn shapes: it says which coloured circles, squares, triangles, stars, crosses and "

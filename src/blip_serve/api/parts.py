@@ -20,10 +20,11 @@ def read_content(content: Any, param: str) -> list[Caption | ImageSource]:
         return [Caption(content, param)]
     if not isinstance(content, list):
         raise InvalidInput(f"'{param}' must be a string or an array.", code="invalid_type", param=param)
-    return [_read_part(part, f"{param}[{i}]") for i, part in enumerate(content)]
+    return [read_part(part, f"{param}[{i}]") for i, part in enumerate(content)]
 
 
-def _read_part(part: Any, param: str) -> Caption | ImageSource:
+def read_part(part: Any, param: str) -> Caption | ImageSource:
+    """One part. Raises as `read_content` does."""
     if not isinstance(part, dict):
         raise InvalidInput(f"'{param}' must be an object.", code="invalid_type", param=param)
     match part.get("type"):

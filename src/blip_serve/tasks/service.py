@@ -12,8 +12,11 @@ from blip_serve.images.loader import ImageLoader
 from blip_serve.loading import Loader, loader
 from blip_serve.registry import ModelStatus, Registry
 from blip_serve.settings import Settings
+from blip_serve.tasks.embed import Embed
 from blip_serve.tasks.generate import Generate
 from blip_serve.tasks.match import Match
+from blip_serve.tasks.rerank import Rerank
+from blip_serve.tasks.score import PairScoring
 from blip_serve.tasks.session import Sessions
 from blip_serve.telemetry import Telemetry
 
@@ -23,6 +26,9 @@ class Tasks:
     """All that the faces of the service (HTTP, the command line) may call."""
 
     match: Match
+    embed: Embed
+    rerank: Rerank
+    score: PairScoring
     generate: Generate
     models: Callable[[], list[ModelStatus]]
     model: Callable[[str], ModelStatus]
@@ -48,6 +54,9 @@ async def open_service(settings: Settings, telemetry: Telemetry, load: Loader | 
     try:
         yield Tasks(
             match=Match(sessions, settings.limits),
+            embed=Embed(sessions, settings.limits),
+            rerank=Rerank(sessions, settings.limits),
+            score=PairScoring(Match(sessions, settings.limits)),
             generate=Generate(sessions, settings.limits),
             models=registry.statuses,
             model=registry.status,

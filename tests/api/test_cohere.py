@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import cohere
 import pytest
+from cohere.core.request_options import RequestOptions
 from cohere.errors import BadRequestError, NotFoundError
 
 from blip_serve.catalogue import EMBEDDED
@@ -59,7 +60,7 @@ def test_the_older_client_reads_the_documents_back(demo: Service) -> None:
 
 
 def test_what_blip_does_not_know_is_asked_for_beside(client: cohere.ClientV2) -> None:
-    extra = {"additional_body_parameters": {"rank_by": "cosine", "shortlist": 1}}
+    extra: RequestOptions = {"additional_body_parameters": {"rank_by": "cosine", "shortlist": 1}}
     answer = client.rerank(model="demo", query=RED, documents=TEXTS, request_options=extra)
     [result] = answer.results
     assert result.model_dump()["cosine_score"] == result.relevance_score

@@ -9,7 +9,7 @@ import pytest
 
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.models.fake import FakeModel
-from tests.api.test_errors import MALFORMED, check
+from tests.support.errors import MALFORMED, check
 from tests.support.pictures import encoded, picture
 from tests.support.server import Service, always, fake_settings, serving
 
@@ -65,13 +65,13 @@ def test_the_answer_has_the_documented_shape(demo: Service) -> None:
 @pytest.mark.parametrize("rank_by", ["itm", "cosine", "paper"])
 def test_one_image_is_scored_with_every_text(demo: Service, rank_by: str, protocol: str) -> None:
     found = scores(demo, queries=RED, items=TEXTS, rank_by=rank_by, protocol=protocol)
-    expected = {
-        "itm": lambda match: match["itm_score"],
-        "cosine": lambda match: match["cosine_score"],
-        "paper": lambda match: match["itm_logits"][1] + match["cosine_score"],
-    }[rank_by]
     matches = matched(demo, [RED] * 3, TEXTS, protocol=protocol)
-    assert found == pytest.approx([expected(match) for match in matches], abs=TOLERANCE)
+    expected = {
+        "itm": [match["itm_score"] for match in matches],
+        "cosine": [match["cosine_score"] for match in matches],
+        "paper": [match["itm_logits"][1] + match["cosine_score"] for match in matches],
+    }
+    assert found == pytest.approx(expected[rank_by], abs=TOLERANCE)
 
 
 def test_one_text_is_scored_with_every_image_in_order(demo: Service) -> None:

@@ -14,29 +14,23 @@ from blip_serve.settings import HARD_LIMIT
 from blip_serve.tasks.inputs import Input
 
 _DATA_IMAGE = re.compile(r"\s*data:image/", re.IGNORECASE)
-_TEXT = {"type": "string", "description": "a text; `data:image/...` is an image"}
-_IMAGE = {"description": "a string or an object, as `/v1/match` takes it"}
-_PARTS = {"type": "array", "minItems": 1, "items": {"type": "object", "description": "OpenAI's content part"}}
+_ONE = [
+    {"type": "string", "description": "a text; `data:image/...` is an image"},
+    {
+        "type": "object",
+        "minProperties": 1,
+        "description": "`text`, `image` or `url` alone; or a content part of OpenAI's; or `content` with one part",
+        "properties": {
+            "text": {"type": "string"},
+            "image": {"description": "a string or an object, as `/v1/match` takes it"},
+            "url": {"type": "string"},
+        },
+    },
+]
 
-
-def _object(key: str, value: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": {key: value}, "required": [key], "additionalProperties": False}
-
-
-_ONE: dict[str, Any] = {
-    "anyOf": [
-        _TEXT,
-        _object("text", {"type": "string"}),
-        _object("image", _IMAGE),
-        _object("url", {"type": "string"}),
-        {"type": "object", "properties": {"type": {"type": "string"}}, "required": ["type"]},
-        _object("content", _PARTS),
-    ]
-}
-
-OneInput = Annotated[Any, WithJsonSchema(_ONE)]
+OneInput = Annotated[Any, WithJsonSchema({"anyOf": _ONE})]
 """A text or an image in a JSON body, not yet read."""
-Inputs = Annotated[Any, WithJsonSchema({"anyOf": [*_ONE["anyOf"], {"type": "array", "minItems": 1, "items": _ONE}]})]
+Inputs = Annotated[Any, WithJsonSchema({"anyOf": [*_ONE, {"type": "array", "minItems": 1, "items": {"anyOf": _ONE}}]})]
 """One of these, or several; not yet read."""
 
 

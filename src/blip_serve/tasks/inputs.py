@@ -67,7 +67,8 @@ def check_text(text: Caption, limits: LimitSettings) -> None:
 def same_kind(part: Input) -> InvalidInput:
     """The answer to a text that should be scored against a text, or an image against an image."""
     kind = "text" if isinstance(part, Caption) else "image"
-    hint = ' An image by URL is given as {"url": ...}.' if isinstance(part, Caption) else ""
+    is_url = isinstance(part, Caption) and part.text.lower().startswith(("http://", "https://"))
+    hint = ' An image by URL is given as an object, {"url": ...}.' if is_url else ""
     return InvalidInput(
         f"This {kind} would be scored against another {kind}; a score is of a text and an image.{hint}",
         code="unsupported_input",

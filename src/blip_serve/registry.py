@@ -46,11 +46,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A model that stays loaded while this is held."""
+    """A model that stays loaded while this is held; `card` is as complete as it gets."""
 
     id: str
     model: AnyModel
     protocol: ScoringProtocol
+    card: ModelCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ class Registry:
         try:
             model = entry.model or await self._await_load(entry, deadline)
             _check_task(entry, model.tasks, tasks)
-            yield Lease(entry.settings.id, model, entry.settings.protocol)
+            yield Lease(entry.settings.id, model, entry.settings.protocol, entry.card)
         finally:
             entry.leases -= 1
             entry.last_used = time.monotonic()

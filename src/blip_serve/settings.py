@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _largest_request_fits_the_queue(self) -> Self:
         largest = max(
-            request_cost(self.limits.max_images, self.limits.max_pairs),
+            request_cost(self.limits.max_images, max(self.limits.max_pairs, self.limits.max_captions)),
             generation_cost(max(self.limits.max_choices, self.limits.max_beams), self.limits.max_new_tokens),
         )
         if largest > self.engine.max_queue_cost:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from blip_serve.models.fake import FakeModel
+from tests.support.errors import MALFORMED, check
 from tests.support.pictures import encoded, picture
 from tests.support.server import Service, always, fake_settings, serving, settings
 from tests.support.waiting import wait_until
@@ -82,18 +83,6 @@ def small() -> Any:
         yield service
 
 
-def check(response: httpx.Response, status: int, code: str, param: str | None) -> None:
-    assert response.status_code == status, response.text
-    error = response.json()["error"]
-    assert set(response.json()) == {"error"}
-    assert set(error) == {"message", "type", "param", "code"}
-    assert (error["code"], error["param"]) == (code, param)
-    assert error["type"] == "invalid_request_error"
-    assert error["message"]
-    assert not any(word in error["message"] for word in ("Traceback", "PIL", "/site-packages", "Errno", "pydantic"))
-    assert response.headers["x-request-id"]
-
-
 @pytest.mark.parametrize(("body", "status", "code", "param"), [bad[1:] for bad in BAD], ids=[bad[0] for bad in BAD])
 def test_bad_input_is_refused_by_name(
     small: Service, capfd: pytest.CaptureFixture[str], body: dict[str, Any], status: int, code: str, param: str | None
@@ -101,17 +90,6 @@ def test_bad_input_is_refused_by_name(
     check(small.client.post("/v1/match", json=body), status, code, param)
     assert small.client.post("/v1/match", json=good()).status_code == 200
     assert "error" not in capfd.readouterr().err
-
-
-MALFORMED = {
-    "empty": b"",
-    "cut off": b"{",
-    "lone surrogate": b'{"image": "\\ud800", "caption": "a"}',
-    "NaN": b'{"caption": NaN}',
-    "deep array": b"[" * 200_000,
-    "no UTF-8": b"\xff\xfe",
-    "long integer": b'{"caption": 1' + b"0" * 5000 + b"}",
-}
 
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)

@@ -14,21 +14,11 @@ import httpx
 import pytest
 
 from blip_serve.catalogue import EMBEDDED
+from tests.support.command import blip_serve
 from tests.support.waiting import WAIT_S, wait_until
 
 PICTURES = EMBEDDED / "pictures"
 RED = str(PICTURES / "red-circle.png")
-
-
-def blip_serve(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "blip_serve", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=os.environ | {"COLUMNS": "200"} | environment,
-    )
 
 
 @contextmanager

@@ -1,121 +1,35 @@
-"""The answers of `POST /v1/decisions`: their types, and the translation from the task's."""
+"""What the answers of several endpoints share: usage, timings in a header, the response itself."""
 
-from typing import Annotated, Literal
-
+from fastapi import Response
 from pydantic import BaseModel, Field
 
-from blip_serve.domain import ScoringProtocol
-from blip_serve.tasks.decide import DecideResult
-from blip_serve.tasks.questions import Answer, Choice, ChoiceAnswer, PredicateAnswer, Question, Score
+from blip_serve.api.timing import server_timing
+from blip_serve.tasks.session import Timings
 from blip_serve.tasks.usage import Usage
 
 
-class DecisionPredicate(BaseModel):
-    """How likely a statement is true."""
-
-    type: Literal["predicate"] = "predicate"
-    name: str | None
-    probability: float = Field(description="0..1")
-
-
-class DecisionChoiceProbability(BaseModel):
-    """An option's share of the probability."""
-
-    value: str | bool
-    probability: float
-
-
-class DecisionChoice(BaseModel):
-    """The likeliest option."""
-
-    type: Literal["choice"] = "choice"
-    name: str | None
-    choice: str | bool
-    confidence: float = Field(description="its probability")
-    probabilities: list[DecisionChoiceProbability]
-
-
-class DecisionScoreProbability(BaseModel):
-    """A level's share of the probability."""
-
-    label: str
-    value: int = Field(description="levels are numbered from 0")
-    probability: float
-
-
-class DecisionScore(BaseModel):
-    """The expected level."""
-
-    type: Literal["score"] = "score"
-    name: str | None
-    score: float
-    confidence: float = Field(description="the largest probability")
-    probabilities: list[DecisionScoreProbability]
-
-
-DecisionAnswer = Annotated[DecisionPredicate | DecisionChoice | DecisionScore, Field(discriminator="type")]
-
-
-class DecisionInputDetails(BaseModel):
-    """Of the input tokens."""
+class PromptTokensDetails(BaseModel):
+    """Of the prompt tokens."""
 
     cached_tokens: int = Field(description="image tokens that the image cache saved")
-    cache_write_tokens: int = 0
+    image_tokens: int
 
 
-class DecisionOutputDetails(BaseModel):
-    """Of the output tokens."""
+class InputUsage(BaseModel):
+    """Tokens of the request: an image counts its vision tokens once, a text its own."""
 
-    reasoning_tokens: int = 0
-
-
-class DecisionUsage(BaseModel):
-    """Tokens of the request: an image counts its vision tokens once, a text its own. Nothing is generated."""
-
-    input_tokens: int
-    input_tokens_details: DecisionInputDetails
-    output_tokens: int = 0
-    output_tokens_details: DecisionOutputDetails = DecisionOutputDetails()
+    prompt_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
 
 
-class Decision(BaseModel):
-    """The answers, in the questions' order."""
-
-    model: str
-    protocol: ScoringProtocol
-    answers: list[DecisionAnswer]
-    usage: DecisionUsage
+def input_usage(usage: Usage) -> InputUsage:
+    """The usage of a request that generates nothing."""
+    details = PromptTokensDetails(cached_tokens=usage.cached_tokens, image_tokens=usage.image_tokens)
+    return InputUsage(prompt_tokens=usage.given, total_tokens=usage.total, prompt_tokens_details=details)
 
 
-def decision(result: DecideResult, names: list[str | None], asked: tuple[Question, ...]) -> Decision:
-    """The response; `asked` are the questions, `names` theirs."""
-    return Decision(
-        model=result.model,
-        protocol=result.protocol,
-        answers=[_answer(*each) for each in zip(names, asked, result.answers, strict=True)],
-        usage=_usage(result.usage),
-    )
-
-
-def _answer(name: str | None, question: Question, answer: Answer) -> DecisionAnswer:
-    if isinstance(answer, PredicateAnswer):
-        return DecisionPredicate(name=name, probability=answer.probability)
-    assert isinstance(question, Choice | Score)
-    options = zip(question.options, answer.probabilities, strict=True)
-    if isinstance(answer, ChoiceAnswer):
-        shares = [DecisionChoiceProbability(value=option.value, probability=share) for option, share in options]
-        return DecisionChoice(name=name, choice=answer.choice, confidence=answer.confidence, probabilities=shares)
-    levels = [
-        DecisionScoreProbability(label=str(option.value), value=number, probability=share)
-        for number, (option, share) in enumerate(options)
-    ]
-    return DecisionScore(name=name, score=answer.score, confidence=answer.confidence, probabilities=levels)
-
-
-def _usage(usage: Usage) -> DecisionUsage:
-    return DecisionUsage(
-        input_tokens=usage.given,
-        input_tokens_details=DecisionInputDetails(cached_tokens=usage.cached_tokens),
-        total_tokens=usage.total,
-    )
+def timed(answer: BaseModel, timings: Timings) -> Response:
+    """`answer` as JSON, less what is `None`, and where the time went in `server-timing`, in milliseconds."""
+    content = answer.model_dump_json(exclude_none=True)
+    return Response(content, media_type="application/json", headers=server_timing(timings))

@@ -14,6 +14,8 @@ from blip_serve.settings import Settings
 
 T = TypeVar("T", bound=BaseModel)
 
+FORM, JSON = "multipart/form-data", "application/json"
+
 Others = Mapping[str, Callable[[object], bool]]
 """Parameters that are accepted and not read: name to whether a value of it changes nothing."""
 NOTHING_ELSE: Others = {}
@@ -24,20 +26,24 @@ STRICT = ConfigDict(strict=True, extra="allow", json_schema_extra={"additionalPr
 
 def is_form(request: Request) -> bool:
     """Whether the body is `multipart/form-data`; JSON otherwise. Raises `UnsupportedMediaType` for anything else."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        return True
-    if kind == "application/json":
-        return False
-    raise UnsupportedMediaType("Send 'content-type: application/json' or 'multipart/form-data'.", param="content-type")
+    kind = _media_type(request)
+    if kind not in (FORM, JSON):
+        raise UnsupportedMediaType(f"Send 'content-type: {JSON}' or '{FORM}'.", param="content-type")
+    return kind == FORM
 
 
 async def read_json(request: Request, model: type[T], others: Others = NOTHING_ELSE) -> T:
     """The body as `model`; `others` are the parameters accepted beside its fields, and not read.
 
-    Raises `InvalidInput` naming the field at fault.
+    Raises `InvalidInput` naming the field at fault, and `UnsupportedMediaType` for a body of another type.
     """
+    if _media_type(request) != JSON:
+        raise UnsupportedMediaType(f"Send 'content-type: {JSON}'.", param="content-type")
     return validated(model, await request.body(), others)
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def validated(model: type[T], content: bytes | dict[str, object], others: Others = NOTHING_ELSE, at: str = "") -> T:

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from blip_serve.api.answers import Decision, decision
 from blip_serve.api.body import STRICT, Others, anything, read_json, validated
 from blip_serve.api.context import SettingsOf, TasksOf
+from blip_serve.api.decision_answers import Decision, decision
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.parts import read_content
 from blip_serve.api.questions import Questions, read_questions

@@ -8,16 +8,17 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from starlette.datastructures import FormData
 
+from blip_serve.api.answers import InputUsage, input_usage, timed
 from blip_serve.api.body import STRICT, is_form, only_fields, read_form, read_json, text_field, validated
 from blip_serve.api.context import SettingsOf, TasksOf
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.images import Image, image_source
-from blip_serve.api.timing import server_timing
 from blip_serve.domain import Caption, Score, ScoringProtocol
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import BytesImage, ImageSource
 from blip_serve.settings import HARD_LIMIT, LimitSettings
-from blip_serve.tasks.match import MatchRequest, MatchResult, Pairing, check_counts
+from blip_serve.tasks.inputs import check_counts
+from blip_serve.tasks.match import MatchRequest, MatchResult, Pairing
 
 T = TypeVar("T")
 
@@ -58,21 +59,6 @@ class Match(BaseModel):
     cosine_score: float | None = Field(None, description="-1..1; no probability")
 
 
-class PromptTokensDetails(BaseModel):
-    """Of the prompt tokens."""
-
-    cached_tokens: int = Field(description="image tokens that the image cache saved")
-    image_tokens: int
-
-
-class MatchUsage(BaseModel):
-    """Tokens of the request: an image counts its vision tokens once, a caption its own."""
-
-    prompt_tokens: int
-    total_tokens: int
-    prompt_tokens_details: PromptTokensDetails
-
-
 class MatchResponse(BaseModel):
     """Scores, ordered by image, then by caption."""
 
@@ -82,7 +68,7 @@ class MatchResponse(BaseModel):
     model: str
     protocol: ScoringProtocol
     data: list[Match]
-    usage: MatchUsage
+    usage: InputUsage
 
 
 _REQUEST_BODY = {
@@ -126,11 +112,7 @@ async def match(request: Request, tasks: TasksOf, settings: SettingsOf) -> Respo
     else:
         asked = _from_json(await read_json(request, MatchBody), settings.limits)
     result = await tasks.match.run(asked)
-    return Response(
-        _answer(result).model_dump_json(exclude_none=True),
-        media_type="application/json",
-        headers=server_timing(result.timings),
-    )
+    return timed(_answer(result), result.timings)
 
 
 def _from_json(body: MatchBody, limits: LimitSettings) -> MatchRequest:
@@ -188,7 +170,6 @@ def _one_or_many(name: str, one: T | list[T] | None, many: list[T] | None) -> li
 
 
 def _answer(result: MatchResult) -> MatchResponse:
-    usage = result.usage
     return MatchResponse(
         id=f"match-{uuid.uuid4().hex}",
         created=int(time.time()),
@@ -205,11 +186,5 @@ def _answer(result: MatchResult) -> MatchResponse:
             )
             for index, pair in enumerate(result.pairs)
         ],
-        usage=MatchUsage(
-            prompt_tokens=usage.total,
-            total_tokens=usage.total,
-            prompt_tokens_details=PromptTokensDetails(
-                cached_tokens=usage.cached_tokens, image_tokens=usage.image_tokens
-            ),
-        ),
+        usage=input_usage(result.usage),
     )

@@ -25,10 +25,11 @@ def read_content(content: Any, param: str) -> list[Caption | ImageSource]:
         raise InvalidInput(f"'{param}' must be a string or an array.", code="invalid_type", param=param)
     if len(content) > MAX_PARTS:
         raise InvalidInput(f"'{param}' has more than {MAX_PARTS} parts.", code="too_many_parts", param=param)
-    return [_read_part(part, f"{param}[{i}]") for i, part in enumerate(content)]
+    return [read_part(part, f"{param}[{i}]") for i, part in enumerate(content)]
 
 
-def _read_part(part: Any, param: str) -> Caption | ImageSource:
+def read_part(part: Any, param: str) -> Caption | ImageSource:
+    """One part. Raises as `read_content` does."""
     if not isinstance(part, dict):
         raise InvalidInput(f"'{param}' must be an object.", code="invalid_type", param=param)
     match part.get("type"):

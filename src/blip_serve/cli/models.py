@@ -13,7 +13,7 @@ from rich.table import Table
 
 from blip_serve.api.models import ModelList, model_page
 from blip_serve.catalogue import DTYPE_BYTES
-from blip_serve.cli.options import Config
+from blip_serve.cli.options import AsJson, Config
 from blip_serve.settings import Settings
 from blip_serve.tasks.models import list_models, where
 
@@ -21,7 +21,7 @@ from blip_serve.tasks.models import list_models, where
 def models(
     url: Annotated[str | None, typer.Option(help="A running server, such as http://localhost:8000.")] = None,
     api_key: Annotated[str | None, typer.Option(help="Its API key.", envvar="BLIP_SERVE_SERVER__API_KEY")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """List the models: state, and memory by number type."""

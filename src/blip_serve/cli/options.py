@@ -5,6 +5,11 @@ from typing import Annotated
 
 import typer
 
+from blip_serve.domain import ScoringProtocol
+
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file of settings; the environment overrides it.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Model = Annotated[str | None, typer.Option("--model", help="Id or alias; the configured default where absent.")]
+Protocol = Annotated[ScoringProtocol | None, typer.Option("--protocol", help="Scoring protocol; see the README.")]

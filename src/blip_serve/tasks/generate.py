@@ -8,7 +8,7 @@ from blip_serve.domain import Caption, GeneratedText, GenerateItem, GenerationOp
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, generation_cost
-from blip_serve.tasks.match import check_text
+from blip_serve.tasks.inputs import check_text
 from blip_serve.tasks.session import Sessions, Timings
 from blip_serve.tasks.usage import Usage, usage_of
 

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from blip_serve.domain import Caption, MatchItem, PairScore, Prepared, Score, ScoringProtocol
+from blip_serve.domain import Caption, ImageBytes, MatchItem, PairScore, Prepared, Score, ScoringProtocol
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, request_cost
+from blip_serve.tasks.inputs import check_inputs, check_pairs
 from blip_serve.tasks.session import Session, Sessions, Timings, all_of
 from blip_serve.tasks.usage import Usage, usage_of
 
@@ -50,9 +51,9 @@ class MatchResult:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of one image: its digest, what was prepared, a score for each of its captions."""
+    """What came of one image: the image, what was prepared (it keeps the image's state alive), its captions' scores."""
 
-    digest: str
+    image: ImageBytes
     prepared: Prepared
     scores: list[PairScore]
 
@@ -71,7 +72,7 @@ class Match:
         async with self._sessions.open(request.model, ["match"], cost) as session:
             protocol = request.protocol or session.lease.protocol
             parts = [
-                _score(session, image, tuple(request.captions[i] for i in indices), protocol, request.scores)
+                score_image(session, image, tuple(request.captions[i] for i in indices), protocol, request.scores)
                 for image, indices in zip(request.images, captions, strict=True)
             ]
             runs = await all_of(parts)
@@ -81,54 +82,27 @@ class Match:
 
     def _captions_of_images(self, request: MatchRequest) -> list[range]:
         """The captions each image is scored against, by their places; refuses a request beyond the limits."""
+        check_inputs(request.images, request.captions, self._limits)
         images, captions = len(request.images), len(request.captions)
-        check_counts(images, captions, self._limits)
-        for caption in request.captions:
-            check_text(caption, self._limits)
         if request.pairing == "zip":
             if images != captions:
                 raise InvalidInput(f"'zip' pairs {images} images with {captions} captions.", param="pairing")
             return [range(i, i + 1) for i in range(images)]
-        if images * captions > self._limits.max_pairs:
-            raise InvalidInput(
-                f"{images} images with {captions} captions are {images * captions} pairs; the limit is "
-                f"{self._limits.max_pairs} a request.",
-                code="too_many_captions",
-                param="captions",
-            )
+        check_pairs(request.images, request.captions, self._limits)
         return [range(captions)] * images
 
 
-def check_counts(images: int, captions: int, limits: LimitSettings) -> None:
-    """Raises `InvalidInput` for more than the limits; a face may ask before it reads them."""
-    if images > limits.max_images:
-        raise _too_many("images", images, limits.max_images)
-    if captions > limits.max_captions:
-        raise _too_many("captions", captions, limits.max_captions)
-
-
-def check_text(text: Caption, limits: LimitSettings) -> None:
-    """Raises `InvalidInput` for a text that is blank or longer than the limit."""
-    if not text.text.strip():
-        raise InvalidInput("The text is blank.", code="empty_input", param=text.param)
-    if len(text.text) > limits.max_caption_chars:
-        raise InvalidInput(
-            f"The text has {len(text.text)} characters; the limit is {limits.max_caption_chars}.",
-            code="input_too_long",
-            param=text.param,
-        )
-
-
-async def _score(
+async def score_image(
     session: Session,
     source: ImageSource,
     captions: tuple[Caption, ...],
     protocol: ScoringProtocol,
     scores: frozenset[Score],
 ) -> Run:
+    """Loads an image and scores it against `captions`. Raises what `Session.load` and `Session.run` raise."""
     image = await session.load(source)
     prepared, found = await session.run(MatchItem(image, captions, protocol, scores))
-    return Run(image.digest, prepared, found)
+    return Run(image, prepared, found)
 
 
 def _pairs(runs: list[Run], captions: list[range]) -> tuple[MatchPair, ...]:
@@ -146,8 +120,4 @@ def _usage(runs: list[Run], captions: list[range]) -> Usage:
         for run, indices in zip(runs, captions, strict=True)
         for index, tokens in zip(indices, run.prepared.text_tokens, strict=True)
     }
-    return usage_of(((run.digest, run.prepared) for run in runs), sum(text_tokens.values()))
-
-
-def _too_many(what: Literal["images", "captions"], found: int, limit: int) -> InvalidInput:
-    return InvalidInput(f"{found} {what}; the limit is {limit} a request.", code=f"too_many_{what}", param=what)
+    return usage_of(((run.image.digest, run.prepared) for run in runs), sum(text_tokens.values()))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from blip_serve.domain import Caption
 from blip_serve.errors import InvalidInput
 from blip_serve.settings import LimitSettings
-from blip_serve.tasks.match import check_text
+from blip_serve.tasks.inputs import check_text
 
 MAX_QUESTIONS = 400
 MIN_OPTIONS = 2

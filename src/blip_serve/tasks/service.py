@@ -13,8 +13,11 @@ from blip_serve.loading import Loader, loader
 from blip_serve.registry import ModelStatus, Registry
 from blip_serve.settings import Settings
 from blip_serve.tasks.decide import Decide
+from blip_serve.tasks.embed import Embed
 from blip_serve.tasks.generate import Generate
 from blip_serve.tasks.match import Match
+from blip_serve.tasks.rerank import Rerank
+from blip_serve.tasks.score import PairScoring
 from blip_serve.tasks.session import Sessions
 from blip_serve.telemetry import Telemetry
 
@@ -24,6 +27,9 @@ class Tasks:
     """All that the faces of the service (HTTP, the command line) may call."""
 
     match: Match
+    embed: Embed
+    rerank: Rerank
+    score: PairScoring
     generate: Generate
     decide: Decide
     models: Callable[[], list[ModelStatus]]
@@ -50,6 +56,9 @@ async def open_service(settings: Settings, telemetry: Telemetry, load: Loader | 
     try:
         yield Tasks(
             match=Match(sessions, settings.limits),
+            embed=Embed(sessions, settings.limits),
+            rerank=Rerank(sessions, settings.limits),
+            score=PairScoring(Match(sessions, settings.limits)),
             generate=Generate(sessions, settings.limits),
             decide=Decide(sessions, settings.limits),
             models=registry.statuses,

@@ -1,0 +1,121 @@
+"""The answers of `POST /v1/decisions`: their types, and the translation from the task's."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from blip_serve.domain import ScoringProtocol
+from blip_serve.tasks.decide import DecideResult
+from blip_serve.tasks.questions import Answer, Choice, ChoiceAnswer, PredicateAnswer, Question, Score
+from blip_serve.tasks.usage import Usage
+
+
+class DecisionPredicate(BaseModel):
+    """How likely a statement is true."""
+
+    type: Literal["predicate"] = "predicate"
+    name: str | None
+    probability: float = Field(description="0..1")
+
+
+class DecisionChoiceProbability(BaseModel):
+    """An option's share of the probability."""
+
+    value: str | bool
+    probability: float
+
+
+class DecisionChoice(BaseModel):
+    """The likeliest option."""
+
+    type: Literal["choice"] = "choice"
+    name: str | None
+    choice: str | bool
+    confidence: float = Field(description="its probability")
+    probabilities: list[DecisionChoiceProbability]
+
+
+class DecisionScoreProbability(BaseModel):
+    """A level's share of the probability."""
+
+    label: str
+    value: int = Field(description="levels are numbered from 0")
+    probability: float
+
+
+class DecisionScore(BaseModel):
+    """The expected level."""
+
+    type: Literal["score"] = "score"
+    name: str | None
+    score: float
+    confidence: float = Field(description="the largest probability")
+    probabilities: list[DecisionScoreProbability]
+
+
+DecisionAnswer = Annotated[DecisionPredicate | DecisionChoice | DecisionScore, Field(discriminator="type")]
+
+
+class DecisionInputDetails(BaseModel):
+    """Of the input tokens."""
+
+    cached_tokens: int = Field(description="image tokens that the image cache saved")
+    cache_write_tokens: int = 0
+
+
+class DecisionOutputDetails(BaseModel):
+    """Of the output tokens."""
+
+    reasoning_tokens: int = 0
+
+
+class DecisionUsage(BaseModel):
+    """Tokens of the request: an image counts its vision tokens once, a text its own. Nothing is generated."""
+
+    input_tokens: int
+    input_tokens_details: DecisionInputDetails
+    output_tokens: int = 0
+    output_tokens_details: DecisionOutputDetails = DecisionOutputDetails()
+    total_tokens: int
+
+
+class Decision(BaseModel):
+    """The answers, in the questions' order."""
+
+    model: str
+    protocol: ScoringProtocol
+    answers: list[DecisionAnswer]
+    usage: DecisionUsage
+
+
+def decision(result: DecideResult, names: list[str | None], asked: tuple[Question, ...]) -> Decision:
+    """The response; `asked` are the questions, `names` theirs."""
+    return Decision(
+        model=result.model,
+        protocol=result.protocol,
+        answers=[_answer(*each) for each in zip(names, asked, result.answers, strict=True)],
+        usage=_usage(result.usage),
+    )
+
+
+def _answer(name: str | None, question: Question, answer: Answer) -> DecisionAnswer:
+    if isinstance(answer, PredicateAnswer):
+        return DecisionPredicate(name=name, probability=answer.probability)
+    assert isinstance(question, Choice | Score)
+    options = zip(question.options, answer.probabilities, strict=True)
+    if isinstance(answer, ChoiceAnswer):
+        shares = [DecisionChoiceProbability(value=option.value, probability=share) for option, share in options]
+        return DecisionChoice(name=name, choice=answer.choice, confidence=answer.confidence, probabilities=shares)
+    levels = [
+        DecisionScoreProbability(label=str(option.value), value=number, probability=share)
+        for number, (option, share) in enumerate(options)
+    ]
+    return DecisionScore(name=name, score=answer.score, confidence=answer.confidence, probabilities=levels)
+
+
+def _usage(usage: Usage) -> DecisionUsage:
+    return DecisionUsage(
+        input_tokens=usage.given,
+        input_tokens_details=DecisionInputDetails(cached_tokens=usage.cached_tokens),
+        total_tokens=usage.total,
+    )

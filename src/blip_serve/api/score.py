@@ -1,0 +1,114 @@
+"""`POST /v1/score`: vLLM's, one score a pair of a text and an image."""
+
+import time
+import uuid
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from blip_serve.api.answers import InputUsage, input_usage, timed
+from blip_serve.api.body import STRICT, Others, anything, only, read_json
+from blip_serve.api.context import TasksOf
+from blip_serve.api.errors import ErrorEnvelope
+from blip_serve.api.inputs import Inputs, read_inputs
+from blip_serve.domain import ScoringProtocol
+from blip_serve.errors import InvalidInput
+from blip_serve.tasks.inputs import Input
+from blip_serve.tasks.relevance import RankBy
+from blip_serve.tasks.score import ScoreRequest, ScoreResult
+
+OTHERS: Others = {"priority": anything, "truncate_prompt_tokens": only(None), "user": anything}
+
+SIDES = (("queries", "items"), ("queries", "documents"), ("text_1", "text_2"), ("data_1", "data_2"))
+"""The names vLLM knows for what is paired. A text or an image may stand under all of them."""
+
+
+class ScoreBody(BaseModel):
+    """Two sides to pair: the one of the first with every one of the second, or as many, first with first."""
+
+    model_config = STRICT
+
+    model: str | None = Field(None, description="the configured default where absent", examples=["demo"])
+    queries: Inputs | None = None
+    items: Inputs | None = None
+    documents: Inputs | None = None
+    text_1: Inputs | None = None
+    text_2: Inputs | None = None
+    data_1: Inputs | None = None
+    data_2: Inputs | None = None
+    rank_by: RankBy = Field(
+        "itm",
+        description="`itm`: probability of a match, 0..1; `cosine`: -1..1; `paper`: match logit + cosine, unbounded",
+    )
+    protocol: ScoringProtocol | None = Field(None, description="`hf` or `paper`; see the README")
+
+
+class PairScore(BaseModel):
+    """The score of one pair."""
+
+    index: int
+    object: Literal["score"] = "score"
+    score: float
+
+
+class ScoreResponse(BaseModel):
+    """A score a pair, in order."""
+
+    id: str
+    object: Literal["list"] = "list"
+    created: int
+    model: str
+    protocol: ScoringProtocol
+    data: list[PairScore]
+    usage: InputUsage
+
+
+_REQUEST_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": ScoreBody.model_json_schema(ref_template="#/components/schemas/{model}"),
+            "example": {"queries": {"url": "https://example.com/dog.jpg"}, "items": ["a dog on a beach", "a cat"]},
+        }
+    },
+}
+
+router = APIRouter()
+
+
+@router.post(
+    "/v1/score",
+    summary="Score pairs of a text and an image",
+    responses={200: {"model": ScoreResponse}, "4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
+    openapi_extra={"requestBody": _REQUEST_BODY},
+)
+async def score(request: Request, tasks: TasksOf) -> Response:
+    """One number a pair: by default the probability of a match."""
+    body = await read_json(request, ScoreBody, OTHERS)
+    first, second = _sides(body)
+    result = await tasks.score.run(ScoreRequest(first, second, body.rank_by, body.model, body.protocol))
+    return timed(_answer(result), result.timings)
+
+
+def _sides(body: ScoreBody) -> tuple[tuple[Input, ...], tuple[Input, ...]]:
+    """What is to be paired, under whichever names. Raises `InvalidInput` for names that make no two sides."""
+    given = {name: value for names in SIDES for name in names if (value := getattr(body, name)) is not None}
+    first, second = max(SIDES, key=lambda names: len(given.keys() & names))
+    for name in (first, second):
+        if name not in given:
+            raise InvalidInput(f"'{name}' is required.", code="missing_required_parameter", param=name)
+    if other := given.keys() - {first, second}:
+        raise InvalidInput(f"Give '{first}' and '{second}', or other names for them.", param=min(other))
+    return read_inputs(given[first], first), read_inputs(given[second], second)
+
+
+def _answer(result: ScoreResult) -> ScoreResponse:
+    return ScoreResponse(
+        id=f"score-{uuid.uuid4().hex}",
+        created=int(time.time()),
+        model=result.model,
+        protocol=result.protocol,
+        data=[PairScore(index=index, score=number) for index, number in enumerate(result.scores)],
+        usage=input_usage(result.usage),
+    )

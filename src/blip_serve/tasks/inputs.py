@@ -1,0 +1,80 @@
+"""The texts and images of a request: how many there may be, and which texts can be read."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from blip_serve.domain import Caption
+from blip_serve.errors import InvalidInput
+from blip_serve.images.reference import ImageSource
+from blip_serve.settings import LimitSettings
+
+Input = Caption | ImageSource
+"""What stands where a text or an image may."""
+
+
+def split(inputs: Sequence[Input]) -> tuple[tuple[ImageSource, ...], tuple[Caption, ...]]:
+    """The images and the texts, each in order."""
+    images = tuple(part for part in inputs if not isinstance(part, Caption))
+    return images, tuple(part for part in inputs if isinstance(part, Caption))
+
+
+def field_of(inputs: Sequence[Input]) -> str:
+    """The request's field they stand in: `documents` of `documents[3].text`."""
+    return inputs[0].param.partition("[")[0] if inputs else ""
+
+
+def check_inputs(images: Sequence[ImageSource], texts: Sequence[Caption], limits: LimitSettings) -> None:
+    """Raises `InvalidInput` for more than the limits, naming the field they stand in, and as `check_text` does."""
+    check_counts(len(images), len(texts), limits, field_of(images), field_of(texts))
+    for text in texts:
+        check_text(text, limits)
+
+
+def check_counts(
+    images: int, texts: int, limits: LimitSettings, images_field: str = "images", texts_field: str = "captions"
+) -> None:
+    """Raises `InvalidInput` for more than the limits; a face may ask before it reads them."""
+    if images > limits.max_images:
+        raise _too_many("images", images, limits.max_images, images_field)
+    if texts > limits.max_captions:
+        raise _too_many("captions", texts, limits.max_captions, texts_field)
+
+
+def check_pairs(images: Sequence[ImageSource], texts: Sequence[Caption], limits: LimitSettings) -> None:
+    """Raises `InvalidInput` where every image with every text is more than the limit."""
+    pairs = len(images) * len(texts)
+    if pairs > limits.max_pairs:
+        raise InvalidInput(
+            f"{len(images)} images with {len(texts)} captions are {pairs} pairs; the limit is {limits.max_pairs} a "
+            "request.",
+            code="too_many_captions",
+            param=field_of(texts),
+        )
+
+
+def check_text(text: Caption, limits: LimitSettings) -> None:
+    """Raises `InvalidInput` for a text that is blank or longer than the limit."""
+    if not text.text.strip():
+        raise InvalidInput("The text is blank.", code="empty_input", param=text.param)
+    if len(text.text) > limits.max_caption_chars:
+        raise InvalidInput(
+            f"The text has {len(text.text)} characters; the limit is {limits.max_caption_chars}.",
+            code="input_too_long",
+            param=text.param,
+        )
+
+
+def same_kind(part: Input) -> InvalidInput:
+    """The answer to a text that should be scored against a text, or an image against an image."""
+    kind = "text" if isinstance(part, Caption) else "image"
+    is_url = isinstance(part, Caption) and part.text.lower().startswith(("http://", "https://"))
+    hint = ' An image by URL is given as an object, {"url": ...}.' if is_url else ""
+    return InvalidInput(
+        f"This {kind} would be scored against another {kind}; a score is of a text and an image.{hint}",
+        code="unsupported_input",
+        param=part.param,
+    )
+
+
+def _too_many(what: Literal["images", "captions"], found: int, limit: int, field: str) -> InvalidInput:
+    return InvalidInput(f"{found} {what}; the limit is {limit} a request.", code=f"too_many_{what}", param=field)

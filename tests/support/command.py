@@ -1,0 +1,17 @@
+"""The command line as a process."""
+
+import os
+import subprocess
+import sys
+
+
+def blip_serve(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`blip-serve` with `arguments`, run to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "blip_serve", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"COLUMNS": "200"} | environment,
+    )

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from blip_serve import __version__
-from blip_serve.api import errors, health, match, models
+from blip_serve.api import chat, errors, health, match, models, responses
 from blip_serve.api.auth import require_key
 from blip_serve.api.middleware import BodyLimitMiddleware, DisconnectMiddleware, RequestMiddleware
 from blip_serve.loading import Loader
@@ -47,7 +47,7 @@ def create_app(settings: Settings, load: Loader | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.telemetry = telemetry
     errors.install(app)
-    for endpoint in (match, models):
+    for endpoint in (match, chat, responses, models):
         app.include_router(endpoint.router, dependencies=[Depends(require_key)])
     app.include_router(health.router)
     app.add_middleware(

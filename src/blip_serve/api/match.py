@@ -12,6 +12,7 @@ from blip_serve.api.body import STRICT, is_form, only_fields, read_form, read_js
 from blip_serve.api.context import SettingsOf, TasksOf
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.images import Image, image_source
+from blip_serve.api.usage import PromptTokensDetails, prompt_details
 from blip_serve.domain import Caption, Score, ScoringProtocol
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import BytesImage, ImageSource
@@ -56,13 +57,6 @@ class Match(BaseModel):
     itm_score: float | None = Field(None, description="probability of a match, 0..1")
     itm_logits: tuple[float, float] | None = Field(None, description="[no match, match]")
     cosine_score: float | None = Field(None, description="-1..1; no probability")
-
-
-class PromptTokensDetails(BaseModel):
-    """Of the prompt tokens."""
-
-    cached_tokens: int = Field(description="image tokens that the image cache saved")
-    image_tokens: int
 
 
 class MatchUsage(BaseModel):
@@ -208,9 +202,7 @@ def _answer(result: MatchResult) -> MatchResponse:
         usage=MatchUsage(
             prompt_tokens=usage.total,
             total_tokens=usage.total,
-            prompt_tokens_details=PromptTokensDetails(
-                cached_tokens=usage.cached_tokens, image_tokens=usage.image_tokens
-            ),
+            prompt_tokens_details=prompt_details(usage),
         ),
     )
 

@@ -7,6 +7,8 @@ from blip_serve.domain import Caption
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
 
+MAX_PARTS = 1000
+"""Parts a content may hold: they are read on the event loop."""
 TEXT_KEYS = frozenset({"type", "text", "prompt_cache_breakpoint"})
 IMAGE_KEYS = frozenset({"type", "image_url", "detail", "prompt_cache_breakpoint"})
 
@@ -20,6 +22,8 @@ def read_content(content: Any, param: str) -> list[Caption | ImageSource]:
         return [Caption(content, param)]
     if not isinstance(content, list):
         raise InvalidInput(f"'{param}' must be a string or an array.", code="invalid_type", param=param)
+    if len(content) > MAX_PARTS:
+        raise InvalidInput(f"'{param}' has more than {MAX_PARTS} parts.", param=param)
     return [_read_part(part, f"{param}[{i}]") for i, part in enumerate(content)]
 
 

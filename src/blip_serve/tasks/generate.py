@@ -81,7 +81,8 @@ class Generate:
             yield writer.result()
         finally:
             writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
+            await asyncio.wait([writer])
+            del writer  # its error refers to this frame
 
     async def _run(self, request: GenerateRequest, emit: Callable[[Event], None] | None = None) -> GenerateResult:
         _check(request, self._limits)

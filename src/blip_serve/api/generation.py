@@ -57,7 +57,9 @@ class GenerationBody(BaseModel):
     stream: bool | None = Field(None, description="send the text as it is generated, as server-sent events")
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(None, description="likeliest tokens to list")
     num_beams: Count | None = Field(None, description="above 1: beam search; beams do not sample")
-    min_tokens: Annotated[int, Field(ge=0, le=MAX_COUNT)] | None = None
+    min_tokens: Annotated[int, Field(ge=0, le=MAX_COUNT)] | None = Field(
+        None, description="tokens before which the text does not end"
+    )
     repetition_penalty: Annotated[float, Real, Field(ge=0.1, le=10)] | None = Field(
         None, description="above 1: words said already are less likely"
     )

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -16,29 +17,24 @@ from blip_serve.models.fake import FakeModel, FakeWork
 from tests.support.asking import IMAGE, chat_messages
 from tests.support.generating import Recorder, Stepwise
 from tests.support.server import Service, always, fake_settings, sdk, serving
-from tests.support.waiting import wait_until
+from tests.support.waiting import WAIT_S, wait_until
 
 PLAIN = chat_messages("a photo of")
-RECORDER = Recorder("caption")
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    with serving(fake_settings(), always(RECORDER)) as running:
-        yield running
+Options = Callable[..., GenerationOptions]
 
 
-@pytest.fixture(scope="module")
-def client(service: Service) -> Iterator[openai.OpenAI]:
-    with sdk(service) as running:
-        yield running
+@pytest.fixture
+def options_of(captions: Service, recorder: Recorder) -> Options:
+    """The options that a body's request reaches the model with."""
 
+    def ask(**body: Any) -> GenerationOptions:
+        response = captions.client.post("/v1/chat/completions", json={"messages": chat_messages("a")} | body)
+        assert response.status_code == 200, response.text
+        return recorder.items[-1].options
 
-def recorded(service: Service, **body: Any) -> GenerationOptions:
-    """The options that reached the model."""
-    response = service.client.post("/v1/chat/completions", json={"messages": chat_messages("a")} | body)
-    assert response.status_code == 200, response.text
-    return RECORDER.items[-1].options
+    return ask
 
 
 def joined(chunks: list[ChatCompletionChunk], index: int = 0) -> str:
@@ -77,9 +73,9 @@ def test_a_text_cut_short_says_so(client: openai.OpenAI) -> None:
     assert answer.usage.completion_tokens == 2
 
 
-def test_logprobs_are_those_of_the_tokens(client: openai.OpenAI) -> None:
+def test_logprobs_are_those_of_the_tokens(client: openai.OpenAI, recorder: Recorder) -> None:
     answer = client.chat.completions.create(model="fake", messages=PLAIN, logprobs=True, top_logprobs=2)
-    assert RECORDER.items[-1].options.top_logprobs == 2
+    assert recorder.items[-1].options.top_logprobs == 2
     [choice] = answer.choices
     assert choice.logprobs is not None
     assert choice.logprobs.content is not None
@@ -103,7 +99,7 @@ def test_pieces_join_to_the_unstreamed_texts(client: openai.OpenAI) -> None:
     assert all(chunk.usage is None for chunk in chunks)
 
 
-def test_a_stream_ends_with_its_usage_where_asked_and_with_done(service: Service, client: openai.OpenAI) -> None:
+def test_a_stream_ends_with_its_usage_where_asked_and_with_done(captions: Service, client: openai.OpenAI) -> None:
     options: Any = {"include_usage": True, "include_obfuscation": False}
     with client.chat.completions.create(model="fake", messages=PLAIN, stream=True, stream_options=options) as stream:
         *chunks, last = stream
@@ -112,7 +108,7 @@ def test_a_stream_ends_with_its_usage_where_asked_and_with_done(service: Service
     assert (last.usage.prompt_tokens, last.usage.completion_tokens, last.usage.total_tokens) == (13, 7, 20)
     assert all("usage" in chunk.model_fields_set and chunk.usage is None for chunk in chunks)
     body = {"messages": PLAIN, "stream": True}
-    response = service.client.post("/v1/chat/completions", json=body)
+    response = captions.client.post("/v1/chat/completions", json=body)
     assert response.text.endswith("data: [DONE]\n\n")
     assert '"usage"' not in response.text
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -134,9 +130,9 @@ def test_the_sdk_s_own_reader_of_streams_works(client: openai.OpenAI) -> None:
         assert "".join(deltas) == stream.get_final_completion().choices[0].message.content
 
 
-def test_the_async_client_asks_and_streams(service: Service, client: openai.OpenAI) -> None:
+def test_the_async_client_asks_and_streams(captions: Service, client: openai.OpenAI) -> None:
     async def ask() -> tuple[str | None, str]:
-        async with openai.AsyncOpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0) as asynchronous:
+        async with openai.AsyncOpenAI(base_url=f"{captions.url}/v1", api_key="unused", max_retries=0) as asynchronous:
             whole = await asynchronous.chat.completions.create(model="fake", messages=PLAIN)
             async with await asynchronous.chat.completions.create(model="fake", messages=PLAIN, stream=True) as stream:
                 chunks = [chunk async for chunk in stream]
@@ -230,14 +226,14 @@ def test_a_stream_whose_time_runs_out_says_so() -> None:
         assert (error["type"], error["code"]) == ("server_error", "deadline_exceeded")
 
 
-def test_greedy_is_the_default(service: Service) -> None:
-    options = recorded(service)
+def test_greedy_is_the_default(options_of: Options) -> None:
+    options = options_of()
     assert options == GenerationOptions(seed=options.seed)
     nulls = dict.fromkeys(
         ("n", "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "seed", "stream", "logprobs",
          "top_logprobs", "stream_options", "num_beams", "min_tokens", "repetition_penalty", "protocol", "model")
     )  # fmt: skip
-    options = recorded(service, **nulls)
+    options = options_of(**nulls)
     assert options == GenerationOptions(seed=options.seed)
 
 
@@ -251,31 +247,31 @@ def test_greedy_is_the_default(service: Service) -> None:
         ({"top_p": 1}, 0, 1),
     ],
 )
-def test_temperature_and_top_p(service: Service, given: dict[str, Any], temperature: float, top_p: float) -> None:
-    options = recorded(service, **given)
+def test_temperature_and_top_p(options_of: Options, given: dict[str, Any], temperature: float, top_p: float) -> None:
+    options = options_of(**given)
     assert (options.temperature, options.top_p) == (temperature, top_p)
 
 
-def test_each_request_draws_its_own_seed_unless_it_gives_one(service: Service) -> None:
-    assert recorded(service, temperature=1).seed != recorded(service, temperature=1).seed
-    assert recorded(service, temperature=1, seed=-7).seed == -7
+def test_each_request_draws_its_own_seed_unless_it_gives_one(options_of: Options) -> None:
+    assert options_of(temperature=1).seed != options_of(temperature=1).seed
+    assert options_of(temperature=1, seed=-7).seed == -7
 
 
 @pytest.mark.parametrize(("stop", "read"), [(".", (".",)), ([".", " and"], (".", " and")), ([], ())])
-def test_stop_is_a_string_or_several(service: Service, stop: object, read: tuple[str, ...]) -> None:
-    assert recorded(service, stop=stop).stop == read
+def test_stop_is_a_string_or_several(options_of: Options, stop: object, read: tuple[str, ...]) -> None:
+    assert options_of(stop=stop).stop == read
 
 
-def test_the_other_options_reach_the_model(service: Service) -> None:
-    options = recorded(service, max_completion_tokens=12, min_tokens=3, num_beams=4, repetition_penalty=1.5)
+def test_the_other_options_reach_the_model(options_of: Options, recorder: Recorder) -> None:
+    options = options_of(max_completion_tokens=12, min_tokens=3, num_beams=4, repetition_penalty=1.5)
     assert (options.max_tokens, options.max_tokens_param) == (12, "max_completion_tokens")
     assert (options.min_tokens, options.num_beams, options.repetition_penalty) == (3, 4, 1.5)
-    assert recorded(service, max_tokens=9, max_completion_tokens=9).max_tokens == 9
-    recorded(service, protocol="paper")
-    assert RECORDER.items[-1].protocol == "paper"
+    assert options_of(max_tokens=9, max_completion_tokens=9).max_tokens == 9
+    options_of(protocol="paper")
+    assert recorder.items[-1].protocol == "paper"
 
 
-def test_several_texts_are_joined_and_system_messages_have_no_effect(client: openai.OpenAI) -> None:
+def test_several_texts_are_joined_and_system_messages_have_no_effect(client: openai.OpenAI, recorder: Recorder) -> None:
     client.chat.completions.create(
         model="fake",
         messages=[
@@ -284,10 +280,10 @@ def test_several_texts_are_joined_and_system_messages_have_no_effect(client: ope
             *chat_messages("a photo", " ", "of"),
         ],
     )
-    item = RECORDER.items[-1]
+    item = recorder.items[-1]
     assert (item.text.text, item.text.param) == ("a photo of", "messages[2].content")
     client.chat.completions.create(model="fake", messages=chat_messages())
-    assert RECORDER.items[-1].text.text == ""
+    assert recorder.items[-1].text.text == ""
 
 
 def test_an_answering_model_is_asked_the_question() -> None:
@@ -407,11 +403,11 @@ BAD = [(bad[0], {"messages": bad[1]}, *bad[2:]) for bad in BAD_MESSAGES] + [
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize(("body", "code", "param"), [bad[1:] for bad in BAD], ids=[bad[0] for bad in BAD])
 def test_bad_input_is_refused_by_name(
-    service: Service, capfd: pytest.CaptureFixture[str], body: dict[str, Any], code: str, param: str, stream: bool
+    captions: Service, capfd: pytest.CaptureFixture[str], body: dict[str, Any], code: str, param: str, stream: bool
 ) -> None:
     given = {"stream": True} | body if stream and "stream_options" not in body else body
     headers = {"content-type": "application/json"}
-    response = service.client.post("/v1/chat/completions", content=json.dumps(given), headers=headers)
+    response = captions.client.post("/v1/chat/completions", content=json.dumps(given), headers=headers)
     assert response.status_code == 400, response.text
     error = response.json()["error"]
     assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", code, param)
@@ -447,6 +443,28 @@ def test_a_wrong_key_and_a_full_queue_arrive_as_the_sdk_s() -> None:
             model.open.set()
             assert joined(list(stream))
         assert (full.value.type, full.value.code) == ("rate_limit_error", "overloaded")
+
+
+def test_a_stream_cut_off_by_the_shutdown_does_not_look_whole() -> None:
+    model = Stepwise("caption")
+    chunks: list[ChatCompletionChunk] = []
+
+    def read(url: str) -> None:
+        with (
+            openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0, timeout=WAIT_S) as client,
+            client.chat.completions.create(model="fake", messages=PLAIN, stream=True) as stream,
+            pytest.raises(openai.APIConnectionError),
+        ):
+            chunks.extend(stream)
+
+    with ThreadPoolExecutor() as reader:
+        with serving(fake_settings(server={"drain_timeout_s": 0}), always(model)) as service:
+            model.allow(1)
+            reading = reader.submit(read, service.url)
+            wait_until(lambda: model.decoding_steps == 2)
+        model.allow(100)
+        reading.result(WAIT_S)
+    assert joined(chunks).startswith("a photo of ")
 
 
 def test_a_model_of_another_task_is_refused() -> None:

@@ -1,7 +1,7 @@
 """`POST /v1/responses`, through the OpenAI client."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import openai
@@ -15,7 +15,6 @@ from tests.support.server import Service, always, fake_settings, sdk, serving
 from tests.support.waiting import wait_until
 
 PLAIN = response_input("a photo of")
-RECORDER = Recorder("caption")
 LIFE = [
     "response.created",
     "response.output_item.added",
@@ -26,18 +25,6 @@ LIFE = [
     "response.output_item.done",
     "response.completed",
 ]
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    with serving(fake_settings(), always(RECORDER)) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(service: Service) -> Iterator[openai.OpenAI]:
-    with sdk(service) as running:
-        yield running
 
 
 def joined(events: Sequence[ResponseStreamEvent]) -> str:
@@ -113,11 +100,11 @@ def test_a_stream_tells_the_life_of_the_response_in_order(client: openai.OpenAI)
             assert (event.text, event.item_id) == (whole.output_text, message.id)
 
 
-def test_logprobs_are_included_where_asked_for(client: openai.OpenAI) -> None:
+def test_logprobs_are_included_where_asked_for(client: openai.OpenAI, recorder: Recorder) -> None:
     answer = client.responses.create(
         model="fake", input=PLAIN, include=["message.output_text.logprobs"], top_logprobs=3
     )
-    assert RECORDER.items[-1].options.top_logprobs == 3
+    assert recorder.items[-1].options.top_logprobs == 3
     assert answer.top_logprobs == 3
     assert answer.output[0].type == "message"
     part = answer.output[0].content[0]
@@ -139,9 +126,9 @@ def test_the_sdk_s_own_reader_of_streams_works(client: openai.OpenAI) -> None:
     assert final.output_text == client.responses.create(model="fake", input=PLAIN).output_text
 
 
-def test_the_async_client_asks_and_streams(service: Service, client: openai.OpenAI) -> None:
+def test_the_async_client_asks_and_streams(captions: Service, client: openai.OpenAI) -> None:
     async def ask() -> tuple[str, str, str]:
-        async with openai.AsyncOpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0) as asynchronous:
+        async with openai.AsyncOpenAI(base_url=f"{captions.url}/v1", api_key="unused", max_retries=0) as asynchronous:
             whole = await asynchronous.responses.create(model="fake", input=PLAIN)
             async with await asynchronous.responses.create(model="fake", input=PLAIN, stream=True) as stream:
                 events = [event async for event in stream]
@@ -152,26 +139,26 @@ def test_the_async_client_asks_and_streams(service: Service, client: openai.Open
     assert set(asyncio.run(ask())) == {client.responses.create(model="fake", input=PLAIN).output_text}
 
 
-def test_options_reach_the_model(client: openai.OpenAI) -> None:
+def test_options_reach_the_model(client: openai.OpenAI, recorder: Recorder) -> None:
     client.responses.create(
         model="fake", input=PLAIN, temperature=0.5, top_p=0.9, max_output_tokens=7,
         extra_body={"seed": 3, "stop": ".", "num_beams": 1, "min_tokens": 2, "repetition_penalty": 1.1,
                     "protocol": "paper"},
     )  # fmt: skip
-    item = RECORDER.items[-1]
+    item = recorder.items[-1]
     options = item.options
     assert (options.temperature, options.top_p, options.max_tokens, options.seed) == (0.5, 0.9, 7, 3)
     assert (options.stop, options.num_beams, options.min_tokens) == ((".",), 1, 2)
     assert (options.repetition_penalty, item.protocol, item.n) == (1.1, "paper", 1)
 
 
-def test_messages_may_be_typed_and_system_messages_have_no_effect(client: openai.OpenAI) -> None:
+def test_messages_may_be_typed_and_system_messages_have_no_effect(client: openai.OpenAI, recorder: Recorder) -> None:
     items: Any = [
         {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Be brief."}]},
         {"type": "message", "status": "completed"} | dict(response_input("what", "is it?")[0]),
     ]
     client.responses.create(model="fake", input=items)
-    assert (RECORDER.items[-1].text.text, RECORDER.items[-1].text.param) == ("what is it?", "input[1].content")
+    assert (recorder.items[-1].text.text, recorder.items[-1].text.param) == ("what is it?", "input[1].content")
 
 
 def test_the_first_piece_leaves_before_the_next_is_computed() -> None:
@@ -267,10 +254,10 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize(("body", "code", "param"), [bad[1:] for bad in BAD], ids=[bad[0] for bad in BAD])
 def test_bad_input_is_refused_by_name(
-    service: Service, body: dict[str, Any], code: str, param: str, stream: bool
+    captions: Service, body: dict[str, Any], code: str, param: str, stream: bool
 ) -> None:
     given = body if code == "missing_required_parameter" and param == "input" else {"input": [ASKING]} | body
-    response = service.client.post("/v1/responses", json=given | {"stream": stream})
+    response = captions.client.post("/v1/responses", json=given | {"stream": stream})
     assert response.status_code == 400, response.text
     error = response.json()["error"]
     assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", code, param)

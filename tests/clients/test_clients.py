@@ -1,4 +1,4 @@
-"""The npm client and the first openai 1.x, where `TEST_CLIENTS` names a folder that holds them (`make test-clients`)."""
+"""The npm client and the first openai 1.x, where `TEST_CLIENTS` names their folder (`make test-clients` does)."""
 
 import json
 import os

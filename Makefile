@@ -6,9 +6,10 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 PORT ?= 8000
 CONFIG ?=
+CLIENTS := $(CURDIR)/build/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-full lint check train-demo
+.PHONY: help setup serve test test-full test-clients lint check train-demo
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -30,6 +31,13 @@ test: $(READY) ## the fast tests: under 5 minutes on 2 cores, no network
 
 test-full: $(READY) ## parity at full base and large size: minutes, and 10 GB of memory
 	$(BIN)/python -m pytest -m full -s
+
+test-clients: $(READY) ## other openai clients: npm's (with Node) and Python's first 1.x; downloads them
+	mkdir -p $(CLIENTS)
+	npm install --prefix $(CLIENTS) --no-save --no-audit --no-fund openai@6.49.0
+	$(PYTHON) -m venv $(CLIENTS)/openai-1.0.0
+	$(CLIENTS)/openai-1.0.0/bin/pip install --quiet openai==1.0.0 'httpx<0.28'
+	TEST_CLIENTS=$(CLIENTS) $(BIN)/python -m pytest tests/clients
 
 lint: $(READY) ## ruff and mypy strict
 	$(BIN)/ruff check .

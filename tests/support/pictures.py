@@ -1,5 +1,6 @@
 """Pictures drawn from a seed."""
 
+import base64
 from io import BytesIO
 
 import numpy as np
@@ -18,3 +19,8 @@ def encoded(image: Image.Image, kind: str = "png") -> bytes:
     file = BytesIO()
     image.save(file, kind)
     return file.getvalue()
+
+
+def data_uri(image: Image.Image) -> str:
+    """The picture as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(encoded(image)).decode()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import openai
 import uvicorn
 from fastapi import FastAPI
 
@@ -81,6 +82,13 @@ def serving(chosen: Settings, load: Loader | None = None, *, ready: bool = True)
         server.should_exit = True
         thread.join(WAIT_S)
         listener.close()
+
+
+@contextmanager
+def sdk(service: Service, key: str = "unused") -> Iterator[openai.OpenAI]:
+    """The OpenAI client, which tries everything once."""
+    with openai.OpenAI(base_url=f"{service.url}/v1", api_key=key, max_retries=0, timeout=WAIT_S) as client:
+        yield client
 
 
 def in_threads(calls: list[Callable[[], Any]]) -> list[Any]:

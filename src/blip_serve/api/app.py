@@ -7,7 +7,18 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from blip_serve import __version__
-from blip_serve.api import decisions, embeddings, errors, health, match, models, rerank, score
+from blip_serve.api import (
+    chat,
+    decisions,
+    embeddings,
+    errors,
+    health,
+    match,
+    models,
+    rerank,
+    responses,
+    score,
+)
 from blip_serve.api.auth import require_key
 from blip_serve.api.middleware import BodyLimitMiddleware, DisconnectMiddleware, RequestMiddleware
 from blip_serve.loading import Loader
@@ -47,7 +58,7 @@ def create_app(settings: Settings, load: Loader | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.telemetry = telemetry
     errors.install(app)
-    for endpoint in (match, decisions, embeddings, rerank, score, models):
+    for endpoint in (match, decisions, chat, responses, embeddings, rerank, score, models):
         app.include_router(endpoint.router, dependencies=[Depends(require_key)])
     app.include_router(health.router)
     app.add_middleware(

@@ -56,16 +56,32 @@ def validated(model: type[T], content: bytes | dict[str, object], others: Others
     except ValidationError as error:
         [first, *_] = error.errors(include_url=False, include_context=False, include_input=False)
         raise invalid_field(first, at=at) from None
+    _check_extra(body, others, f"{at}." if at else "")
+    return body
+
+
+def _check_extra(body: BaseModel, others: Others, within: str = "") -> None:
+    """Raises `InvalidInput` for what is no field of `body`, or of an object in it, and none of `others`."""
     for name, value in (body.model_extra or {}).items():
         if name not in others:
-            raise _unknown(name, at)
+            raise _unknown(f"{within}{name[:100]}")
         if not others[name](value):
             raise InvalidInput(
                 f"'{name}' is not supported with this value: it would change the answer.",
                 code="unsupported_parameter",
                 param=name,
             )
-    return body
+    for name in type(body).model_fields:
+        inner = getattr(body, name)
+        if isinstance(inner, BaseModel):
+            _check_extra(inner, NOTHING_ELSE, f"{within}{name}.")
+
+
+def documented(model: type[BaseModel], example: Mapping[str, object]) -> dict[str, object]:
+    """A route's `openapi_extra` for a body that `read_json` reads; `model` refers to no other."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def anything(value: object) -> bool:
@@ -94,12 +110,11 @@ def only_fields(form: FormData, known: frozenset[str]) -> None:
     """Raises `InvalidInput` for a part of another name."""
     for name in form:
         if name not in known:
-            raise _unknown(name)
+            raise _unknown(name[:100])
 
 
-def _unknown(name: str, at: str = "") -> InvalidInput:
-    param = f"{at}.{name[:100]}".removeprefix(".")
-    return InvalidInput(f"Unknown parameter: '{param}'.", code="unknown_parameter", param=param)
+def _unknown(name: str) -> InvalidInput:
+    return InvalidInput(f"Unknown parameter: '{name}'.", code="unknown_parameter", param=name)
 
 
 def text_field(form: FormData, name: str) -> list[str]:

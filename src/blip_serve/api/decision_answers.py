@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from blip_serve.api.usage import ResponseUsage, response_usage
 from blip_serve.domain import ScoringProtocol
 from blip_serve.tasks.decide import DecideResult
 from blip_serve.tasks.questions import Answer, Choice, ChoiceAnswer, PredicateAnswer, Question, Score
-from blip_serve.tasks.usage import Usage
 
 
 class DecisionPredicate(BaseModel):
@@ -56,36 +56,13 @@ class DecisionScore(BaseModel):
 DecisionAnswer = Annotated[DecisionPredicate | DecisionChoice | DecisionScore, Field(discriminator="type")]
 
 
-class DecisionInputDetails(BaseModel):
-    """Of the input tokens."""
-
-    cached_tokens: int = Field(description="image tokens that the image cache saved")
-    cache_write_tokens: int = 0
-
-
-class DecisionOutputDetails(BaseModel):
-    """Of the output tokens."""
-
-    reasoning_tokens: int = 0
-
-
-class DecisionUsage(BaseModel):
-    """Tokens of the request: an image counts its vision tokens once, a text its own. Nothing is generated."""
-
-    input_tokens: int
-    input_tokens_details: DecisionInputDetails
-    output_tokens: int = 0
-    output_tokens_details: DecisionOutputDetails = DecisionOutputDetails()
-    total_tokens: int
-
-
 class Decision(BaseModel):
     """The answers, in the questions' order."""
 
     model: str
     protocol: ScoringProtocol
     answers: list[DecisionAnswer]
-    usage: DecisionUsage
+    usage: ResponseUsage
 
 
 def decision(result: DecideResult, names: list[str | None], asked: tuple[Question, ...]) -> Decision:
@@ -94,7 +71,7 @@ def decision(result: DecideResult, names: list[str | None], asked: tuple[Questio
         model=result.model,
         protocol=result.protocol,
         answers=[_answer(*each) for each in zip(names, asked, result.answers, strict=True)],
-        usage=_usage(result.usage),
+        usage=response_usage(result.usage),
     )
 
 
@@ -111,11 +88,3 @@ def _answer(name: str | None, question: Question, answer: Answer) -> DecisionAns
         for number, (option, share) in enumerate(options)
     ]
     return DecisionScore(name=name, score=answer.score, confidence=answer.confidence, probabilities=levels)
-
-
-def _usage(usage: Usage) -> DecisionUsage:
-    return DecisionUsage(
-        input_tokens=usage.given,
-        input_tokens_details=DecisionInputDetails(cached_tokens=usage.cached_tokens),
-        total_tokens=usage.total,
-    )

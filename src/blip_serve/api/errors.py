@@ -56,7 +56,7 @@ def answer(error: ServiceError) -> JSONResponse:
 
     The SDKs retry 429 and 5xx: `x-should-retry: false` tells them not to where trying again only adds load.
     """
-    status, kind = next(STATUSES[known] for known in STATUSES if isinstance(error, known))
+    status, _ = _status(error)
     headers: dict[str, str] = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
@@ -64,7 +64,12 @@ def answer(error: ServiceError) -> JSONResponse:
         headers["x-should-retry"] = "false"
     if status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
-    return _envelope(status, ErrorBody(message=error.message, type=kind, param=error.param, code=error.code), headers)
+    return _envelope(status, shown(error), headers)
+
+
+def shown(error: ServiceError) -> ErrorBody:
+    """The error as the envelope holds it; a stream that has begun has nothing else to say it with."""
+    return ErrorBody(message=error.message, type=_status(error)[1], param=error.param, code=error.code)
 
 
 def invalid_field(fault: ErrorDetails, within: int = 0, at: str = "") -> InvalidInput:
@@ -106,9 +111,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http_error)
 
 
-def unexpected() -> JSONResponse:
-    """The answer to a fault of ours; the cause is in the log."""
-    return answer(InternalError("The server had an error while processing the request."))
+def unexpected() -> InternalError:
+    """What is told of a fault of ours; the cause is in the log."""
+    return InternalError("The server had an error while processing the request.")
+
+
+def _status(error: ServiceError) -> tuple[int, str]:
+    return next(STATUSES[known] for known in STATUSES if isinstance(error, known))
 
 
 def _counted(request: Request, response: JSONResponse, error: ServiceError) -> JSONResponse:

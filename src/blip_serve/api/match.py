@@ -8,11 +8,12 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from starlette.datastructures import FormData
 
-from blip_serve.api.answers import InputUsage, input_usage, timed
 from blip_serve.api.body import STRICT, is_form, only_fields, read_form, read_json, text_field, validated
 from blip_serve.api.context import SettingsOf, TasksOf
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.images import Image, image_source
+from blip_serve.api.timing import timed
+from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.domain import Caption, Score, ScoringProtocol
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import BytesImage, ImageSource

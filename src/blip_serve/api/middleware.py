@@ -51,7 +51,7 @@ class RequestMiddleware:
             self._telemetry.log.error("request_failed", id=request_id, exc_info=error)
             if not status:
                 self._telemetry.request_failed("internal_error", rejected=False)
-                await unexpected()(scope, receive, send_with_id)
+                await answer(unexpected())(scope, receive, send_with_id)
         except asyncio.CancelledError:  # the server ends, and its time to drain is over
             if not status:
                 await answer(Unavailable("The service is shutting down.", retry_after=1))(scope, receive, send_with_id)

@@ -6,11 +6,12 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from blip_serve.api.answers import InputUsage, input_usage, timed
 from blip_serve.api.body import STRICT, Others, anything, only, read_json
 from blip_serve.api.context import TasksOf
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.inputs import Inputs, OneInput, entries, read_input
+from blip_serve.api.timing import timed
+from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.domain import Caption, ScoringProtocol
 from blip_serve.settings import HARD_LIMIT
 from blip_serve.tasks.inputs import Input

@@ -7,11 +7,12 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from blip_serve.api.answers import InputUsage, input_usage, timed
 from blip_serve.api.body import STRICT, Others, anything, only, read_json
 from blip_serve.api.context import TasksOf
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.inputs import Inputs, read_inputs
+from blip_serve.api.timing import timed
+from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.domain import ScoringProtocol
 from blip_serve.errors import InvalidInput
 from blip_serve.tasks.inputs import Input

@@ -1,5 +1,8 @@
 """The `server-timing` header: where a request's time went."""
 
+from fastapi import Response
+from pydantic import BaseModel
+
 from blip_serve.tasks.session import Timings
 
 
@@ -7,3 +10,9 @@ def server_timing(timings: Timings) -> dict[str, str]:
     """The header, in milliseconds a stage."""
     stages = {"fetch": timings.fetch, "decode": timings.decode, "queue": timings.queue, "device": timings.device}
     return {"server-timing": ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in stages.items())}
+
+
+def timed(answer: BaseModel, timings: Timings) -> Response:
+    """`answer` as JSON, less what is `None`, with the header."""
+    content = answer.model_dump_json(exclude_none=True)
+    return Response(content, media_type="application/json", headers=server_timing(timings))

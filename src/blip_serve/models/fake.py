@@ -78,7 +78,7 @@ class FakeModel:
                 pieces = _pieces([-10 * _number(image.digest, question.text, answer.text) for answer in answers])
                 return _prepared((question, *answers), pieces)
             case GenerateItem():
-                return _prepared((item.text,), [_writing(item, choice) for choice in range(item.n)])
+                return _prepared((item.text,), [_writing(item, choice) for choice in range(item.n)], slot=True)
             case EmbedItem(ImageBytes(digest=digest)):
                 return _prepared((), [[Progress("embed", 1), Done(((0, _vector(digest)),))]])
             case EmbedItem(Caption(text)):
@@ -116,8 +116,8 @@ class FakeModel:
         return [work.plan.popleft() for work in launched]
 
 
-def _prepared(texts: Sequence[Caption], plans: Sequence[Sequence[Outcome]]) -> Prepared:
-    works = [FakeWork(phase="encode", cost=IMAGE_COST, plan=deque(plan)) for plan in plans]
+def _prepared(texts: Sequence[Caption], plans: Sequence[Sequence[Outcome]], slot: bool = False) -> Prepared:
+    works = [FakeWork(phase="encode", cost=IMAGE_COST, plan=deque(plan), slot=slot) for plan in plans]
     return Prepared(tuple(works), IMAGE_TOKENS, 0, tuple(len(text.text.split()) for text in texts))
 
 

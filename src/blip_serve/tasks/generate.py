@@ -18,7 +18,8 @@ class GenerateRequest:
     """`n` texts from one image.
 
     `text`: a caption's beginning for a captioning model (blank: none), the question for an answering one.
-    `model` and `protocol` are the configured ones where `None`.
+    `model` and `protocol` are the configured ones where `None`. `logprobs_param` is the request's field that asks for
+    log-probabilities.
     """
 
     image: ImageSource
@@ -27,6 +28,7 @@ class GenerateRequest:
     n: int = 1
     model: str | None = None
     protocol: ScoringProtocol | None = None
+    logprobs_param: str = "logprobs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Generate:
         finally:
             writer.cancel()
             await asyncio.wait([writer])
+            del writer  # its error refers to this frame
 
     async def _run(self, request: GenerateRequest, emit: Callable[[Event], None] | None = None) -> GenerateResult:
         _check(request, self._limits)
@@ -110,6 +113,11 @@ def _check(request: GenerateRequest, limits: LimitSettings) -> None:
     ):
         if value > limit:
             raise InvalidInput(f"'{name}' is {value}; the limit is {limit}.", param=name)
+    if options.min_tokens > options.max_tokens:
+        raise InvalidInput(
+            f"'min_tokens' is {options.min_tokens}; '{options.max_tokens_param}' is {options.max_tokens}.",
+            param="min_tokens",
+        )
     if options.num_beams > 1:
         _check_beams(request)
 
@@ -119,6 +127,11 @@ def _check_beams(request: GenerateRequest) -> None:
     if request.n > options.num_beams:
         raise InvalidInput(f"{options.num_beams} beams give no {request.n} texts.", param="n")
     if options.temperature > 0:
-        raise InvalidInput("Beams do not sample: leave 'num_beams' or 'temperature' out.", param="temperature")
+        raise InvalidInput(
+            "Beams do not sample: leave 'num_beams' out, or 'temperature' and 'top_p'.",
+            param="temperature" if options.top_p == 1 else "top_p",
+        )
     if options.top_logprobs is not None:
-        raise InvalidInput("Beams give no log-probabilities.", code="unsupported_parameter", param="logprobs")
+        raise InvalidInput(
+            "Beams give no log-probabilities.", code="unsupported_parameter", param=request.logprobs_param
+        )

@@ -35,11 +35,14 @@ class Started:
     """An item whose works are queued."""
 
     prepared: Prepared
-    futures: "Sequence[asyncio.Future[Any]]"
+    futures: "list[asyncio.Future[Any]]"
 
     async def results(self) -> list[Any]:
-        """A result per position of the item."""
-        pieces = await asyncio.gather(*self.futures)
+        """A result per position of the item. To be asked for once."""
+        try:
+            pieces = await asyncio.gather(*self.futures)
+        finally:
+            self.futures.clear()  # a future refers to its error, which refers to this frame: a cycle, images and all
         found = dict(numbered for piece in pieces for numbered in piece)
         return [found[position] for position in range(len(found))]
 

@@ -1,0 +1,168 @@
+"""`POST /v1/chat/completions`: its types, and the translation to the task and back."""
+
+import time
+import uuid
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field, WithJsonSchema
+
+from blip_serve.api import generation
+from blip_serve.api.body import STRICT, Others, anything, documented, only, read_json
+from blip_serve.api.chat_chunks import ChatLogprobs, ChunkWriter, chat_logprobs
+from blip_serve.api.context import TasksOf
+from blip_serve.api.errors import ErrorEnvelope
+from blip_serve.api.events import EVENTS, EventStream
+from blip_serve.api.generation import Count, GenerationBody, generation_options
+from blip_serve.api.messages import MAX_MESSAGES, read_messages
+from blip_serve.api.usage import CompletionUsage, completion_usage
+from blip_serve.domain import FinishReason, GeneratedText
+from blip_serve.errors import InvalidInput
+from blip_serve.tasks.generate import GenerateRequest, GenerateResult
+
+MESSAGE_KEYS = frozenset({"role", "content", "name"})
+OTHERS: Others = {
+    **generation.OTHERS,
+    **dict.fromkeys(("prediction", "reasoning_effort"), anything),
+    **dict.fromkeys(("audio", "web_search_options"), only(None)),
+    **dict.fromkeys(("frequency_penalty", "presence_penalty"), only(None, 0)),
+    "function_call": only(None, "auto", "none"),
+    "functions": only(None, []),
+    "logit_bias": only(None, {}),
+    "modalities": only(None, ["text"]),
+    "response_format": only(None, {"type": "text"}),
+    "verbosity": only(None, "medium"),
+}
+"""Parameters of the SDK's method that are not read."""
+
+
+class StreamOptions(BaseModel):
+    """Of a streamed answer."""
+
+    model_config = STRICT
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None  # padding against eavesdroppers who count bytes: never sent
+
+
+_STREAM_OPTIONS = {
+    "type": "object",
+    "properties": {"include_usage": {"type": "boolean", "description": "end the stream with the tokens used"}},
+}
+
+
+class ChatBody(GenerationBody):
+    """An image, optionally with a text: a caption's beginning or a question, as the model has it."""
+
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)] = Field(
+        description="one of the user's, with one image; system and developer messages have no effect"
+    )
+    n: Count | None = Field(None, description="texts to generate; 1 by default")
+    max_tokens: Count | None = Field(None, description="tokens to generate at most, the end included; 20 by default")
+    max_completion_tokens: Count | None = Field(None, description="the same")
+    logprobs: bool | None = Field(None, description="give the log-probability of each token")
+    stream_options: Annotated[StreamOptions, WithJsonSchema(_STREAM_OPTIONS)] | None = None
+
+
+class Message(BaseModel):
+    """A generated text."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str
+    refusal: None = None
+
+
+class Choice(BaseModel):
+    """One of the texts, and why it ended."""
+
+    index: int
+    message: Message
+    logprobs: ChatLogprobs | None
+    finish_reason: FinishReason
+
+
+class ChatCompletion(BaseModel):
+    """The texts."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    system_fingerprint: None = None
+    choices: list[Choice]
+    usage: CompletionUsage
+
+
+_EXAMPLE = {
+    "model": "Salesforce/blip-image-captioning-base",
+    "messages": [
+        {
+            "role": "user",
+            "content": [
+                {"type": "image_url", "image_url": {"url": "https://example.com/dog.jpg"}},
+                {"type": "text", "text": "a photography of"},
+            ],
+        }
+    ],
+}
+
+router = APIRouter()
+
+
+@router.post(
+    "/v1/chat/completions",
+    summary="Caption an image, or answer a question about it",
+    responses={
+        200: {"model": ChatCompletion} | EVENTS,
+        "4XX": {"model": ErrorEnvelope},
+        "5XX": {"model": ErrorEnvelope},
+    },
+    openapi_extra=documented(ChatBody, _EXAMPLE),
+)
+async def chat(request: Request, tasks: TasksOf) -> Response:
+    """Texts from an image, whole or as they are generated."""
+    body = await read_json(request, ChatBody, OTHERS)
+    asked = _asked(body)
+    if body.stream:
+        options = body.stream_options
+        writer = ChunkWriter(asked.n, include_usage=options is not None and bool(options.include_usage))
+        return EventStream(request, tasks.generate.stream(asked), writer)
+    result = await tasks.generate.run(asked)
+    return Response(_completion(result).model_dump_json(), media_type="application/json")
+
+
+def _asked(body: ChatBody) -> GenerateRequest:
+    if body.stream_options is not None and not body.stream:
+        raise InvalidInput("'stream_options' is for 'stream': true only.", param="stream_options")
+    image, text = read_messages(body.messages, "messages", MESSAGE_KEYS)
+    max_tokens, param = _max_tokens(body)
+    options = generation_options(body, max_tokens=max_tokens, max_tokens_param=param, logprobs=bool(body.logprobs))
+    return GenerateRequest(image, text, options, body.n or 1, body.model, body.protocol)
+
+
+def _max_tokens(body: ChatBody) -> tuple[int | None, str]:
+    """The limit, and the field that gave it."""
+    if body.max_completion_tokens is None:
+        return body.max_tokens, "max_tokens"
+    if body.max_tokens not in (None, body.max_completion_tokens):
+        raise InvalidInput("'max_tokens' and 'max_completion_tokens' differ; give one.", param="max_tokens")
+    return body.max_completion_tokens, "max_completion_tokens"
+
+
+def _completion(result: GenerateResult) -> ChatCompletion:
+    return ChatCompletion(
+        id=f"chatcmpl-{uuid.uuid4().hex}",
+        created=int(time.time()),
+        model=result.model,
+        choices=[_choice(index, text) for index, text in enumerate(result.texts)],
+        usage=completion_usage(result.usage),
+    )
+
+
+def _choice(index: int, text: GeneratedText) -> Choice:
+    return Choice(
+        index=index,
+        message=Message(content=text.text),
+        logprobs=chat_logprobs(text.logprobs),
+        finish_reason=text.finish_reason,
+    )

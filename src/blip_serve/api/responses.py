@@ -1,0 +1,128 @@
+"""`POST /v1/responses`: what it reads, and the translation to the task and back. Nothing is stored."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BeforeValidator, Field
+
+from blip_serve.api import generation
+from blip_serve.api.body import Others, anything, documented, only, read_json
+from blip_serve.api.context import TasksOf
+from blip_serve.api.errors import ErrorEnvelope
+from blip_serve.api.events import EVENTS, EventStream
+from blip_serve.api.generation import Count, GenerationBody, generation_options
+from blip_serve.api.messages import MAX_MESSAGES, read_messages
+from blip_serve.api.response_events import ResponseWriter
+from blip_serve.api.response_object import ResponseObject, begun, ended, new_message, said
+from blip_serve.errors import InvalidInput
+from blip_serve.tasks.generate import GenerateRequest
+
+MESSAGE_KEYS = frozenset({"type", "role", "content", "status"})
+LOGPROBS = "message.output_text.logprobs"
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a `text` asks for plain text of no particular length."""
+    plain = {"format": {"type": "text"}, "verbosity": "medium"}
+    return value is None or (isinstance(value, dict) and all(value[key] in (None, plain.get(key)) for key in value))
+
+
+OTHERS: Others = {
+    **generation.OTHERS,
+    **dict.fromkeys(("access_programs", "max_tool_calls", "reasoning", "stream_options"), anything),
+    **dict.fromkeys(("conversation", "previous_response_id", "prompt"), only(None)),
+    "background": only(None, False),
+    "context_management": only(None, []),
+    "image": only(None, {}, {"context_compression": "auto"}, {"context_compression": "disabled"}),
+    "text": _is_plain,
+    "truncation": only(None, "auto", "disabled"),
+}
+"""Parameters of the SDK's method that are not read."""
+
+Includable = Literal[
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+    "file_search_call.results",
+    "message.input_image.image_url",
+    "message.output_text.logprobs",
+    "reasoning.encrypted_content",
+    "web_search_call.action.sources",
+    "web_search_call.results",
+]
+"""What the SDK may ask to be told beside the text. Only the log-probabilities exist here."""
+
+
+def _items(value: Any) -> Any:
+    if isinstance(value, str):
+        raise InvalidInput(
+            "The models need an image: give 'input' as a user's message that holds one.",
+            code="unsupported_content",
+            param="input",
+        )
+    return value
+
+
+class ResponsesBody(GenerationBody):
+    """An image, optionally with a text: a caption's beginning or a question, as the model has it."""
+
+    input: Annotated[
+        list[dict[str, Any]],
+        Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True),
+        BeforeValidator(_items),
+    ] = Field(description="messages: one of the user's, with one image; system and developer messages have no effect")
+    instructions: str | None = Field(None, description="has no effect, like a system message")
+    max_output_tokens: Count | None = Field(
+        None, description="tokens to generate at most, the end included; 20 by default"
+    )
+    include: Annotated[list[Includable], Field(max_length=100, fail_fast=True)] | None = Field(
+        None, description="`message.output_text.logprobs` gives the log-probability of each token"
+    )
+
+
+_EXAMPLE = {
+    "model": "Salesforce/blip-vqa-base",
+    "input": [
+        {
+            "role": "user",
+            "content": [
+                {"type": "input_image", "image_url": "https://example.com/dog.jpg"},
+                {"type": "input_text", "text": "what is the dog doing?"},
+            ],
+        }
+    ],
+}
+
+router = APIRouter()
+
+
+@router.post(
+    "/v1/responses",
+    summary="Caption an image, or answer a question about it, through the Responses interface",
+    responses={
+        200: {"model": ResponseObject} | EVENTS,
+        "4XX": {"model": ErrorEnvelope},
+        "5XX": {"model": ErrorEnvelope},
+    },
+    openapi_extra=documented(ResponsesBody, _EXAMPLE),
+)
+async def responses(request: Request, tasks: TasksOf) -> Response:
+    """A text from an image, whole or as it is generated. Nothing is stored."""
+    body = await read_json(request, ResponsesBody, OTHERS)
+    asked = _asked(body)
+    response = begun(asked, body.instructions)
+    if body.stream:
+        return EventStream(request, tasks.generate.stream(asked), ResponseWriter(response))
+    result = await tasks.generate.run(asked)
+    answer = ended(response, said(new_message(), result.texts[0]), result)
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def _asked(body: ResponsesBody) -> GenerateRequest:
+    image, text = read_messages(body.input, "input", MESSAGE_KEYS)
+    options = generation_options(
+        body,
+        max_tokens=body.max_output_tokens,
+        max_tokens_param="max_output_tokens",
+        logprobs=LOGPROBS in (body.include or ()),
+    )
+    return GenerateRequest(image, text, options, model=body.model, protocol=body.protocol, logprobs_param="include")

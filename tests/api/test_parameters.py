@@ -1,0 +1,189 @@
+"""Every parameter of the SDK's methods is read, ignored as harmless, or refused by name; anything else is unknown."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
+from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
+from pydantic import BaseModel
+
+from blip_serve.api import chat, responses
+from blip_serve.api.body import Others
+from blip_serve.models.fake import FakeModel
+from tests.support.asking import chat_messages, response_input
+from tests.support.server import Service, always, fake_settings, serving
+
+Values = Mapping[str, Sequence[object]]
+TOOL = {"type": "function", "name": "f", "function": {"name": "f"}, "parameters": {}, "strict": True}
+SCHEMA = {"type": "json_schema", "name": "s", "schema": {}, "json_schema": {"name": "s", "schema": {}}}
+SHARED: Values = {
+    "metadata": [None, {"a": "b"}],
+    "model": ["fake", None],
+    "parallel_tool_calls": [True, False],
+    "prompt_cache_key": ["a"],
+    "prompt_cache_options": [{"mode": "implicit"}],
+    "prompt_cache_retention": ["24h"],
+    "safety_identifier": ["a"],
+    "service_tier": ["auto", "flex"],
+    "store": [True, False, None],
+    "stream": [True, False],
+    "temperature": [0, 1.5],
+    "top_logprobs": [0],
+    "top_p": [0.5],
+    "user": ["a"],
+    "tool_choice": ["auto", "none"],
+    "tools": [[], None],
+    "moderation": [None],
+}
+SHARED_REFUSED: Values = {
+    "tools": [[TOOL]],
+    "tool_choice": ["required", {"type": "function", "name": "f"}],
+    "moderation": [{"model": "omni-moderation-latest"}],
+}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One of the SDK's methods: its parameters' types, and values of each that are accepted, or refused by name."""
+
+    path: str
+    method: type
+    body: type[BaseModel]
+    others: Others
+    good: Mapping[str, Any]
+    accepted: Values
+    refused: Values
+
+
+ENDPOINTS = [
+    Endpoint(
+        "/v1/chat/completions",
+        CompletionCreateParamsStreaming,
+        chat.ChatBody,
+        chat.OTHERS,
+        {"messages": chat_messages("a")},
+        {
+            **SHARED,
+            "messages": [chat_messages()],
+            "audio": [None],
+            "frequency_penalty": [0, 0.0, None],
+            "function_call": ["none", "auto"],
+            "functions": [[]],
+            "logit_bias": [None, {}],
+            "logprobs": [True, False],
+            "max_completion_tokens": [3],
+            "max_tokens": [3],
+            "modalities": [["text"], None],
+            "n": [2],
+            "prediction": [{"type": "content", "content": "a dog"}],
+            "presence_penalty": [0],
+            "reasoning_effort": ["none", "high"],
+            "response_format": [{"type": "text"}],
+            "seed": [1],
+            "stop": ["."],
+            "stream_options": [None],
+            "verbosity": ["medium", None],
+        },
+        {
+            **SHARED_REFUSED,
+            "audio": [{"voice": "alloy", "format": "wav"}],
+            "frequency_penalty": [0.1, -2],
+            "function_call": [{"name": "f"}],
+            "functions": [[{"name": "f"}]],
+            "logit_bias": [{"50256": -100}],
+            "modalities": [["text", "audio"], ["audio"]],
+            "presence_penalty": [1],
+            "response_format": [{"type": "json_object"}, SCHEMA],
+            "verbosity": ["low", "high"],
+            "web_search_options": [{}],
+        },
+    ),
+    Endpoint(
+        "/v1/responses",
+        ResponseCreateParamsStreaming,
+        responses.ResponsesBody,
+        responses.OTHERS,
+        {"input": response_input("a")},
+        {
+            **SHARED,
+            "input": [response_input()],
+            "access_programs": [{"cyber": "standard"}],
+            "background": [False, None],
+            "context_management": [[]],
+            "conversation": [None],
+            "image": [{"context_compression": "auto"}],
+            "include": [["message.output_text.logprobs"], ["reasoning.encrypted_content"], []],
+            "instructions": ["Be brief."],
+            "max_output_tokens": [3],
+            "max_tool_calls": [1],
+            "previous_response_id": [None],
+            "prompt": [None],
+            "reasoning": [{"effort": "low"}],
+            "stream_options": [{"include_obfuscation": False}],
+            "text": [{"format": {"type": "text"}}, {}, {"verbosity": "medium"}, {"verbosity": None}],
+            "truncation": ["auto", "disabled"],
+        },
+        {
+            **SHARED_REFUSED,
+            "background": [True],
+            "context_management": [[{"type": "compaction"}]],
+            "conversation": ["conv_1", {"id": "conv_1"}],
+            "image": [{"context_compression": "enabled"}],
+            "previous_response_id": ["resp_1"],
+            "prompt": [{"id": "pmpt_1"}],
+            "text": [{"format": SCHEMA}, {"verbosity": "low"}, {"colour": "red"}, "plain"],
+            "truncation": ["both"],
+        },
+    ),
+]
+ids = [endpoint.path for endpoint in ENDPOINTS]
+
+
+def cases(field: str) -> list[Any]:
+    """Each endpoint with each of the values it accepts, or refuses."""
+    return [
+        pytest.param(endpoint, name, value, id=f"{endpoint.path} {name}={str(value)[:30]}")
+        for endpoint in ENDPOINTS
+        for name, values in getattr(endpoint, field).items()
+        for value in values
+    ]
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    with serving(fake_settings(), always(FakeModel("match", "embed", "caption", "answer"))) as running:
+        yield running
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=ids)
+def test_the_table_holds_every_parameter_of_the_sdk_and_no_other(endpoint: Endpoint) -> None:
+    parameters = set(endpoint.method.__annotations__)
+    assert parameters <= endpoint.body.model_fields.keys() | endpoint.others.keys()
+    assert endpoint.others.keys() <= parameters - endpoint.body.model_fields.keys()
+    assert parameters <= endpoint.accepted.keys() | endpoint.refused.keys()
+
+
+@pytest.mark.parametrize(("endpoint", "name", "value"), cases("accepted"))
+def test_what_changes_no_answer_is_accepted(service: Service, endpoint: Endpoint, name: str, value: object) -> None:
+    response = service.client.post(endpoint.path, json={**endpoint.good, name: value})
+    assert response.status_code == 200, response.text
+
+
+@pytest.mark.parametrize(("endpoint", "name", "value"), cases("refused"))
+def test_what_would_change_the_answer_is_refused(
+    service: Service, endpoint: Endpoint, name: str, value: object
+) -> None:
+    response = service.client.post(endpoint.path, json={**endpoint.good, name: value})
+    assert response.status_code == 400, response.text
+    error = response.json()["error"]
+    assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "unsupported_parameter", name)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=ids)
+def test_anything_else_is_unknown(service: Service, endpoint: Endpoint) -> None:
+    response = service.client.post(endpoint.path, json={**endpoint.good, "colour": None})
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "unknown_parameter"
+    assert response.json()["error"]["param"] == "colour"

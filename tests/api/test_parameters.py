@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
+from openai.types.decision_create_params import DecisionCreateParams
+from openai.types.embedding_create_params import EmbeddingCreateParams
 from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
 from pydantic import BaseModel
 
-from blip_serve.api import chat, responses
+from blip_serve.api import chat, decisions, embeddings, responses
 from blip_serve.api.body import Others
-from blip_serve.models.fake import FakeModel
+from blip_serve.models.fake import VECTOR_WIDTH, FakeModel
 from tests.support.asking import chat_messages, response_input
 from tests.support.server import Service, always, fake_settings, serving
 
@@ -136,6 +138,37 @@ ENDPOINTS = [
             "text": [{"format": SCHEMA}, {"verbosity": "low"}, {"colour": "red"}, "plain"],
             "truncation": ["both"],
         },
+    ),
+    Endpoint(
+        "/v1/embeddings",
+        EmbeddingCreateParams,
+        embeddings.EmbeddingsBody,
+        embeddings.OTHERS,
+        {"input": "a dog"},
+        {
+            "input": [["a dog", "a cat"]],
+            "model": ["fake", None],
+            "dimensions": [VECTOR_WIDTH, None],
+            "encoding_format": ["float", "base64"],
+            "user": ["a"],
+        },
+        {},
+    ),
+    Endpoint(
+        "/v1/decisions",
+        DecisionCreateParams,
+        decisions.DecisionsBody,
+        decisions.OTHERS,
+        {"input": response_input(), "questions": [{"type": "predicate", "instructions": "a dog"}]},
+        {
+            "input": [response_input()[0]],
+            "model": ["fake", None],
+            "questions": [[{"type": "predicate", "instructions": "a cat", "name": "cat"}]],
+            "prompt_cache_key": ["a"],
+            "prompt_cache_options": [{"mode": "implicit"}],
+            "safety_identifier": ["a"],
+        },
+        {},
     ),
 ]
 ids = [endpoint.path for endpoint in ENDPOINTS]

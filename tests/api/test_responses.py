@@ -64,6 +64,11 @@ def test_a_response_has_every_field_the_sdk_knows(client: openai.OpenAI) -> None
     assert required <= answer.model_fields_set
 
 
+def test_a_whole_answer_tells_where_its_time_went(client: openai.OpenAI) -> None:
+    headers = client.responses.with_raw_response.create(model="fake", input=PLAIN).headers
+    assert headers["server-timing"].startswith("fetch;dur=")
+
+
 def test_a_text_cut_short_is_incomplete(client: openai.OpenAI) -> None:
     answer = client.responses.create(model="fake", input=PLAIN, max_output_tokens=2)
     assert answer.status == "incomplete"

@@ -15,6 +15,7 @@ from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.events import EVENTS, EventStream
 from blip_serve.api.generation import Count, GenerationBody, generation_options
 from blip_serve.api.messages import MAX_MESSAGES, read_messages
+from blip_serve.api.timing import server_timing
 from blip_serve.api.usage import CompletionUsage, completion_usage
 from blip_serve.domain import FinishReason, GeneratedText
 from blip_serve.errors import InvalidInput
@@ -128,7 +129,11 @@ async def chat(request: Request, tasks: TasksOf) -> Response:
         writer = ChunkWriter(asked.n, include_usage=options is not None and bool(options.include_usage))
         return EventStream(request, tasks.generate.stream(asked), writer)
     result = await tasks.generate.run(asked)
-    return Response(_completion(result).model_dump_json(), media_type="application/json")
+    return Response(
+        _completion(result).model_dump_json(),
+        media_type="application/json",
+        headers=server_timing(result.timings),
+    )
 
 
 def _asked(body: ChatBody) -> GenerateRequest:

@@ -14,6 +14,7 @@ from blip_serve.api.generation import Count, GenerationBody, generation_options
 from blip_serve.api.messages import MAX_MESSAGES, read_messages
 from blip_serve.api.response_events import ResponseWriter
 from blip_serve.api.response_object import ResponseObject, begun, ended, new_message, said
+from blip_serve.api.timing import server_timing
 from blip_serve.errors import InvalidInput
 from blip_serve.tasks.generate import GenerateRequest
 
@@ -114,7 +115,8 @@ async def responses(request: Request, tasks: TasksOf) -> Response:
         return EventStream(request, tasks.generate.stream(asked), ResponseWriter(response))
     result = await tasks.generate.run(asked)
     answer = ended(response, said(new_message(), result.texts[0]), result)
-    return Response(answer.model_dump_json(), media_type="application/json")
+    headers = server_timing(result.timings)
+    return Response(answer.model_dump_json(), media_type="application/json", headers=headers)
 
 
 def _asked(body: ResponsesBody) -> GenerateRequest:

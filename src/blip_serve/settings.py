@@ -48,7 +48,7 @@ class LimitSettings(Section):
     max_pairs: int = Field(16384, gt=0, description="image-caption pairs a request")
     max_choices: int = Field(16, gt=0, le=64, description="texts generated a request (`n`)")
     max_beams: int = Field(8, gt=0, le=64, description="beams of a search (`num_beams`)")
-    max_new_tokens: int = Field(256, gt=0, description="tokens generated a text (`max_tokens`)")
+    max_new_tokens: int = Field(512, gt=0, description="tokens generated a text (`max_tokens`)")
     max_caption_chars: int = Field(8192, gt=0, description="characters a caption; more cannot fit any model")
 
 

@@ -365,7 +365,7 @@ BAD_OPTIONS: list[tuple[str, dict[str, Any], str, str]] = [
     ("top_p not a number", {"top_p": math.nan}, "invalid_value", "top_p"),
     ("no tokens", {"max_tokens": 0}, "invalid_value", "max_tokens"),
     ("a billion tokens", {"max_tokens": 10**9}, "invalid_value", "max_tokens"),
-    ("tokens over the limit", {"max_completion_tokens": 257}, "invalid_value", "max_completion_tokens"),
+    ("tokens over the limit", {"max_completion_tokens": 513}, "invalid_value", "max_completion_tokens"),
     ("two limits", {"max_tokens": 5, "max_completion_tokens": 6}, "invalid_value", "max_tokens"),
     ("stop of a wrong type", {"stop": 5}, "invalid_type", "stop"),
     ("stops of a wrong type", {"stop": ["a", 5]}, "invalid_type", "stop[1]"),

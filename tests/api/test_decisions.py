@@ -195,7 +195,7 @@ def test_usage_counts_the_image_once_and_every_caption(demo: Service) -> None:
     usage = ask(demo, *questions, data=data).usage
     assert usage.model_dump() == {
         "input_tokens": 65 + 3 * 5,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": 0, "image_tokens": 65, "cache_write_tokens": 0},
         "output_tokens": 0,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": 65 + 3 * 5,

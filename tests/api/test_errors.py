@@ -167,7 +167,7 @@ def test_a_body_over_the_limit_is_refused_while_reading(chunked: bool) -> None:
 
 def test_a_full_queue_answers_429_while_the_device_is_busy() -> None:
     model = FakeModel()
-    limits = {"max_images": 1, "max_captions": 10, "max_pairs": 10}
+    limits = {"max_images": 1, "max_captions": 10, "max_pairs": 10, "max_new_tokens": 1, "max_choices": 1}
     with serving(fake_settings(engine={"max_queue_cost": 60}, limits=limits), always(model)) as service:
         model.open.clear()
         with httpx.Client(base_url=service.url, trust_env=False, timeout=20) as other:

@@ -70,11 +70,11 @@ def test_models_lists_tasks_and_memory_by_dtype() -> None:
     done = blip_serve("models")
     assert done.returncode == 0, done.stderr
     [row] = [line.split() for line in done.stdout.splitlines() if "blip-itm-large-coco" in line]
-    assert row == ["Salesforce/blip-itm-large-coco", "match", "on", "the", "hub", "1785", "892", "892"]
+    assert row == ["Salesforce/blip-itm-large-coco", "match,", "embed", "on", "the", "hub", "1785", "892", "892"]
     [row] = [line.split() for line in done.stdout.splitlines() if "demo-retrieval" in line]
-    assert row[:3] == ["blip-serve/demo-retrieval", "match", "embedded"]
+    assert row[:4] == ["blip-serve/demo-retrieval", "match,", "embed", "embedded"]
     pages = json.loads(blip_serve("models", "--json").stdout)
-    assert len(pages) == 9
+    assert len(pages) == 10
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_models_lists_tasks_and_memory_by_dtype() -> None:
     [
         (["match", "nothing.png", "--caption", "a"], 2, "nothing.png: No such file"),
         (["match", RED], 2, "--caption"),
-        (["match", RED, "--caption", " "], 1, "The caption is blank"),
+        (["match", RED, "--caption", " "], 1, "The text is blank"),
         (["match", RED, "--caption", "a", "--model", "nobody"], 1, "'nobody' does not exist"),
         (["match", RED, "--caption", "a", "--protocol", "mine"], 2, "--protocol"),
         (["match", RED, "--caption", "a", "--model", "blip-itm-base-coco"], 1, "the hub cannot be reached"),

@@ -139,21 +139,21 @@ def test_an_image_is_encoded_and_projected_once_for_all_its_texts(captioner: Cap
     ("text", "options", "param", "code"),
     [
         ("dog " * 41, {}, "text", "input_too_long"),
-        ("dog " * 38, {}, "max_tokens", None),
-        ("dog " * 20, {"max_tokens": 20, "max_tokens_param": "max_completion_tokens"}, "max_completion_tokens", None),
+        ("dog " * 39, {}, "text", "input_too_long"),
+        ("dog " * 30, {"min_tokens": 10}, "min_tokens", "invalid_value"),
     ],
 )
 def test_what_does_not_fit_the_positions_is_refused(
-    captioner: Captioner, text: str, options: dict[str, Any], param: str, code: str | None
+    captioner: Captioner, text: str, options: dict[str, Any], param: str, code: str
 ) -> None:
     with pytest.raises(InvalidInput) as found:
         captioner.prepare(writing(IMAGE, text, **options))
-    assert (found.value.param, found.value.code) == (param, code or "invalid_value")
+    assert (found.value.param, found.value.code) == (param, code)
 
 
-def test_what_just_fits_the_positions_is_written(captioner: Captioner) -> None:
-    text = run(captioner, writing(IMAGE, "dog " * 19, min_tokens=20, max_tokens=20))[0][0]
-    assert text.tokens == 20
+def test_more_tokens_than_there_are_positions_means_as_many_as_fit(captioner: Captioner) -> None:
+    text = run(captioner, writing(IMAGE, "dog " * 19, min_tokens=20, max_tokens=500))[0][0]
+    assert (text.tokens, text.finish_reason) == (20, "length")
 
 
 def test_sequences_beyond_the_rows_there_are_wait_for_them(folder: Path) -> None:

@@ -43,6 +43,11 @@ def test_tokens_are_drawn_as_transformers_would(temperature: float, top_p: float
     assert found.tolist() == pytest.approx(wanted.tolist(), abs=2e-3)
 
 
+@pytest.mark.parametrize(("temperature", "top_p"), [(1e-300, 1.0), (1.0, 1e-300), (1e-300, 1e-300)])
+def test_the_least_temperature_and_top_p_draw_the_likeliest(temperature: float, top_p: float) -> None:
+    assert shares(GenerationOptions(temperature=temperature, top_p=top_p)).tolist() == [1, 0, 0, 0, 0]
+
+
 def test_the_extreme_lots_draw_tokens_that_are_possible() -> None:
     options = GenerationOptions(temperature=1.0, top_p=0.6)
     ids = selection._draw(LOGITS.expand(2, -1), [Drawn(0.0, options), Drawn(1.0, options)], CPU)

@@ -56,7 +56,7 @@ SMALL = Size(
           "max_position_embeddings": 40},
     joint=16,
 )  # fmt: skip
-SMALL_VQA = Size(SMALL.vision, SMALL.text | {"hidden_size": 48, "num_attention_heads": 4}, SMALL.joint)
+SMALL_VQA = Size(SMALL.vision, SMALL.text | {"hidden_size": 48, "num_attention_heads": 4}, SMALL.joint, end_bias=4.5)
 BASE = Size(
     vision={"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
             "image_size": 384, "patch_size": 16},
@@ -76,7 +76,7 @@ LARGE = Size(
 
 def vocabulary(size: Size) -> list[str]:
     """Words without `[DEC]` and `[ENC]`: bert-base-uncased's for the full sizes where it is at hand, else made up."""
-    if size is not SMALL and SHARED_VOCABULARY.exists():
+    if size.text == BASE.text and SHARED_VOCABULARY.exists():
         return SHARED_VOCABULARY.read_text(encoding="utf-8").splitlines()
     letters = [*string.ascii_lowercase, *(f"##{letter}" for letter in string.ascii_lowercase), *string.digits]
     return [*SPECIAL, *WORDS, *letters, *string.punctuation]

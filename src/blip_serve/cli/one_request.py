@@ -36,7 +36,17 @@ def told_in_a_line() -> Iterator[None]:
 def answer(settings: Settings, ask: Callable[[Tasks], Awaitable[T]]) -> T:
     """What `ask` gets of a service that runs for it alone and loads only what it needs. Raises `ServiceError`."""
     with Console(stderr=True).status("loading and running"):
-        return asyncio.run(_answer(_for_one_request(settings), ask))
+        return run(settings, ask)
+
+
+def run(settings: Settings, ask: Callable[[Tasks], Awaitable[T]]) -> T:
+    """Like `answer`, for a caller that shows by itself what goes on."""
+    return asyncio.run(_answer(_for_one_request(settings), ask))
+
+
+def is_address(image: str) -> bool:
+    """Whether it is a URL or a data URI, and no file."""
+    return image.lower().startswith(("http://", "https://", "data:"))
 
 
 def image_source(image: str) -> ImageSource:
@@ -44,7 +54,7 @@ def image_source(image: str) -> ImageSource:
 
     Raises `typer.BadParameter` for a file that cannot be read, `InvalidInput` for a URL that is none.
     """
-    if image.lower().startswith(("http://", "https://", "data:")):
+    if is_address(image):
         return parse_image(image, image)
     try:
         return BytesImage(Path(image).read_bytes(), image)

@@ -14,6 +14,8 @@ from blip_serve.models.device import Device, Pending
 from blip_serve.models.sequences import BeamSearch, Candidate, Chosen, Sample
 
 Generated = Sample | BeamSearch
+COLDEST = 1e-5
+"""Lowest temperature that is divided by: below it, and long before, only the likeliest token is drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +94,17 @@ def _draw(scores: Tensor, sequences: Sequence[Sample], device: Device) -> Tensor
     temperature, top_p, lots = (
         device.upload(torch.tensor(numbers, dtype=torch.float32))[:, None]
         for numbers in (
-            [option.temperature for option in options],
+            [max(option.temperature, COLDEST) for option in options],
             [option.top_p for option in options],
             [sequence.lot for sequence in sequences],
         )
     )
-    probabilities, ids = (scores / temperature).softmax(dim=-1).sort(dim=-1, descending=True)
+    below = scores - scores.amax(dim=-1, keepdim=True)  # so that no temperature makes an infinity of the likeliest
+    probabilities, ids = (below / temperature).softmax(dim=-1).sort(dim=-1, descending=True)
     reached = probabilities.cumsum(dim=-1)
-    kept = probabilities.masked_fill(reached - probabilities >= top_p, 0)
+    beyond = reached - probabilities >= top_p
+    beyond[:, 0] = False
+    kept = probabilities.masked_fill(beyond, 0)
     reached = kept.cumsum(dim=-1)
     place = torch.searchsorted(reached, lots * reached[:, -1:], right=True)
     last = (kept > 0).sum(dim=-1, keepdim=True) - 1

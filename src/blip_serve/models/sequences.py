@@ -1,7 +1,7 @@
 """Texts being generated, on the host: what was chosen so far, what comes next, when it ends. Knows no tensors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from blip_serve.domain import FinishReason, GeneratedText, GenerateItem, GenerationOptions, Piece, TokenLogprob
@@ -212,9 +212,10 @@ class BeamSearch:
 def sequences(
     item: GenerateItem, words: tuple[int, ...], vocabulary: Vocabulary, positions: int
 ) -> "list[Sample | BeamSearch]":
-    """What an item's texts are generated as, after `words`; `positions`: words the decoder can hold, `[DEC]` included.
+    """What an item's texts are generated as, after `words`; `positions`: tokens the decoder can hold, `[DEC]` included.
 
-    Raises `InvalidInput` where the words, or the tokens asked for, do not fit.
+    More tokens than it has room for means as many as it has. Raises `InvalidInput` where not even the words, or the
+    tokens that must come, fit.
     """
     prompt, options = (vocabulary.begin, *words), item.options
     if len(prompt) >= positions:
@@ -223,11 +224,12 @@ def sequences(
             code="input_too_long",
             param=item.text.param,
         )
-    if len(prompt) + options.max_tokens > positions:
+    room = positions - len(prompt)
+    if options.min_tokens > room:
         raise InvalidInput(
-            f"The model holds {positions} tokens: {len(prompt)} at the beginning leave {positions - len(prompt)}.",
-            param=options.max_tokens_param,
+            f"The model holds {positions} tokens: {len(prompt)} at the beginning leave {room}.", param="min_tokens"
         )
+    options = replace(options, max_tokens=min(options.max_tokens, room))
     if options.num_beams > 1:
         return [BeamSearch(vocabulary, prompt, options, item.n, item.stream)]
     alike = options.temperature == 0

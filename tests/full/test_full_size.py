@@ -1,13 +1,11 @@
 """Parity at full base and large size, with random weights in both file formats and both layouts."""
 
 import itertools
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from blip_serve.domain import PairScore, ScoringProtocol
 from blip_serve.models.match_works import MatchWork
@@ -34,15 +32,6 @@ KINDS: dict[str, tuple[Size, bool, Layout]] = {
     "large safetensors transformers 5": (LARGE, False, "transformers 5"),
     "large bin 2022": (LARGE, True, "2022"),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def all_cores() -> Iterator[None]:
-    """Large networks gain by threads, which the small ones of the other tests do not."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -2,12 +2,14 @@
 
 import asyncio
 import pickle
+from pathlib import Path
 
 import pytest
 
 from blip_serve.domain import Caption, Item, MatchItem, Prepared, RankItem, Task
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import BytesImage
+from blip_serve.models.answerer import Answerer
 from blip_serve.models.fake import IMAGE_TOKENS, FakeModel
 from blip_serve.settings import LimitSettings
 from blip_serve.tasks.decide import DecideRequest, DecideResult
@@ -27,6 +29,8 @@ from blip_serve.tasks.questions import (
 )
 from blip_serve.tasks.service import open_service
 from blip_serve.telemetry import Telemetry
+from tests.support.checkpoints import SMALL_VQA, build
+from tests.support.loading import load
 from tests.support.pictures import encoded, picture
 from tests.support.server import QUIET, always, fake_settings
 from tests.support.waiting import wait_until
@@ -118,6 +122,29 @@ def test_an_answering_model_ranks_the_options_of_every_question() -> None:
     assert result.usage.image_tokens == IMAGE_TOKENS
     assert result.usage.text_tokens == (4 + 1 + 1) + (3 + 1 + 3)
     assert [type(answer) for answer in result.answers] == [ChoiceAnswer, ScoreAnswer]
+
+
+@pytest.mark.parametrize("kept", [0, 2**20])
+def test_a_real_answering_model_encodes_the_image_once_for_four_hundred_questions(tmp_path: Path, kept: int) -> None:
+    answerer = load(
+        Answerer,
+        build(tmp_path, SMALL_VQA, kind="answering"),
+        images={"cache_tokens_bytes": kept, "cache_vectors_bytes": kept},
+    )
+    encoded_images: list[int] = []
+    asked = tuple(choice(f"what is it {i}?", "a dog", "a small cat") for i in range(400))
+
+    async def run() -> DecideResult:
+        async with open_service(fake_settings(), Telemetry(QUIET), always(answerer)) as tasks:
+            await asyncio.to_thread(wait_until, lambda: not tasks.not_ready())
+            answerer.network.vision_model.register_forward_hook(
+                lambda _, inputs, __: encoded_images.append(len(inputs[0]))
+            )
+            return await tasks.decide.run(DecideRequest(IMAGE, asked))
+
+    answers = asyncio.run(run()).answers
+    assert encoded_images == [1]
+    assert len({answer.probabilities for answer in answers if isinstance(answer, ChoiceAnswer)}) > 300
 
 
 def test_an_answering_model_takes_no_predicate() -> None:

@@ -1,0 +1,106 @@
+"""Captions and answers at full base and large size equal those of transformers, token for token, in float32."""
+
+import itertools
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blip_serve.domain import Caption, RankItem, ScoringProtocol
+from blip_serve.models.answerer import Answerer
+from blip_serve.models.captioner import Captioner
+from tests.support.checkpoints import BASE, LARGE, Layout, Size, build
+from tests.support.loading import load
+from tests.support.pictures import encoded, picture
+from tests.support.reference import AnswerReference, CaptionReference
+from tests.support.running import generated_ids, image_bytes, run, run_prepared, writing
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800)]
+
+IMAGES = [encoded(picture(1, 640, 480), "jpeg"), encoded(picture(2, 120, 500))]
+PROMPTS = ["", "a photography of"]
+WAYS: list[dict[str, Any]] = [
+    {},
+    {"num_beams": 3},
+    {"min_tokens": 8, "max_tokens": 12, "repetition_penalty": 1.3},
+    {"num_beams": 3, "min_tokens": 8, "max_tokens": 12, "repetition_penalty": 1.3},
+]
+KINDS: dict[str, tuple[Size, bool, Layout]] = {
+    "base safetensors 2022": (BASE, False, "2022"),
+    "large bin transformers 5": (LARGE, True, "transformers 5"),
+}
+QUESTIONS = ["how many dogs are in the picture?", 'What is the "woman" doing on the beach (at night)?']
+ANSWERS = ["2", "sitting", "holding a red umbrella"]
+PROTOCOLS: list[ScoringProtocol] = ["hf", "paper"]
+
+
+def reference_options(way: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "do_sample": False,
+        "max_new_tokens": way.get("max_tokens", 20),
+        "min_new_tokens": way.get("min_tokens", 0),
+        "num_beams": way.get("num_beams", 1),
+        "repetition_penalty": way.get("repetition_penalty", 1.0),
+    }
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def captioning(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    size, pickled, layout = KINDS[request.param]
+    folder = tmp_path_factory.mktemp("full")
+    yield build(folder, size, kind="captioning", seed=3, pickled=pickled, layout=layout)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def answering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("full")
+    yield build(folder, BASE, kind="answering", seed=3)
+    shutil.rmtree(folder)
+
+
+def test_captions_equal_the_reference_singly_and_in_one_mixed_batch(captioning: Path) -> None:
+    captioner, reference = load(Captioner, captioning), CaptionReference(captioning)
+    cases = list(itertools.product(IMAGES, PROMPTS, WAYS))
+    wanted = [reference.generate(image, prompt, **reference_options(way)) for image, prompt, way in cases]
+    del reference
+    expected = [(texts[0], ids[0]) for ids, texts in wanted]
+    items = [writing(image, prompt, **way) for image, prompt, way in cases]
+    prepared = [captioner.prepare(item) for item in items]
+    together = run_prepared(captioner, prepared)
+    assert [(texts[0].text, generated_ids(each)) for texts, each in zip(together, prepared, strict=True)] == expected
+    assert [run(captioner, item)[0] for item in items] == together
+    lengths = [len(ids) for _, ids in expected]
+    print(f"\n{len(cases)} captions of {lengths} tokens are equal")
+    assert len(set(lengths)) > 3
+
+
+def test_answers_and_their_likelihoods_equal_the_reference(answering: Path) -> None:
+    answerer, reference = load(Answerer, answering), AnswerReference(answering)
+    asked = list(itertools.product(IMAGES, QUESTIONS, PROTOCOLS))
+    cases = [(*case, way) for case in asked for way in WAYS]
+    wanted = [
+        reference.generate(image, question, protocol, **reference_options(way))
+        for image, question, protocol, way in cases
+    ]
+    items = [writing(image, question, 1, protocol, **way) for image, question, protocol, way in cases]
+    prepared = [answerer.prepare(item) for item in items]
+    together = run_prepared(answerer, prepared)
+    found = [(texts[0].text, generated_ids(each)) for texts, each in zip(together, prepared, strict=True)]
+    assert found == [(texts[0], ids[0]) for ids, texts in wanted]
+    answers = tuple(Caption(answer, "answers") for answer in ANSWERS)
+    ranked = run(
+        answerer,
+        *(
+            RankItem(image_bytes(image), Caption(question, "q"), answers, protocol)
+            for image, question, protocol in asked
+        ),
+    )
+    likelihoods = [[reference.log_likelihood(*case[:2], answer, case[2]) for answer in ANSWERS] for case in asked]
+    worst = max(
+        abs(a - b) for ours, theirs in zip(ranked, likelihoods, strict=True) for a, b in zip(ours, theirs, strict=True)
+    )
+    print(f"\n{len(cases)} answers are equal; likelihoods within {worst:.1e}")
+    assert worst <= 1e-5

@@ -11,7 +11,7 @@ from blip_serve.domain import Task
 EMBEDDED = Path(__file__).parent / "checkpoints"
 """Folder of the checkpoints and pictures that ship in the package."""
 
-DEMOS = ("demo-retrieval", "demo-captioning")
+DEMOS = ("demo-retrieval", "demo-captioning", "demo-vqa")
 """Those checkpoints' folders."""
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}

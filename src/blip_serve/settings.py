@@ -109,6 +109,7 @@ class LogSettings(Section):
 
 DEMO = ModelSettings(id="blip-serve/demo-retrieval", aliases=("demo",), preload=True)
 DEMO_CAPTIONS = ModelSettings(id="blip-serve/demo-captioning", preload=True)
+DEMO_ANSWERS = ModelSettings(id="blip-serve/demo-vqa", preload=True)
 
 
 class Settings(BaseSettings):
@@ -137,7 +138,7 @@ class Settings(BaseSettings):
     )
     catalogue: bool = Field(True, description="also serve the catalogue's checkpoints, loaded on request")
     models: tuple[ModelSettings, ...] = Field(
-        (DEMO, DEMO_CAPTIONS),
+        (DEMO, DEMO_CAPTIONS, DEMO_ANSWERS),
         min_length=1,
         description="checkpoints to serve (JSON in the environment)",
     )

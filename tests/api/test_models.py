@@ -37,6 +37,7 @@ def test_the_catalogue_is_listed_with_cards_and_states(client: openai.OpenAI) ->
         "test/fake",
         "blip-serve/demo-retrieval",
         "blip-serve/demo-captioning",
+        "blip-serve/demo-vqa",
         "Salesforce/blip-itm-base-coco",
         "Salesforce/blip-itm-base-flickr",
         "Salesforce/blip-itm-large-coco",

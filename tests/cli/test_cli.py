@@ -74,7 +74,7 @@ def test_models_lists_tasks_and_memory_by_dtype() -> None:
     [row] = [line.split() for line in done.stdout.splitlines() if "demo-retrieval" in line]
     assert row[:4] == ["blip-serve/demo-retrieval", "match,", "embed", "embedded"]
     pages = json.loads(blip_serve("models", "--json").stdout)
-    assert len(pages) == 10
+    assert len(pages) == 11
 
 
 @pytest.mark.parametrize(

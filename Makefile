@@ -50,3 +50,4 @@ check: lint test test-full ## lint, test and test-full
 train-demo: $(READY) ## train the embedded checkpoints anew (about two hours on 2 cores)
 	$(BIN)/python scripts/train_demo.py retrieval
 	$(BIN)/python scripts/train_demo.py captioning
+	$(BIN)/python scripts/train_demo.py vqa

@@ -2,6 +2,7 @@
 
 python scripts/train_demo.py retrieval                      # train, export, evaluate
 python scripts/train_demo.py captioning                     # the same, beginning with the exported demo-retrieval
+python scripts/train_demo.py vqa                            # likewise
 python scripts/train_demo.py retrieval --evaluate FOLDER    # measure a saved folder again and rewrite its card
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 
+from demo.answering.task import ANSWERING
 from demo.captioning.task import CAPTIONING
 from demo.card import Training, read_training, write_card
 from demo.export import export
@@ -25,7 +27,7 @@ from demo.retrieval.task import RETRIEVAL
 from demo.task import Task
 from demo.training import Trainer
 
-TASKS: Mapping[str, Task[Any]] = {"retrieval": RETRIEVAL, "captioning": CAPTIONING}
+TASKS: Mapping[str, Task[Any]] = {"retrieval": RETRIEVAL, "captioning": CAPTIONING, "vqa": ANSWERING}
 THREADS = 2
 
 log = logging.getLogger("train_demo")

@@ -1,0 +1,1 @@
+"""Answering: what is asked, taught, measured and said of it."""

@@ -244,7 +244,7 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ("unknown key", {"input": [ASKING | {"name": "me"}]}, "unknown_parameter", "input[0].name"),
     ("instructions of a wrong type", {"instructions": 5}, "invalid_type", "instructions"),
     ("no tokens", {"max_output_tokens": 0}, "invalid_value", "max_output_tokens"),
-    ("tokens over the limit", {"max_output_tokens": 257}, "invalid_value", "max_output_tokens"),
+    ("tokens over the limit", {"max_output_tokens": 513}, "invalid_value", "max_output_tokens"),
     ("more tokens than fit", {"max_output_tokens": 5, "min_tokens": 6}, "invalid_value", "min_tokens"),
     ("unknown extra", {"include": ["colour"]}, "invalid_value", "include[0]"),
     ("top_logprobs alone", {"top_logprobs": 1}, "invalid_value", "top_logprobs"),

@@ -379,6 +379,8 @@ BAD_OPTIONS: list[tuple[str, dict[str, Any], str, str]] = [
     ("stop of a wrong type", {"stop": 5}, "invalid_type", "stop"),
     ("stops of a wrong type", {"stop": ["a", 5]}, "invalid_type", "stop[1]"),
     ("empty stop", {"stop": ["a", ""]}, "invalid_value", "stop[1]"),
+    ("empty stop alone", {"stop": ""}, "invalid_value", "stop"),
+    ("over-long stop alone", {"stop": "a" * 1001}, "invalid_value", "stop"),
     ("five stops", {"stop": ["a"] * 5}, "invalid_value", "stop"),
     ("over-long stop", {"stop": ["a" * 1001]}, "invalid_value", "stop[0]"),
     ("seed of a wrong type", {"seed": "a"}, "invalid_type", "seed"),

@@ -330,6 +330,26 @@ def test_a_slot_comes_back_however_its_work_ends(end: str) -> None:
             assert after.submit(model, [work(phases=("prefill", "decode"), slot=True)])[0].result(WAIT_S) == "done"
 
 
+@pytest.mark.parametrize("end", ["cancelled", "expired"])
+def test_a_slot_given_up_in_the_queue_goes_to_who_waits_for_it(end: str) -> None:
+    model, other = FakeModel(slots=1), FakeModel()
+    model.open.clear()
+    other.open.clear()
+    with running_engine() as engine, engine.reserve(1, WAIT_S) as leaving, engine.reserve(1, WAIT_S) as waiting:
+        leaving.submit(model, [work(phases=("prefill", *["decode"] * 3), slot=True)])
+        wait_until(lambda: bool(model.steps))
+        [future] = waiting.submit(model, [work(slot=True)])
+        engine.reserve(1, WAIT_S).submit(other, [work()])
+        model.open.set()
+        wait_until(lambda: bool(other.steps))
+        if end == "expired":
+            leaving.deadline = time.monotonic()
+        else:
+            engine.close(leaving)
+        other.open.set()
+        assert future.result(WAIT_S) == "done"
+
+
 def test_stop_lets_admitted_requests_end() -> None:
     model = FakeModel()
     with running_engine() as engine:

@@ -330,6 +330,64 @@ def test_a_slot_comes_back_however_its_work_ends(end: str) -> None:
             assert after.submit(model, [work(phases=("prefill", "decode"), slot=True)])[0].result(WAIT_S) == "done"
 
 
+@pytest.mark.parametrize("end", ["cancelled", "expired"])
+def test_a_slot_given_up_in_the_queue_goes_to_who_waits_for_it(end: str) -> None:
+    model, other = FakeModel(slots=1), FakeModel()
+    model.open.clear()
+    other.open.clear()
+    with running_engine() as engine, engine.reserve(1, WAIT_S) as leaving, engine.reserve(1, WAIT_S) as waiting:
+        leaving.submit(model, [work(phases=("prefill", *["decode"] * 3), slot=True)])
+        wait_until(lambda: bool(model.steps))
+        [future] = waiting.submit(model, [work(slot=True)])
+        engine.reserve(1, WAIT_S).submit(other, [work()])
+        model.open.set()
+        wait_until(lambda: bool(other.steps))
+        if end == "expired":
+            leaving.deadline = time.monotonic()
+        else:
+            engine.close(leaving)
+        other.open.set()
+        assert future.result(WAIT_S) == "done"
+
+
+class Wide(FakeModel):
+    """Works hold as many slots as they are long."""
+
+    def admit(self, work: FakeWork) -> bool:
+        if work.length > self.free_slots:
+            return False
+        self.free_slots -= work.length
+        return True
+
+    def release(self, work: FakeWork) -> None:
+        self.free_slots += work.length
+
+
+@pytest.mark.parametrize("phase", ["prefill", "encode"])
+def test_a_work_that_needs_many_slots_is_not_overtaken_for_ever(phase: str) -> None:
+    model = Wide(slots=3)
+    ended: list[object] = []
+    with running_engine() as engine, engine.reserve(1, WAIT_S) as place:
+        model.open.clear()
+        futures = place.submit(model, [work(phases=("prefill", *["decode"] * i), length=1) for i in range(3)])
+        wait_until(lambda: bool(model.steps))
+        wide = engine.reserve(1, WAIT_S).submit(model, [work("wide", phases=(phase,), length=3)])
+        narrow = [
+            engine.reserve(1, WAIT_S).submit(model, [work(i, phases=("prefill", *["decode"] * (1 + i % 3)), length=1)])[
+                0
+            ]
+            for i in range(30)
+        ]
+        futures += wide + narrow
+        for future in futures:
+            future.add_done_callback(lambda done: ended.append(done.result()))
+        model.open.set()
+        for future in futures:
+            future.result(WAIT_S)
+        wait_until(lambda: len(ended) == 34)
+    assert ended.index("wide") < 10
+
+
 def test_stop_lets_admitted_requests_end() -> None:
     model = FakeModel()
     with running_engine() as engine:

@@ -126,3 +126,9 @@ def test_ranking_and_writing_share_steps(answerer: Answerer, reference: AnswerRe
     ranked, written = run(answerer, ranking(image, question, ANSWERS, "hf"), writing(image, question))
     assert written[0].text == expected(reference, image, question, "hf", {})[0]
     assert ranked[1] == pytest.approx(reference.log_likelihood(image, question, ANSWERS[1]), rel=1e-5)
+
+
+def test_ranking_keeps_no_projection_of_a_question(answerer: Answerer) -> None:
+    prepared = answerer.prepare(ranking(IMAGES[0], QUESTIONS[0], ANSWERS, "hf"))
+    run_prepared(answerer, [prepared])
+    assert all(work.question.projected is None for work in prepared.works)  # type: ignore[attr-defined]

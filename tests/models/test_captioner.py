@@ -242,6 +242,29 @@ def test_a_step_out_of_memory_is_split_and_changes_no_text(folder: Path) -> None
     assert next(failures) > 3
 
 
+def test_memory_that_lacks_while_a_step_is_committed_fails_one_search_and_no_neighbour(folder: Path) -> None:
+    captioner = load(Captioner, folder)
+    alone = run(captioner, writing(IMAGE, **LONG))[0][0].text
+    reorder = captioner._generator._words.reorder
+    calls = iter(range(1000))
+
+    def once(*arguments: Any) -> None:
+        if next(calls) == 2:
+            raise torch.OutOfMemoryError("no memory")
+        reorder(*arguments)
+
+    captioner._generator._words.reorder = once  # type: ignore[method-assign]
+    pieces: list[Piece] = []
+    with running_engine() as engine, engine.reserve(0, WAIT_S) as reservation:
+        items = [writing(IMAGE, stream=True, **LONG), writing(IMAGE, num_beams=3, **LONG)]
+        text, search = (
+            reservation.submit(captioner, captioner.prepare(item).works, pieces.append)[0] for item in items
+        )
+        assert isinstance(search.exception(WAIT_S), OutOfMemory)
+        assert text.exception(WAIT_S) is None
+    assert "".join(piece.text for piece in pieces) == alone
+
+
 def test_decoding_costs_a_unit_a_sequence(captioner: Captioner) -> None:
     work = only_work(captioner, writing(IMAGE, num_beams=3))
     assert captioner.admit(work)

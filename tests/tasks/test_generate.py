@@ -77,3 +77,10 @@ def test_what_is_wrong_is_raised_before_the_first_event() -> None:
 def test_a_failed_request_leaves_nothing_in_memory() -> None:
     check_a_failure_leaves_nothing(lambda tasks: tasks.generate.run(REQUEST))
     check_a_failure_leaves_nothing(streamed)
+
+
+def test_a_blank_text_is_bounded_like_any_other() -> None:
+    blank = replace(REQUEST, text=Caption(" " * 8193, "text"))
+    with pytest.raises(InvalidInput) as found:
+        with_service(FakeModel("caption"), lambda tasks: tasks.generate.run(blank))
+    assert (found.value.param, found.value.code) == ("text", "input_too_long")

@@ -185,9 +185,11 @@ class Engine:
                 self._wait_for_company()
                 batch, dropped = self._lanes.take(self._settings.max_step_cost)
                 self._leaving += dropped
-                self._see_off()
+                left = self._see_off()
                 if batch:
                     return Step(batch)
+                if left:
+                    continue  # their seats are free for those that found none
                 if self._flight:
                     return None
                 self._changed.wait()
@@ -201,10 +203,12 @@ class Engine:
                 timeout=self._settings.max_wait_ms / 1000,
             )
 
-    def _see_off(self) -> None:
-        for ticket in self._leaving:
+    def _see_off(self) -> int:
+        """Ends the tickets that left the queue; how many they were."""
+        left, self._leaving = self._leaving, []
+        for ticket in left:
             self._end(ticket)
-        self._leaving.clear()
+        return len(left)
 
     def _launch(self, step: Step) -> None:
         step.tickets = [ticket for ticket in step.tickets if not self._let_go(ticket)]

@@ -5,7 +5,7 @@ request of thousands of works delays a small one by a step, not by its whole len
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from blip_serve.domain import AnyModel
 from blip_serve.engine.reservation import Reservation
@@ -29,10 +29,10 @@ class Lane:
         """Removes a request's tickets and returns them."""
         return self._groups.pop(owner, ())
 
-    def take(self, budget: int, dropped: list[Ticket]) -> list[Ticket]:
+    def take(self, budget: int, dropped: list[Ticket], seat: Callable[[Ticket], bool]) -> list[Ticket]:
         """Tickets of one step, together within `budget`: the next in turn, then those nearest to it in length.
 
-        Tickets met that have ended go to `dropped` instead.
+        Tickets met that have ended go to `dropped` instead; those that `seat` refuses stay.
         """
         batch: list[Ticket] = []
         owners = list(self._groups)
@@ -40,7 +40,7 @@ class Lane:
             served = []
             for owner in owners:
                 head = self._groups[owner][0]
-                if head.work.cost <= budget and head.take_seat():
+                if head.work.cost <= budget and seat(head):
                     budget -= head.work.cost
                     batch.append(head)
                     served.append(owner)
@@ -72,6 +72,7 @@ class Lanes:
 
     def __init__(self) -> None:
         self._models: OrderedDict[AnyModel, OrderedDict[str, Lane]] = OrderedDict()
+        self._unseated: dict[AnyModel, Ticket] = {}
         self.cost = 0
         self.begun = 0
 
@@ -90,13 +91,22 @@ class Lanes:
         dropped: list[Ticket] = []
         batch: list[Ticket] = []
         for model, phase in [(model, phase) for model, phases in self._models.items() for phase in phases]:
-            batch = self._models[model][phase].take(budget, dropped)
+            batch = self._models[model][phase].take(budget, dropped, self._seat)
             if batch:
                 self._models[model].move_to_end(phase)
                 self._models.move_to_end(model)
                 break
         self._settle([*batch, *dropped])
         return batch, dropped
+
+    def _seat(self, ticket: Ticket) -> bool:
+        """Whether it has a seat. Who found none comes before all others of the model: it may need several at once."""
+        first = self._unseated.get(ticket.model, ticket)
+        if ticket.seated or (first is ticket and ticket.take_seat()):
+            return True
+        if not ticket.ended():
+            self._unseated[ticket.model] = first
+        return False
 
     def discard(self, owner: Reservation) -> list[Ticket]:
         """Removes a request's tickets and returns them."""
@@ -108,6 +118,9 @@ class Lanes:
     def _settle(self, removed: list[Ticket]) -> None:
         self.cost -= sum(ticket.work.cost for ticket in removed)
         self.begun -= sum(ticket.begun for ticket in removed)
+        for ticket in removed:
+            if self._unseated.get(ticket.model) is ticket:
+                del self._unseated[ticket.model]
         for model, phases in list(self._models.items()):
             for phase in [phase for phase, lane in phases.items() if not lane]:
                 del phases[phase]

@@ -33,8 +33,9 @@ class Source(Protocol):
 class Words:
     """B rows of new words.
 
-    `ids` and `positions` (B, T); `mask` (B, 1, T, S) is true where a position may attend, `None` where it may
-    everywhere; `sources`: the projections of each source, which owns the given number of rows, in order.
+    `ids` (B, T). `positions` (B, T) and `mask` (B, 1, T, S), or with 1 for B what holds for all rows; the mask is true
+    where a position may attend, `None` where it may everywhere. `sources`: the projections of each source, which owns
+    the given number of rows, in order.
     """
 
     ids: Tensor

@@ -61,13 +61,15 @@ class GrowingText:
         return new
 
     def _settled_length(self) -> int:
+        """Up to the words that may change, and to where a stop string may begin: before those, or at the very end."""
         end = len(self.text)
         for _ in range(self._detokenizer.held_words):
             end = max(self.text.rfind(" ", 0, end), 0)
-        for stop in self._stop:
-            for size in range(len(stop) - 1, 0, -1):
-                at = len(self.text) - size
-                if at >= self._prompt_length and self.text.endswith(stop[:size]):
-                    end = min(end, at)
-                    break
-        return end
+        begins = [self._stop_begins(stop, known) for stop in self._stop for known in (end, len(self.text))]
+        return min([end, *begins])
+
+    def _stop_begins(self, stop: str, known: int) -> int:
+        """Where the first `known` characters end in the beginning of a stop string; `known` where they do not."""
+        first = max(self._prompt_length, known - len(stop) + 1)
+        places = (at for at in range(first, known) if stop.startswith(self.text[at:known]))
+        return next(places, known)

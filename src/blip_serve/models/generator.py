@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from blip_serve.domain import Done, Failed, Outcome, Progress
-from blip_serve.errors import InternalError
+from blip_serve.errors import InternalError, OutOfMemory
 from blip_serve.models.config import TextConfig
 from blip_serve.models.decoder import Source, TextDecoder, Words
 from blip_serve.models.device import Device
@@ -81,6 +81,9 @@ class Generator:
         order = [work for source in sources for work in works if work.source is source]
         projected = {source: source.projected or self._decoder.project(encoded(source)) for source in sources}
         feeds = [feed for work in order for feed in _feeds(work)]
+        self._words.make_room(  # for rows too that beams are about to take: `collect` must not run out of memory
+            max(max(work.rows) for work in works) + 1, max(feed.start + len(feed.ids) for feed in feeds)
+        )
         parts, places = [], []
         for bucket in buckets([len(feed.ids) for feed in feeds]):
             places += sorted(bucket)
@@ -109,7 +112,7 @@ class Generator:
         mask = None if everywhere else (torch.arange(length) <= positions[:, :, None])[:, None]
         words = Words(
             self._device.upload(ids),
-            (here := self._device.upload(positions.clamp(max=length - 1))),
+            (here := self._device.upload(positions)),
             None if mask is None else self._device.upload(mask),
             [(projected[source], len(list(rows))) for source, rows in groupby(feeds, key=lambda feed: feed.source)],
         )
@@ -125,14 +128,22 @@ class Generator:
             sequence.advance(found)
         elif isinstance(found, list) and isinstance(sequence, BeamSearch):
             parents = sequence.advance(found)
-            if not sequence.ended:
-                length = len(sequence.histories[0]) - 1
-                self._words.reorder(work.rows, parents, length)
+            if not sequence.ended and (failed := self._reorder(work, parents)):
+                return failed
         else:
             self._words.forget(work.rows)
             return Failed(InternalError("The model gave no finite score for this input."))
         pieces = sequence.pieces()
         return Done(sequence.results(), pieces) if sequence.ended else Progress(DECODE, sequence.width, pieces)
+
+    def _reorder(self, work: GenerateWork, parents: Sequence[int]) -> Failed | None:
+        """Fails the work alone where memory lacks: its neighbours have gone on, and the step cannot be tried again."""
+        try:
+            with self._device.faults():
+                self._words.reorder(work.rows, parents, len(work.sequence.histories[0]) - 1)
+        except OutOfMemory as error:
+            return Failed(error)
+        return None
 
 
 def prefill(sequence: Generated, projection: int) -> Progress:

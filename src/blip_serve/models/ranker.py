@@ -37,11 +37,10 @@ class RankWork(ImageWork):
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """A `rank` step under way: (R,) log-likelihoods of the works' answers, in order, and what was projected."""
+    """A `rank` step under way: (R,) log-likelihoods of the works' answers, in order."""
 
     works: Sequence[RankWork]
     likelihoods: Pending
-    projected: dict[Question, list[KeysAndValues]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +60,13 @@ class Ranker:
         self._device = device
 
     def launch(self, works: Sequence[RankWork]) -> Ranking:
-        """Starts scoring the works' answers."""
+        """Starts scoring the works' answers.
+
+        What the questions are projected to is not kept: of a long one it is megabytes, and a request has hundreds.
+        """
         answers = [Answer(work.question, words) for work in works for _, words in work.answers]
         questions = dict.fromkeys(work.question for work in works)
-        projected = {question: question.projected or self._decoder.project(encoded(question)) for question in questions}
+        projected = {question: self._decoder.project(encoded(question)) for question in questions}
         rank = {question: number for number, question in enumerate(questions)}
         parts, places = [], []
         for bucket in buckets([len(answer.words) + 1 for answer in answers]):
@@ -72,12 +74,10 @@ class Ranker:
             places += together
             parts.append(self._score([answers[place] for place in together], projected))
         scores = torch.cat(parts)[self._device.upload(torch.tensor(places).argsort())]
-        return Ranking(works, self._device.to_host(scores), projected)
+        return Ranking(works, self._device.to_host(scores))
 
     def collect(self, step: Ranking) -> list[Outcome]:
         """Waits for a step, and gives each work its answers' likelihoods."""
-        for question, projected in step.projected.items():
-            question.projected = projected
         found = iter(step.likelihoods.wait().tolist())
         return [_outcome(tuple((position, next(found)) for position, _ in work.answers)) for work in step.works]
 
@@ -88,8 +88,8 @@ class Ranker:
         place = torch.arange(given.shape[1])
         words = Words(
             self._device.upload(given),
-            self._device.upload(place.expand_as(given)),
-            self._device.upload((place <= place[:, None]).expand(len(answers), 1, -1, -1)),
+            self._device.upload(place[None]),
+            self._device.upload((place <= place[:, None])[None, None]),
             [(projected[question], len(list(rows))) for question, rows in groupby(answers, lambda row: row.question)],
         )
         states: Tensor = self._decoder(words)

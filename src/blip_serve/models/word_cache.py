@@ -38,9 +38,21 @@ class WordCache:
         if len(self._free) == self._limit:
             self._kept = []
 
+    def make_room(self, rows: int, words: int) -> None:
+        """Sees to it that the first `rows` rows hold `words` words each."""
+        have_rows, have_words = (self._kept[0][0].shape[0], self._kept[0][0].shape[2]) if self._kept else (0, 0)
+        if rows <= have_rows and words <= have_words:
+            return
+        rows, words = _doubled(FIRST_ROWS, rows, have_rows), _doubled(FIRST_WORDS, words, have_words)
+        self._kept = [
+            (self._grown(layer, 0, rows, words), self._grown(layer, 1, rows, words)) for layer in range(self._layers)
+        ]
+
     def step(self, rows: Sequence[int], positions: Tensor, length: int) -> "CacheStep":
-        """A step that writes the words of `rows` at `positions` (B, T), and reads up to `length` of each."""
-        self._make_room(max(rows) + 1, length)
+        """A step that writes the words of `rows` at `positions` (B, T), and reads up to `length` of each.
+
+        There must be room for them.
+        """
         index = torch.tensor(rows)
         first = rows[0]
         together = slice(first, first + len(rows)) if list(rows) == list(range(first, first + len(rows))) else None
@@ -48,7 +60,6 @@ class WordCache:
 
     def reorder(self, rows: Sequence[int], parents: Sequence[int], length: int) -> None:
         """Row i of `rows` goes on from what row `parents[i]` of them was, whose first `length` words count."""
-        self._make_room(max(rows) + 1, length)
         moved = [(row, rows[parent]) for row, parent in zip(rows, parents, strict=True) if row != rows[parent]]
         if moved:
             to, origin = (self._device.upload(torch.tensor(index)) for index in zip(*moved, strict=True))
@@ -61,15 +72,6 @@ class WordCache:
         for kept in self._kept:
             for tensor in kept:
                 tensor[list(rows)] = 0
-
-    def _make_room(self, rows: int, words: int) -> None:
-        have_rows, have_words = (self._kept[0][0].shape[0], self._kept[0][0].shape[2]) if self._kept else (0, 0)
-        if rows <= have_rows and words <= have_words:
-            return
-        rows, words = _doubled(FIRST_ROWS, rows, have_rows), _doubled(FIRST_WORDS, words, have_words)
-        self._kept = [
-            (self._grown(layer, 0, rows, words), self._grown(layer, 1, rows, words)) for layer in range(self._layers)
-        ]
 
     def _grown(self, layer: int, part: int, rows: int, words: int) -> Tensor:
         shape = (rows, self._heads, words, self._width)

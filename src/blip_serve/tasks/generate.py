@@ -8,7 +8,7 @@ from blip_serve.domain import Caption, GeneratedText, GenerateItem, GenerationOp
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, generation_cost
-from blip_serve.tasks.inputs import check_text
+from blip_serve.tasks.inputs import check_length
 from blip_serve.tasks.session import Sessions, Timings
 from blip_serve.tasks.usage import Usage, usage_of
 
@@ -104,8 +104,7 @@ class Generate:
 def _check(request: GenerateRequest, limits: LimitSettings) -> None:
     """Raises `InvalidInput` for what no model can do, or does not do here."""
     options = request.options
-    if request.text.text.strip():
-        check_text(request.text, limits)
+    check_length(request.text, limits)
     for name, value, limit in (
         ("n", request.n, limits.max_choices),
         ("num_beams", options.num_beams, limits.max_beams),

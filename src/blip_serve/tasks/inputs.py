@@ -56,6 +56,11 @@ def check_text(text: Caption, limits: LimitSettings) -> None:
     """Raises `InvalidInput` for a text that is blank or longer than the limit."""
     if not text.text.strip():
         raise InvalidInput("The text is blank.", code="empty_input", param=text.param)
+    check_length(text, limits)
+
+
+def check_length(text: Caption, limits: LimitSettings) -> None:
+    """Raises `InvalidInput` for a text that is longer than the limit: blanks, too, take a tokenizer its time."""
     if len(text.text) > limits.max_caption_chars:
         raise InvalidInput(
             f"The text has {len(text.text)} characters; the limit is {limits.max_caption_chars}.",

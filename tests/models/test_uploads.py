@@ -1,0 +1,60 @@
+"""What models bring to a device can go by way of pinned memory, as on CUDA."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from blip_serve.domain import Caption, Item, RankItem
+from blip_serve.models import checkpoint
+from blip_serve.models.answerer import Answerer
+from blip_serve.models.captioner import Captioner
+from blip_serve.models.device import Device
+from blip_serve.models.matcher import Matcher
+from tests.support.checkpoints import SMALL, SMALL_VQA, Kind, build
+from tests.support.loading import load
+from tests.support.pictures import encoded, picture
+from tests.support.running import image_bytes, item, run, writing
+
+IMAGES = [encoded(picture(seed)) for seed in range(3)]
+TEXTS = ["a dog", "a cat on the beach", "a", "two small red dogs and a woman on the beach"]
+MODELS: dict[Kind, type[Matcher] | type[Captioner] | type[Answerer]] = {
+    "retrieval": Matcher,
+    "captioning": Captioner,
+    "answering": Answerer,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pinning(Device):
+    """A CPU that copies what it is given as `Tensor.pin_memory` does: into a tensor of the same strides."""
+
+    def upload(self, tensor: Tensor) -> Tensor:
+        storage = torch.empty(tensor.untyped_storage().nbytes(), dtype=torch.uint8).untyped_storage()
+        pinned = torch.empty(0, dtype=tensor.dtype).set_(storage, 0, tensor.size(), tensor.stride())  # type: ignore[call-overload]
+        return pinned.copy_(tensor)  # type: ignore[no-any-return]
+
+
+def items(kind: Kind) -> list[Item]:
+    if kind == "retrieval":
+        return [item(image, TEXTS) for image in IMAGES]
+    drawn = [
+        writing(image, text, n=2, temperature=1.0, top_logprobs=2) for image, text in zip(IMAGES, TEXTS, strict=False)
+    ]
+    beams = [writing(image, "a dog", num_beams=2, repetition_penalty=1.2, min_tokens=3) for image in IMAGES]
+    if kind == "captioning":
+        return [*drawn, *beams]
+    answers = tuple(Caption(text, "answer") for text in TEXTS)
+    return [*drawn, *beams, *(RankItem(image_bytes(image), Caption("what is it?", "q"), answers) for image in IMAGES)]
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_all_that_is_uploaded_can_be_pinned(
+    kind: Kind, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = SMALL_VQA if kind == "answering" else SMALL
+    folder = build(tmp_path_factory.mktemp("checkpoint"), size, kind=kind)
+    wanted = run(load(MODELS[kind], folder), *items(kind))
+    monkeypatch.setattr(checkpoint, "open_device", lambda _: Pinning(torch.device("cpu"), torch.float32))
+    assert run(load(MODELS[kind], folder), *items(kind)) == wanted

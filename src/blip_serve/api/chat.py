@@ -14,6 +14,7 @@ from blip_serve.api.context import TasksOf
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.events import EVENTS, EventStream
 from blip_serve.api.generation import Count, GenerationBody, generation_options
+from blip_serve.api.images import EXAMPLE_IMAGE
 from blip_serve.api.messages import MAX_MESSAGES, read_messages
 from blip_serve.api.timing import server_timing
 from blip_serve.api.usage import CompletionUsage, completion_usage
@@ -96,13 +97,13 @@ class ChatCompletion(BaseModel):
 
 
 _EXAMPLE = {
-    "model": "Salesforce/blip-image-captioning-base",
+    "model": "demo-captioning",
     "messages": [
         {
             "role": "user",
             "content": [
-                {"type": "image_url", "image_url": {"url": "https://example.com/dog.jpg"}},
-                {"type": "text", "text": "a photography of"},
+                {"type": "image_url", "image_url": {"url": EXAMPLE_IMAGE}},
+                {"type": "text", "text": "a drawing of"},
             ],
         }
     ],

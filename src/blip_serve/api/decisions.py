@@ -9,6 +9,7 @@ from blip_serve.api.body import STRICT, Others, anything, documented, read_json,
 from blip_serve.api.context import SettingsOf, TasksOf
 from blip_serve.api.decision_answers import Decision, decision
 from blip_serve.api.errors import ErrorEnvelope
+from blip_serve.api.images import EXAMPLE_IMAGE
 from blip_serve.api.parts import read_content
 from blip_serve.api.questions import Questions, read_questions
 from blip_serve.api.timing import server_timing
@@ -69,15 +70,16 @@ class DecisionsBody(BaseModel):
 
 _EXAMPLE = {
     "input": [
-        {"role": "user", "content": [{"type": "input_image", "image_url": "https://example.com/dog.jpg"}]},
+        {"role": "user", "content": [{"type": "input_image", "image_url": EXAMPLE_IMAGE}]},
     ],
     "questions": [
-        {"type": "predicate", "name": "dog", "instructions": "a dog on a beach"},
+        {"type": "predicate", "name": "red", "instructions": "a red circle"},
         {
             "type": "choice",
-            "instructions": "a photo of a {}",
-            "choices": [{"value": "dog"}, {"value": "cat"}, {"value": "other", "description": "wild animal"}],
+            "instructions": "a red {}",
+            "choices": [{"value": "circle"}, {"value": "square"}, {"value": "other", "description": "star"}],
         },
+        {"type": "score", "instructions": "a {} red circle", "levels": [{"label": "small"}, {"label": "large"}]},
     ],
 }
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from blip_serve.api.body import STRICT, Others, anything, documented, read_json
 from blip_serve.api.context import TasksOf
 from blip_serve.api.errors import ErrorEnvelope
+from blip_serve.api.images import EXAMPLE_IMAGE
 from blip_serve.api.inputs import Inputs, read_inputs
 from blip_serve.api.timing import timed
 from blip_serve.api.usage import InputUsage, input_usage
@@ -52,7 +53,7 @@ class EmbeddingsResponse(BaseModel):
     usage: InputUsage
 
 
-_EXAMPLE = {"input": ["a dog on a beach", {"image": "https://example.com/dog.jpg"}]}
+_EXAMPLE = {"input": ["a red circle", {"image": EXAMPLE_IMAGE}]}
 
 router = APIRouter()
 

@@ -8,10 +8,16 @@ from pydantic_core import PydanticCustomError
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource, parse_image
 
+EXAMPLE_IMAGE = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAACAAAAAgAQMAAABJtOi3AAAABlBMVEXw8PDcHh7UeijEAAAARElEQVR42o3MsQ2AMBDA"
+    "wMtHomUVNiCbsVpGYQwqQvGpKBAuLFfmB/XEegnbIrQioOpKQBRa1kuDHnk5hln7nb95/uIBs24J47LD1uIAAAAASUVORK5CYII="
+)
+"""A drawn red circle: the examples of the OpenAPI document work as they stand, without a network."""
+
 _STRING = {
     "type": "string",
     "description": "`data:image/...;base64,...`, an `http(s)://` URL, or bare base64",
-    "examples": ["data:image/png;base64,iVBORw0KGgo...", "https://example.com/dog.jpg"],
+    "examples": [EXAMPLE_IMAGE, "https://example.com/dog.jpg"],
 }
 _SCHEMA = {
     "anyOf": [

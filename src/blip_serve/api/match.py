@@ -11,7 +11,7 @@ from starlette.datastructures import FormData
 from blip_serve.api.body import STRICT, is_form, only_fields, read_form, read_json, text_field, validated
 from blip_serve.api.context import SettingsOf, TasksOf
 from blip_serve.api.errors import ErrorEnvelope
-from blip_serve.api.images import Image, image_source
+from blip_serve.api.images import EXAMPLE_IMAGE, Image, image_source
 from blip_serve.api.timing import timed
 from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.domain import Caption, Score, ScoringProtocol
@@ -77,7 +77,7 @@ _REQUEST_BODY = {
     "content": {
         "application/json": {
             "schema": MatchBody.model_json_schema(ref_template="#/components/schemas/{model}"),
-            "example": {"image": "https://example.com/dog.jpg", "captions": ["a dog on a beach", "a cat"]},
+            "example": {"image": EXAMPLE_IMAGE, "captions": ["a red circle", "a blue square"]},
         },
         "multipart/form-data": {
             "schema": {

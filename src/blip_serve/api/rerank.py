@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from blip_serve.api.body import STRICT, Others, anything, documented, only, read_json
 from blip_serve.api.context import TasksOf
 from blip_serve.api.errors import ErrorEnvelope
+from blip_serve.api.images import EXAMPLE_IMAGE
 from blip_serve.api.inputs import Inputs, OneInput, entries, read_input
 from blip_serve.api.timing import timed
 from blip_serve.api.usage import InputUsage, input_usage
@@ -97,8 +98,8 @@ class RerankResponse(BaseModel):
 
 
 _EXAMPLE = {
-    "query": "a dog on a beach",
-    "documents": [{"url": "https://example.com/dog.jpg"}, {"url": "https://example.com/cat.jpg"}],
+    "query": {"image": EXAMPLE_IMAGE},
+    "documents": ["a blue square", "a red circle"],
     "top_n": 1,
 }
 

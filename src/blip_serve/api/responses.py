@@ -11,6 +11,7 @@ from blip_serve.api.context import TasksOf
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.events import EVENTS, EventStream
 from blip_serve.api.generation import Count, GenerationBody, generation_options
+from blip_serve.api.images import EXAMPLE_IMAGE
 from blip_serve.api.messages import MAX_MESSAGES, read_messages
 from blip_serve.api.response_events import ResponseWriter
 from blip_serve.api.response_object import ResponseObject, begun, ended, new_message, said
@@ -81,13 +82,13 @@ class ResponsesBody(GenerationBody):
 
 
 _EXAMPLE = {
-    "model": "Salesforce/blip-vqa-base",
+    "model": "demo-vqa",
     "input": [
         {
             "role": "user",
             "content": [
-                {"type": "input_image", "image_url": "https://example.com/dog.jpg"},
-                {"type": "input_text", "text": "what is the dog doing?"},
+                {"type": "input_image", "image_url": EXAMPLE_IMAGE},
+                {"type": "input_text", "text": "what colour is the circle?"},
             ],
         }
     ],

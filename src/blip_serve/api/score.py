@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from blip_serve.api.body import STRICT, Others, anything, documented, only, read_json
 from blip_serve.api.context import TasksOf
 from blip_serve.api.errors import ErrorEnvelope
+from blip_serve.api.images import EXAMPLE_IMAGE
 from blip_serve.api.inputs import Inputs, read_inputs
 from blip_serve.api.timing import timed
 from blip_serve.api.usage import InputUsage, input_usage
@@ -65,7 +66,7 @@ class ScoreResponse(BaseModel):
     usage: InputUsage
 
 
-_EXAMPLE = {"queries": {"url": "https://example.com/dog.jpg"}, "items": ["a dog on a beach", "a cat"]}
+_EXAMPLE = {"queries": {"image": EXAMPLE_IMAGE}, "items": ["a red circle", "a blue square"]}
 
 router = APIRouter()
 

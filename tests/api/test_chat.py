@@ -276,6 +276,15 @@ def test_the_other_options_reach_the_model(options_of: Options, recorder: Record
     assert recorder.items[-1].protocol == "paper"
 
 
+@pytest.mark.parametrize(("asked", "named"), [(None, "hf"), ("paper", "paper")])
+def test_every_answer_names_its_protocol(client: openai.OpenAI, asked: str | None, named: str) -> None:
+    extra = {"protocol": asked}
+    answer = client.chat.completions.create(model="fake", messages=PLAIN, extra_body=extra)
+    chunks = list(client.chat.completions.create(model="fake", messages=PLAIN, stream=True, extra_body=extra))
+    assert answer.model_dump()["protocol"] == named
+    assert {chunk.model_dump()["protocol"] for chunk in chunks} == {named}
+
+
 def test_several_texts_are_joined_and_system_messages_have_no_effect(client: openai.OpenAI, recorder: Recorder) -> None:
     client.chat.completions.create(
         model="fake",
@@ -370,6 +379,8 @@ BAD_OPTIONS: list[tuple[str, dict[str, Any], str, str]] = [
     ("stop of a wrong type", {"stop": 5}, "invalid_type", "stop"),
     ("stops of a wrong type", {"stop": ["a", 5]}, "invalid_type", "stop[1]"),
     ("empty stop", {"stop": ["a", ""]}, "invalid_value", "stop[1]"),
+    ("empty stop alone", {"stop": ""}, "invalid_value", "stop"),
+    ("over-long stop alone", {"stop": "a" * 1001}, "invalid_value", "stop"),
     ("five stops", {"stop": ["a"] * 5}, "invalid_value", "stop"),
     ("over-long stop", {"stop": ["a" * 1001]}, "invalid_value", "stop[0]"),
     ("seed of a wrong type", {"seed": "a"}, "invalid_type", "seed"),

@@ -150,6 +150,7 @@ def test_a_broken_form_is_refused(small: Service) -> None:
 
 def test_unknown_paths_and_methods_get_the_envelope(small: Service) -> None:
     check(small.client.get("/v1/nothing"), 404, "not_found", None)
+    check(small.client.post("/v1/match/", json=good()), 404, "not_found", None)
     check(small.client.get("/"), 404, "not_found", None)
     check(small.client.get("/v1/match"), 405, "method_not_allowed", None)
     check(small.client.get("/v1/models/nobody/nothing"), 404, "model_not_found", "model")

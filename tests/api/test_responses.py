@@ -157,6 +157,15 @@ def test_options_reach_the_model(client: openai.OpenAI, recorder: Recorder) -> N
     assert (options.repetition_penalty, item.protocol, item.n) == (1.1, "paper", 1)
 
 
+@pytest.mark.parametrize(("asked", "named"), [(None, "hf"), ("paper", "paper")])
+def test_every_answer_names_its_protocol(client: openai.OpenAI, asked: str | None, named: str) -> None:
+    extra = {"protocol": asked}
+    answer = client.responses.create(model="fake", input=PLAIN, extra_body=extra)
+    events = list(client.responses.create(model="fake", input=PLAIN, stream=True, extra_body=extra))
+    shown = [event.model_dump()["response"]["protocol"] for event in (events[0], events[-1])]
+    assert [answer.model_dump()["protocol"], *shown] == [named] * 3
+
+
 def test_messages_may_be_typed_and_system_messages_have_no_effect(client: openai.OpenAI, recorder: Recorder) -> None:
     items: Any = [
         {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Be brief."}]},
@@ -244,7 +253,7 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ("unknown key", {"input": [ASKING | {"name": "me"}]}, "unknown_parameter", "input[0].name"),
     ("instructions of a wrong type", {"instructions": 5}, "invalid_type", "instructions"),
     ("no tokens", {"max_output_tokens": 0}, "invalid_value", "max_output_tokens"),
-    ("tokens over the limit", {"max_output_tokens": 257}, "invalid_value", "max_output_tokens"),
+    ("tokens over the limit", {"max_output_tokens": 513}, "invalid_value", "max_output_tokens"),
     ("more tokens than fit", {"max_output_tokens": 5, "min_tokens": 6}, "invalid_value", "min_tokens"),
     ("unknown extra", {"include": ["colour"]}, "invalid_value", "include[0]"),
     ("top_logprobs alone", {"top_logprobs": 1}, "invalid_value", "top_logprobs"),

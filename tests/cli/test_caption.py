@@ -16,6 +16,7 @@ RED, STAR = PICTURES / "red-circle.png", PICTURES / "pink-star.png"
 def test_a_picture_is_captioned_in_a_line() -> None:
     done = blip_serve("caption", str(RED))
     assert (done.returncode, done.stdout) == (0, f"{RED}\ta large red circle\n"), done.stderr
+    assert done.stderr == ""  # a progress bar is for a terminal
 
 
 def test_a_folder_is_read_in_the_order_of_names_with_what_is_below(tmp_path: Path) -> None:

@@ -89,6 +89,17 @@ def test_a_stop_string_ends_the_text_before_it_and_not_in_the_prompt(captioner: 
     assert cut.tokens < 12
 
 
+def test_logprobs_end_with_the_text_that_a_stop_string_cut(captioner: Captioner) -> None:
+    drawn: dict[str, Any] = {"temperature": 1.5, "top_logprobs": 0, **LONG}
+    whole = run(captioner, writing(IMAGE, "a dog", **drawn))[0][0]
+    assert whole.logprobs is not None
+    stop = whole.logprobs[6].text
+    cut = run(captioner, writing(IMAGE, "a dog", stop=(stop,), **drawn))[0][0]
+    assert cut.logprobs is not None
+    assert len(cut.logprobs) < 7
+    assert "a dog" + "".join(token.text for token in cut.logprobs) == cut.text
+
+
 def test_one_seed_gives_one_text_whatever_runs_beside(captioner: Captioner) -> None:
     drawn: dict[str, Any] = {"temperature": 1.0, "top_p": 0.95, **LONG}
     alone = run(captioner, writing(IMAGE, seed=3, n=3, **drawn))[0]

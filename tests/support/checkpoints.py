@@ -70,7 +70,7 @@ LARGE = Size(
     | {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
     text=BASE.text,
     joint=256,
-    end_bias=9.6,
+    end_bias=8.4,
 )
 
 

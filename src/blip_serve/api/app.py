@@ -54,7 +54,13 @@ def create_app(settings: Settings, load: Loader | None = None) -> FastAPI:
             app.state.tasks = tasks
             yield
 
-    app = App(title="blip-serve", version=__version__, lifespan=lifespan, separate_input_output_schemas=False)
+    app = App(
+        title="blip-serve",
+        version=__version__,
+        lifespan=lifespan,
+        separate_input_output_schemas=False,
+        redirect_slashes=False,
+    )
     app.state.settings = settings
     app.state.telemetry = telemetry
     errors.install(app)

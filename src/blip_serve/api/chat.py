@@ -17,7 +17,7 @@ from blip_serve.api.generation import Count, GenerationBody, generation_options
 from blip_serve.api.messages import MAX_MESSAGES, read_messages
 from blip_serve.api.timing import server_timing
 from blip_serve.api.usage import CompletionUsage, completion_usage
-from blip_serve.domain import FinishReason, GeneratedText
+from blip_serve.domain import FinishReason, GeneratedText, ScoringProtocol
 from blip_serve.errors import InvalidInput
 from blip_serve.tasks.generate import GenerateRequest, GenerateResult
 
@@ -89,6 +89,7 @@ class ChatCompletion(BaseModel):
     object: Literal["chat.completion"] = "chat.completion"
     created: int
     model: str
+    protocol: ScoringProtocol
     system_fingerprint: None = None
     choices: list[Choice]
     usage: CompletionUsage
@@ -159,6 +160,7 @@ def _completion(result: GenerateResult) -> ChatCompletion:
         id=f"chatcmpl-{uuid.uuid4().hex}",
         created=int(time.time()),
         model=result.model,
+        protocol=result.protocol,
         choices=[_choice(index, text) for index, text in enumerate(result.texts)],
         usage=completion_usage(result.usage),
     )

@@ -11,7 +11,7 @@ from blip_serve.api.errors import ErrorBody, ErrorEnvelope
 from blip_serve.api.events import ServerSentEvent
 from blip_serve.api.logprobs import Logprob, logprobs
 from blip_serve.api.usage import CompletionUsage, completion_usage
-from blip_serve.domain import FinishReason, Piece, TokenLogprob
+from blip_serve.domain import FinishReason, Piece, ScoringProtocol, TokenLogprob
 from blip_serve.tasks.generate import Began, Event, GenerateResult
 
 
@@ -45,6 +45,7 @@ class ChatChunk(BaseModel):
     object: Literal["chat.completion.chunk"]
     created: int
     model: str
+    protocol: ScoringProtocol
     system_fingerprint: str | None
     choices: list[ChunkChoice]
     usage: CompletionUsage | None = None
@@ -64,12 +65,13 @@ class ChunkWriter:
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
         self._model = ""
+        self._protocol: ScoringProtocol = "hf"
 
     def write(self, event: Event) -> Iterator[ServerSentEvent]:
         """An event of the task as chunks."""
         match event:
-            case Began(model):
-                self._model = model
+            case Began(model, protocol):
+                self._model, self._protocol = model, protocol
                 for index in range(self._choices):
                     yield self._more(index, Delta(role="assistant", content=""))
             case Piece(index, text, tokens, finish_reason):
@@ -102,6 +104,7 @@ class ChunkWriter:
             object="chat.completion.chunk",
             created=self._created,
             model=self._model,
+            protocol=self._protocol,
             system_fingerprint=None,
             choices=choices,
         )

@@ -1,11 +1,11 @@
-"""`POST /v1/decisions`: the route, and what it is asked; `questions.py` and `answers.py` have the rest of its types."""
+"""`POST /v1/decisions`: the route, and the image it is asked about; its questions and answers are read elsewhere."""
 
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from blip_serve.api.body import STRICT, Others, anything, read_json, validated
+from blip_serve.api.body import STRICT, Others, anything, documented, read_json, validated
 from blip_serve.api.context import SettingsOf, TasksOf
 from blip_serve.api.decision_answers import Decision, decision
 from blip_serve.api.errors import ErrorEnvelope
@@ -80,10 +80,6 @@ _EXAMPLE = {
         },
     ],
 }
-_REQUEST_BODY = {
-    "required": True,
-    "content": {"application/json": {"schema": DecisionsBody.model_json_schema(), "example": _EXAMPLE}},
-}
 
 router = APIRouter()
 
@@ -92,7 +88,7 @@ router = APIRouter()
     "/v1/decisions",
     summary="Answer typed questions about an image",
     responses={200: {"model": Decision}, "4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
-    openapi_extra={"requestBody": _REQUEST_BODY},
+    openapi_extra=documented(DecisionsBody, _EXAMPLE),
 )
 async def decisions(request: Request, tasks: TasksOf, settings: SettingsOf) -> Response:
     """Predicates, choices and scores with their probabilities."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from blip_serve.api.body import STRICT, Others, anything, read_json
+from blip_serve.api.body import STRICT, Others, anything, documented, read_json
 from blip_serve.api.context import TasksOf
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.inputs import Inputs, read_inputs
@@ -52,15 +52,7 @@ class EmbeddingsResponse(BaseModel):
     usage: InputUsage
 
 
-_REQUEST_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {
-            "schema": EmbeddingsBody.model_json_schema(ref_template="#/components/schemas/{model}"),
-            "example": {"input": ["a dog on a beach", {"image": "https://example.com/dog.jpg"}]},
-        }
-    },
-}
+_EXAMPLE = {"input": ["a dog on a beach", {"image": "https://example.com/dog.jpg"}]}
 
 router = APIRouter()
 
@@ -69,7 +61,7 @@ router = APIRouter()
     "/v1/embeddings",
     summary="Embed texts and images",
     responses={200: {"model": EmbeddingsResponse}, "4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
-    openapi_extra={"requestBody": _REQUEST_BODY},
+    openapi_extra=documented(EmbeddingsBody, _EXAMPLE),
 )
 async def embeddings(request: Request, tasks: TasksOf) -> Response:
     """Unit vectors of texts and images in one space: their dot product is the cosine."""

@@ -19,10 +19,14 @@ CARD = GenerationOptions()
 
 
 def _strings(value: Any) -> Any:
-    """One string as a list of one; more than four are not even looked at."""
+    """One string as a list of one; more than four are not even looked at. What is no list has no `stop[0]` to name."""
     if isinstance(value, str):
+        if not 1 <= len(value) <= MAX_STOP_CHARS:
+            raise PydanticCustomError("stop_length", "a stop string has 1 to 1000 characters")
         return [value]
-    if isinstance(value, list) and len(value) > MAX_STOPS:
+    if not isinstance(value, list):
+        raise PydanticCustomError("stop_type", "a string or an array of strings is expected")
+    if len(value) > MAX_STOPS:
         raise PydanticCustomError("stop_count", "at most 4 strings are allowed")
     return value
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from blip_serve.api.body import STRICT, Others, anything, only, read_json
+from blip_serve.api.body import STRICT, Others, anything, documented, only, read_json
 from blip_serve.api.context import TasksOf
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.inputs import Inputs, OneInput, entries, read_input
@@ -96,18 +96,10 @@ class RerankResponse(BaseModel):
     meta: Meta
 
 
-_REQUEST_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {
-            "schema": RerankBody.model_json_schema(ref_template="#/components/schemas/{model}"),
-            "example": {
-                "query": "a dog on a beach",
-                "documents": [{"url": "https://example.com/dog.jpg"}, {"url": "https://example.com/cat.jpg"}],
-                "top_n": 1,
-            },
-        }
-    },
+_EXAMPLE = {
+    "query": "a dog on a beach",
+    "documents": [{"url": "https://example.com/dog.jpg"}, {"url": "https://example.com/cat.jpg"}],
+    "top_n": 1,
 }
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -123,13 +115,13 @@ router = APIRouter()
     "/v1/rerank",
     summary="Order images by a text, or texts by an image",
     responses=_RESPONSES,
-    openapi_extra={"requestBody": _REQUEST_BODY},
+    openapi_extra=documented(RerankBody, _EXAMPLE),
 )
 @router.post(
     "/v2/rerank",
     summary="The same, where Cohere's client looks for it",
     responses=_RESPONSES,
-    openapi_extra={"requestBody": _REQUEST_BODY},
+    openapi_extra=documented(RerankBody, _EXAMPLE),
 )
 async def rerank(request: Request, tasks: TasksOf) -> Response:
     """The most relevant documents first; `relevance_score` is the number they are sorted by."""

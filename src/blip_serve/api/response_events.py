@@ -23,8 +23,8 @@ class ResponseWriter:
     def write(self, event: Event) -> Iterator[ServerSentEvent]:
         """An event of the task as events of the interface."""
         match event:
-            case Began(model):
-                self._response = self._response.model_copy(update={"model": model})
+            case Began(model, protocol):
+                self._response = self._response.model_copy(update={"model": model, "protocol": protocol})
                 yield self._event("response.created", response=self._response)
                 yield self._event("response.output_item.added", output_index=0, item=self._message)
                 yield self._of_text("response.content_part.added", part=OutputText())

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from blip_serve.api.errors import ErrorBody
 from blip_serve.api.logprobs import Logprob, logprobs
 from blip_serve.api.usage import ResponseUsage, response_usage
-from blip_serve.domain import GeneratedText
+from blip_serve.domain import GeneratedText, ScoringProtocol
 from blip_serve.tasks.generate import GenerateRequest, GenerateResult
 
 State = Literal["in_progress", "completed", "incomplete", "failed"]
@@ -82,6 +82,7 @@ class ResponseObject(BaseModel):
     max_tool_calls: None = None
     metadata: dict[str, str] = Field({}, max_length=0)
     model: str = ""
+    protocol: ScoringProtocol = "hf"
     output: list[OutputMessage] = []
     parallel_tool_calls: bool = True
     previous_response_id: None = None
@@ -135,6 +136,7 @@ def ended(response: ResponseObject, message: OutputMessage, result: GenerateResu
             "completed_at": int(time.time()) if state == "completed" else None,
             "incomplete_details": IncompleteDetails() if state == "incomplete" else None,
             "model": result.model,
+            "protocol": result.protocol,
             "output": [message],
             "usage": response_usage(result.usage),
         }

@@ -7,7 +7,7 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from blip_serve.api.body import STRICT, Others, anything, only, read_json
+from blip_serve.api.body import STRICT, Others, anything, documented, only, read_json
 from blip_serve.api.context import TasksOf
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.inputs import Inputs, read_inputs
@@ -65,15 +65,7 @@ class ScoreResponse(BaseModel):
     usage: InputUsage
 
 
-_REQUEST_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {
-            "schema": ScoreBody.model_json_schema(ref_template="#/components/schemas/{model}"),
-            "example": {"queries": {"url": "https://example.com/dog.jpg"}, "items": ["a dog on a beach", "a cat"]},
-        }
-    },
-}
+_EXAMPLE = {"queries": {"url": "https://example.com/dog.jpg"}, "items": ["a dog on a beach", "a cat"]}
 
 router = APIRouter()
 
@@ -82,7 +74,7 @@ router = APIRouter()
     "/v1/score",
     summary="Score pairs of a text and an image",
     responses={200: {"model": ScoreResponse}, "4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
-    openapi_extra={"requestBody": _REQUEST_BODY},
+    openapi_extra=documented(ScoreBody, _EXAMPLE),
 )
 async def score(request: Request, tasks: TasksOf) -> Response:
     """One number a pair: by default the probability of a match."""

@@ -82,7 +82,8 @@ def _expand(image: str) -> Iterator[str]:
 async def _print_all(tasks: Tasks, images: list[str], request: Callable[[str], GenerateRequest], as_json: bool) -> bool:
     """Whether a picture failed. A mistake that is not a picture's ends it all."""
     failed = False
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         progress = bar.add_task("captions", total=len(images))
         async for written in _write_all(tasks, images, request):
             bar.advance(progress)

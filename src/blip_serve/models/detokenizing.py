@@ -31,20 +31,24 @@ class Detokenizer:
 
 
 class GrowingText:
-    """The text of one sequence: where a stop string ends it, and how much of it nothing can change any more."""
+    """The text of one sequence: where a stop string ends it, and how much of it nothing can change any more.
+
+    `whole`: the text with the stop string; `told`: how much of it `settled` has given.
+    """
 
     def __init__(self, detokenizer: Detokenizer, prompt: Sequence[int], stop: Sequence[str]) -> None:
         self._detokenizer = detokenizer
         self._prompt = tuple(prompt)
-        self._prompt_length = len(detokenizer.text(prompt))
         self._stop = tuple(stop)
-        self._told = 0
-        self.text = ""
+        self.told = 0
+        self.whole = self.text = detokenizer.text(prompt)
+        self._prompt_length = len(self.text)
         self.stopped = False
 
     def write(self, ids: Sequence[int]) -> None:
         """The text is now that of the prompt and `ids`, up to the first stop string in what was generated."""
         text = self._detokenizer.text([*self._prompt, *ids])
+        self.whole = text
         found = [at for stop in self._stop if (at := text.find(stop, self._prompt_length)) >= 0]
         self.stopped = bool(found)
         self.text = text[: min(found)] if found else text
@@ -52,8 +56,8 @@ class GrowingText:
     def settled(self, finished: FinishReason | None) -> str:
         """What has settled since the last call: all of it once it is finished."""
         end = len(self.text) if finished else self._settled_length()
-        new = self.text[self._told : end]
-        self._told += len(new)
+        new = self.text[self.told : end]
+        self.told += len(new)
         return new
 
     def _settled_length(self) -> int:

@@ -41,7 +41,7 @@ class Sample:
     """A text that goes on with one token a step: the likeliest, or one drawn by lot.
 
     `choices`: the places it takes among the item's texts; the greedy text takes all of them.
-    `prompt`: `[DEC]` and the words given.
+    `prompt`: `[DEC]` and the words given. `logprobs`: of each token, with the text's length up to it.
     """
 
     vocabulary: Vocabulary
@@ -50,7 +50,7 @@ class Sample:
     choices: tuple[int, ...]
     stream: bool
     ids: list[int] = field(default_factory=list)
-    logprobs: list[TokenLogprob] = field(default_factory=list)
+    logprobs: list[tuple[int, TokenLogprob]] = field(default_factory=list)
     finished: FinishReason | None = None
     growing: GrowingText = field(init=False)
     _told: int = 0
@@ -87,13 +87,16 @@ class Sample:
         """Takes a token. At the end `finished` says why."""
         self.ids.append(chosen.id)
         ended = chosen.id == self.vocabulary.end
-        if not ended:
-            self._note(chosen)
-        if self.stream or self.options.stop or ended or len(self.ids) == self.options.max_tokens:
+        full = len(self.ids) == self.options.max_tokens
+        noting = self.options.top_logprobs is not None
+        before = len(self.growing.whole)
+        if self.stream or self.options.stop or noting or ended or full:
             self.growing.write(self.ids[: len(self.ids) - ended])
+        if noting and not ended:
+            self._note(chosen, self.growing.whole[before:])
         if ended or self.growing.stopped:
             self.finished = "stop"
-        elif len(self.ids) == self.options.max_tokens:
+        elif full:
             self.finished = "length"
 
     def pieces(self) -> tuple[Piece, ...]:
@@ -101,25 +104,28 @@ class Sample:
         text = self.growing.settled(self.finished) if self.stream else ""
         if not self.stream or not (text or self.finished):
             return ()
-        logprobs = None
-        if self.options.top_logprobs is not None:
-            logprobs = tuple(self.logprobs[self._told :])
-            self._told = len(self.logprobs)
+        logprobs = self._logprobs(self.growing.told)
+        if logprobs is not None:
+            logprobs, self._told = logprobs[self._told :], len(logprobs)
         return tuple(Piece(choice, text, logprobs, self.finished) for choice in self.choices)
 
     def results(self) -> tuple[tuple[int, GeneratedText], ...]:
         """The finished text, for each of its choices."""
         assert self.finished is not None
-        logprobs = None if self.options.top_logprobs is None else tuple(self.logprobs)
+        logprobs = self._logprobs(len(self.growing.text))
         text = GeneratedText(self.growing.text, self.finished, len(self.ids), logprobs)
         return tuple((choice, text) for choice in self.choices)
 
-    def _note(self, chosen: Chosen) -> None:
-        if self.options.top_logprobs is not None:
-            first = len(self.prompt) == 1 and len(self.ids) == 1
-            word = self.vocabulary.detokenizer.token
-            top = tuple((word(id, first), logprob) for id, logprob in chosen.top)
-            self.logprobs.append(TokenLogprob(word(chosen.id, first), chosen.logprob, top))
+    def _logprobs(self, length: int) -> tuple[TokenLogprob, ...] | None:
+        """Those of the tokens within `length` of the text, if asked for: none of a stop string, nor of what is held."""
+        if self.options.top_logprobs is None:
+            return None
+        return tuple(logprob for end, logprob in self.logprobs if end <= length)
+
+    def _note(self, chosen: Chosen, text: str) -> None:
+        first = len(self.prompt) == 1 and len(self.ids) == 1
+        top = tuple((self.vocabulary.detokenizer.token(id, first), logprob) for id, logprob in chosen.top)
+        self.logprobs.append((len(self.growing.whole), TokenLogprob(text, chosen.logprob, top)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,9 +72,10 @@ class EmbedItem:
 class GenerationOptions:
     """How a text is generated; the defaults are the model cards': greedy, at most 20 new tokens.
 
-    `max_tokens` and `min_tokens` count what is generated, the end included, and not the prompt; `max_tokens_param` is
-    the request's field. `temperature` 0 takes the likeliest token, whatever `top_p`. Beams do not sample.
-    `stop` strings end a text before them. `top_logprobs`: alternatives to list a token; `None`: no log-probabilities.
+    `max_tokens` counts what is generated, the end included, and not the prompt; `max_tokens_param` is the request's
+    field. `min_tokens` must come before the end may; a stop string ends a text sooner. `temperature` 0 takes the
+    likeliest token, whatever `top_p`. Beams do not sample. `stop` strings end a text before them. `top_logprobs`:
+    alternatives to list a token; `None`: no log-probabilities.
     """
 
     max_tokens: int = 20

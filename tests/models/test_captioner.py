@@ -1,7 +1,7 @@
 """What captions share, how they are drawn, how they end, and what they hold while they are written."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -248,10 +248,10 @@ def test_memory_that_lacks_while_a_step_is_committed_fails_one_search_and_no_nei
     reorder = captioner._generator._words.reorder
     calls = iter(range(1000))
 
-    def once(*arguments: Any) -> None:
+    def once(rows: Sequence[int], parents: Sequence[int], length: int) -> None:
         if next(calls) == 2:
             raise torch.OutOfMemoryError("no memory")
-        reorder(*arguments)
+        reorder(rows, parents, length)
 
     captioner._generator._words.reorder = once  # type: ignore[method-assign]
     pieces: list[Piece] = []

@@ -220,16 +220,10 @@ def sequences(
 ) -> "list[Sample | BeamSearch]":
     """What an item's texts are generated as, after `words`; `positions`: tokens the decoder can hold, `[DEC]` included.
 
-    More tokens than it has room for means as many as it has. Raises `InvalidInput` where not even the words, or the
-    tokens that must come, fit.
+    There are two fewer words than that at most: the tokenizer counts `[CLS]` and `[SEP]`. More tokens than there is
+    room for means as many as there is. Raises `InvalidInput` where the tokens that must come do not fit.
     """
     prompt, options = (vocabulary.begin, *words), item.options
-    if len(prompt) >= positions:
-        raise InvalidInput(
-            f"The text has {len(words)} tokens; the model reads {positions - 2} and goes on from there.",
-            code="input_too_long",
-            param=item.text.param,
-        )
     room = positions - len(prompt)
     if options.min_tokens > room:
         raise InvalidInput(

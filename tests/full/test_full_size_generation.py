@@ -3,6 +3,7 @@
 import itertools
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_captions_equal_the_reference_singly_and_in_one_mixed_batch(captioning: 
 
 
 def test_answers_equal_the_reference_in_one_mixed_batch(tmp_path: Path) -> None:
-    folder = build(tmp_path / "full", BASE, kind="answering", seed=3)
+    folder = build(tmp_path / "full", replace(BASE, end_bias=11.6), kind="answering", seed=3)
     answerer, reference = load(Answerer, folder), AnswerReference(folder)
     cases = [(*case, way) for case in itertools.product(IMAGES, QUESTIONS, PROTOCOLS) for way in WAYS]
     wanted = [

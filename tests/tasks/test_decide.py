@@ -2,15 +2,18 @@
 
 import asyncio
 import pickle
+import weakref
 from pathlib import Path
 
 import pytest
 
-from blip_serve.domain import Caption, Item, MatchItem, Prepared, RankItem, Task
+from blip_serve.domain import Caption, Item, MatchItem, Outcome, Prepared, RankItem, Task
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import BytesImage
 from blip_serve.models.answerer import Answerer
 from blip_serve.models.fake import IMAGE_TOKENS, FakeModel
+from blip_serve.models.questions import Question as ReadQuestion
+from blip_serve.models.questions import Reading
 from blip_serve.settings import LimitSettings
 from blip_serve.tasks.decide import DecideRequest, DecideResult
 from blip_serve.tasks.questions import (
@@ -260,3 +263,31 @@ def test_captions_are_also_held_to_the_pairs_of_a_request() -> None:
     with pytest.raises(InvalidInput) as refused:
         check_questions([choice("{}", "a", "b"), choice("{}", "a", "b")], limits)
     assert refused.value.code == "too_many_captions"
+
+
+def test_what_was_read_of_a_question_is_let_go_once_it_is_ranked(tmp_path: Path) -> None:
+    """Of hundreds of questions, what was read would be gigabytes."""
+    answerer = load(Answerer, build(tmp_path, SMALL_VQA, kind="answering"), images={"cache_tokens_bytes": 0})
+    read: list[weakref.ref[ReadQuestion]] = []
+    most = 0
+    asked = tuple(choice(f"what is it {i}?", "a dog", "a cat") for i in range(400))
+    collect = answerer._reader.collect
+
+    def counting(step: Reading) -> list[Outcome]:
+        nonlocal most
+        read.extend(weakref.ref(question) for question in step.questions)
+        most = max(most, sum(question() is not None for question in read))
+        return collect(step)
+
+    answerer._reader.collect = counting  # type: ignore[method-assign]
+
+    async def run() -> DecideResult:
+        async with open_service(
+            fake_settings(engine={"max_step_cost": 160}), Telemetry(QUIET), always(answerer)
+        ) as tasks:
+            await asyncio.to_thread(wait_until, lambda: not tasks.not_ready())
+            return await tasks.decide.run(DecideRequest(IMAGE, asked))
+
+    assert len(asyncio.run(run()).answers) == 400
+    assert len(read) > 400  # the warm-up's as well
+    assert most <= 200, most  # those of a few steps

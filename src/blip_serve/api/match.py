@@ -92,6 +92,7 @@ _REQUEST_BODY = {
                 },
                 "required": ["image", "caption"],
             },
+            "example": {"image": [EXAMPLE_IMAGE], "caption": ["a red circle", "a blue square"]},
         },
     },
 }

@@ -65,7 +65,7 @@ class Costs:
 def costs(config: Config, max_step_cost: int) -> Costs:
     """From the multiplications of each part: 38 and 6 for ViT-B at 384 px, 129 and 8 for ViT-L.
 
-    An image costs at most a step, whatever the step.
+    An image costs at most a step, and its projection half of one, whatever the step.
     """
     vision, text = config.vision, config.text
     tokens, width = config.shape.image_tokens, vision.hidden_size
@@ -74,7 +74,7 @@ def costs(config: Config, max_step_cost: int) -> Costs:
     caption = CAPTION_TOKENS * text.num_hidden_layers * layer
     projection = 2 * tokens * text.num_hidden_layers * text.encoder_hidden_size * text.hidden_size
     image = -(-vision.num_hidden_layers * block // caption)
-    return Costs(image=min(image, max_step_cost), projection=-(-projection // caption))
+    return Costs(image=min(image, max_step_cost), projection=min(-(-projection // caption), max_step_cost // 2))
 
 
 def read_config(folder: Path) -> Config:

@@ -17,7 +17,7 @@ from blip_serve.models.text_batches import Row, batch_rows
 READ = "read"
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Question:
     """A question's ids `[CLS] ... [SEP]`, and what an answer is generated from: (T, D) `tokens`, once read."""
 

@@ -119,7 +119,8 @@ def _best_of_beams(scores: Tensor, sequences: Sequence[Generated], device: Devic
         rows = len(sequence.histories)
         if isinstance(sequence, BeamSearch):
             running = device.upload(torch.tensor(sequence.scores, dtype=torch.float32))[:, None]
-            sums, indices = (scores[row : row + rows] + running).flatten().topk(2 * sequence.width)
+            ways = (scores[row : row + rows] + running).flatten()
+            sums, indices = ways.topk(min(2 * sequence.width, len(ways)))
             places = torch.stack([indices // scores.shape[1], indices % scores.shape[1]])
             found.append((device.to_host(sums), device.to_host(places)))
         row += rows

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import chain
 
-from blip_serve.domain import Caption, MatchItem, PairScore, RankItem, ScoringProtocol
+from blip_serve.domain import Caption, MatchItem, PairScore, Prepared, RankItem, ScoringProtocol
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, request_cost
@@ -48,6 +48,15 @@ class Numbers:
 
     of_questions: list[list[float]]
     usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One question's options: their log-likelihoods, and the tokens that it took."""
+
+    likelihoods: list[float]
+    text_tokens: int
+    cached_tokens: int
 
 
 class Decide:
@@ -95,14 +104,21 @@ class Decide:
         """
         questions = [_answerable(question, session.lease.id) for question in request.questions]
         image = await session.load(request.image)
-        items = [
-            RankItem(image, question.instructions, tuple(option.text for option in question.options), protocol)
-            for question in questions
-        ]
-        runs = await all_of([session.run(item) for item in items])
-        first = min((prepared for prepared, _ in runs), key=lambda prepared: prepared.cached_tokens)
-        tokens = sum(sum(prepared.text_tokens) for prepared, _ in runs)
-        return Numbers([found for _, found in runs], usage_of([(image.digest, first)], tokens))
+        kept: list[Prepared] = []  # one holds the image; all would hold what was read of every question
+
+        async def rank(question: Choice | Score) -> Ranked:
+            answers = tuple(option.text for option in question.options)
+            prepared, found = await session.run(RankItem(image, question.instructions, answers, protocol))
+            kept.extend([] if kept else [prepared])
+            return Ranked(found, sum(prepared.text_tokens), prepared.cached_tokens)
+
+        ranked = await all_of([rank(question) for question in questions])
+        usage = Usage(
+            image_tokens=kept[0].image_tokens,
+            text_tokens=sum(each.text_tokens for each in ranked),
+            cached_tokens=min(each.cached_tokens for each in ranked),
+        )
+        return Numbers([each.likelihoods for each in ranked], usage)
 
 
 def _answerable(question: Question, model: str) -> Choice | Score:

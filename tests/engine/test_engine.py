@@ -486,6 +486,14 @@ def test_pieces_stop_for_whoever_left() -> None:
     assert (seen, len(model.steps)) == ([], 2)
 
 
+def test_a_work_with_a_slot_goes_before_those_of_its_request_that_wait_for_one() -> None:
+    model = FakeModel(slots=1)
+    with running_engine() as engine, engine.reserve(2, WAIT_S) as place:
+        futures = place.submit(model, [work(i, phases=("encode", "encode", "score"), slot=True) for i in range(3)])
+        assert [future.result(WAIT_S) for future in futures] == [0, 1, 2]
+    assert model.free_slots == 1
+
+
 def test_company_that_never_comes_delays_a_step_by_max_wait_only() -> None:
     model = FakeModel()
     with running_engine(max_wait_ms=1) as engine, engine.reserve(1, WAIT_S) as place, place.preparing():

@@ -22,8 +22,12 @@ class Lane:
         return bool(self._groups)
 
     def put(self, ticket: Ticket) -> None:
-        """Queues a ticket behind its request's others."""
-        self._groups.setdefault(ticket.owner, deque()).append(ticket)
+        """Queues a ticket behind its request's others; one with a seat before those that may be waiting for it."""
+        tickets = self._groups.setdefault(ticket.owner, deque())
+        if ticket.seated:
+            tickets.insert(next((i for i, other in enumerate(tickets) if not other.seated), len(tickets)), ticket)
+        else:
+            tickets.append(ticket)
 
     def discard(self, owner: Reservation) -> Sequence[Ticket]:
         """Removes a request's tickets and returns them."""

@@ -131,7 +131,6 @@ class Generator:
             if not sequence.ended and (failed := self._reorder(work, parents)):
                 return failed
         else:
-            self._words.forget(work.rows)
             return Failed(InternalError("The model gave no finite score for this input."))
         pieces = sequence.pieces()
         return Done(sequence.results(), pieces) if sequence.ended else Progress(DECODE, sequence.width, pieces)

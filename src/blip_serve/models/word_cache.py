@@ -25,11 +25,18 @@ class WordCache:
         self._free = list(range(limit))  # ascending: rows in use stay close together
         self._kept: list[tuple[Tensor, Tensor]] = []  # (rows, heads, words, width) a layer
 
+    @torch.inference_mode()
     def take(self, count: int) -> tuple[int, ...] | None:
-        """Rows for a work, the lowest first; `None` where there are not as many."""
+        """Rows for a work, the lowest first and wiped; `None` where there are not as many.
+
+        What a failed step left there may be no number, and masked it would still spoil those that share a step with it.
+        """
         if count > len(self._free):
             return None
         taken, self._free = self._free[:count], self._free[count:]
+        for kept in self._kept:
+            for tensor in kept:
+                tensor[[row for row in taken if row < len(tensor)]] = 0
         return tuple(taken)
 
     def give_back(self, rows: Sequence[int]) -> None:
@@ -66,12 +73,6 @@ class WordCache:
             for kept in self._kept:
                 for tensor in kept:
                     tensor[to, :, :length] = tensor[origin, :, :length]
-
-    def forget(self, rows: Sequence[int]) -> None:
-        """Wipes rows that hold no numbers: masked ones would still spoil those that share a step with them."""
-        for kept in self._kept:
-            for tensor in kept:
-                tensor[list(rows)] = 0
 
     def _grown(self, layer: int, part: int, rows: int, words: int) -> Tensor:
         shape = (rows, self._heads, words, self._width)

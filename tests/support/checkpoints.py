@@ -22,11 +22,14 @@ from transformers import (
 
 from blip_serve.models.processing import CLIP_MEAN, CLIP_STD
 
-SHARED_VOCABULARY = Path(__file__).parents[3] / "shared" / "data" / "bert-base-uncased-vocab.txt"
 WORDS = [
     "a", "an", "the", "and", "of", "with", "on", "in", "red", "blue", "green", "small", "large", "dog", "cat", "beach",
     "woman", "man", "sitting", "two", "photo", "##s", "##ing",
 ]  # fmt: skip
+LONGER_WORDS = [
+    "photography", "holding", "umbrella", "picture", "many", "how", "what", "is", "are", "dogs", "doing", "at", "night",
+]  # fmt: skip
+BERT_WORDS = 30522
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 Layout = Literal["2022", "transformers 5"]
@@ -63,23 +66,24 @@ BASE = Size(
     text={"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
           "max_position_embeddings": 512},
     joint=256,
-    end_bias=9.6,
+    end_bias=8.0,
 )  # fmt: skip
 LARGE = Size(
     vision=BASE.vision
     | {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
     text=BASE.text,
     joint=256,
-    end_bias=8.4,
+    end_bias=8.0,
 )
 
 
 def vocabulary(size: Size) -> list[str]:
-    """Words without `[DEC]` and `[ENC]`: bert-base-uncased's for the full sizes where it is at hand, else made up."""
-    if size.text == BASE.text and SHARED_VOCABULARY.exists():
-        return SHARED_VOCABULARY.read_text(encoding="utf-8").splitlines()
+    """Words without `[DEC]` and `[ENC]`, made up; for the full sizes as many as bert-base-uncased has."""
     letters = [*string.ascii_lowercase, *(f"##{letter}" for letter in string.ascii_lowercase), *string.digits]
-    return [*SPECIAL, *WORDS, *letters, *string.punctuation]
+    words = [*SPECIAL, *WORDS, *letters, *string.punctuation]
+    if size.text != BASE.text:
+        return words
+    return [*words, *LONGER_WORDS, *(f"word{i}" for i in range(BERT_WORDS - len(words) - len(LONGER_WORDS)))]
 
 
 def build(
@@ -136,7 +140,7 @@ def _random_state(config: BlipConfig, kind: Kind, calm: bool, seed: int) -> Iter
     generator = torch.Generator().manual_seed(seed)
     with torch.device("meta"):
         parameters = dict(CLASSES[kind](config).named_parameters())
-    vision, layer, embedding = (0.02, 0.05, 0.05) if calm else _lively(config)
+    vision, layer, embedding = _stds(config, kind, calm)
     for name, parameter in parameters.items():
         noise = torch.randn(parameter.shape, generator=generator)
         if "norm" in name.lower():
@@ -147,12 +151,14 @@ def _random_state(config: BlipConfig, kind: Kind, calm: bool, seed: int) -> Iter
             yield name, noise * (vision if name.startswith("vision") else embedding if "embed" in name else layer)
 
 
-def _lively(config: Any) -> tuple[float, float, float]:
-    """Standard deviations (vision, text layers, text embeddings) that keep activations spread at every width.
-
-    The deeper, the weaker a layer: else the words before it no longer tell in what comes out.
-    """
+def _stds(config: Any, kind: Kind, calm: bool) -> tuple[float, float, float]:
+    """Standard deviations of vision weights, text layers and text embeddings."""
+    if kind == "retrieval":
+        return 0.02, 0.05, 0.05
     text = config.text_config
+    if calm:
+        return 0.02, 0.35 / text.hidden_size**0.5, 0.35 / text.hidden_size**0.5
+    # the deeper, the weaker a layer: else the words before it no longer tell in what comes out
     wide = 2.3 / text.hidden_size**0.5
     return 0.7 / config.vision_config.hidden_size**0.5, wide * 3 / text.num_hidden_layers, wide
 

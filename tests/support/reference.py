@@ -123,7 +123,7 @@ class AnswerReference:
         given = torch.tensor([[config.bos_token_id, *words]])
         logits = model.text_decoder(given, attention_mask=torch.ones_like(given), encoder_hidden_states=read).logits[0]
         asked = torch.tensor([*words, config.sep_token_id])
-        return float(logits.log_softmax(dim=-1).gather(1, asked[:, None]).sum())
+        return float(logits.log_softmax(dim=-1).gather(1, asked[:, None]).double().sum())
 
     def _question(self, question: str, protocol: ScoringProtocol) -> dict[str, Tensor]:
         text = pre_question(question, 50) if protocol == "paper" else question

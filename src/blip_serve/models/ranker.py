@@ -97,7 +97,7 @@ class Ranker:
         likelihoods = likelihoods.view(asked.shape)
         if mask is not None:
             likelihoods = likelihoods.masked_fill(~self._device.upload(mask), 0)
-        return likelihoods.sum(dim=1)
+        return likelihoods.sum(dim=1, dtype=torch.float64)  # so that long answers are not rounded more
 
 
 def _outcome(scores: tuple[tuple[int, float], ...]) -> Outcome:

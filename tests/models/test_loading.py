@@ -11,9 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from blip_serve.errors import CheckpointError
+from blip_serve.models.answerer import Answerer
+from blip_serve.models.captioner import Captioner
 from blip_serve.models.files import find_folder
 from tests.support.checkpoints import build
-from tests.support.loading import load_matcher
+from tests.support.loading import load, load_matcher
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +136,19 @@ def test_float16_and_bfloat16_load_in_their_type(sound: Path) -> None:
     for name in ("bfloat16", "float16"):
         network = load_matcher(sound, dtype=name).network
         assert {parameter.dtype for parameter in network.parameters()} == {getattr(torch, name)}
+
+
+def test_a_decoder_too_narrow_for_the_question_is_refused(tmp_path: Path) -> None:
+    folder = build(tmp_path, kind="answering")
+    with pytest.raises(CheckpointError, match=r"config.json: text_config.encoder_hidden_size: must be hidden_size"):
+        load(Answerer, folder)
+
+
+def test_a_head_that_is_not_tied_is_refused(tmp_path: Path) -> None:
+    """Left out in silence it would change every text."""
+    folder = build(tmp_path, kind="captioning", pickled=True)
+    state = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    name = "text_decoder.cls.predictions.decoder.weight"
+    torch.save(state | {name: state[name] + 1}, folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=rf"{name} is left over"):
+        load(Captioner, folder)

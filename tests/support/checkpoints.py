@@ -110,8 +110,6 @@ def build(
         vision_config=size.vision,
         text_config=size.text | {"vocab_size": len(words) + 2, "bos_token_id": len(words), "sep_token_id": end},
     )
-    if kind == "answering":  # its decoder attends to the question, not to the image
-        assert size.vision["hidden_size"] == size.text["hidden_size"]
     config.save_pretrained(folder)
     calm = calm or kind == "retrieval"
     state = dict(_random_state(config, kind, calm, seed))

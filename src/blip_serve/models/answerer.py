@@ -78,9 +78,8 @@ class Answerer:
         checkpoint = open_checkpoint(AnsweringNetwork, ARCHITECTURE, folder, card, settings, decoder, telemetry)
         text = checkpoint.config.text
         if text.encoder_hidden_size != text.hidden_size:
-            raise CheckpointError(
-                folder / "config.json", "text_config.encoder_hidden_size: the decoder reads questions"
-            )
+            reason = "text_config.encoder_hidden_size: must be hidden_size, since the decoder attends to the question"
+            raise CheckpointError(folder / "config.json", reason)
         return cls(checkpoint, settings.engine)
 
     # Worker threads

@@ -1,8 +1,8 @@
 """`GET /v1/models` and `/v1/models/{id}`: the catalogue, with cards and states."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from blip_serve.api.context import TasksOf
@@ -58,7 +58,7 @@ async def models(tasks: TasksOf) -> ModelList:
 
 
 @router.get("/v1/models/{name:path}", summary="Show a model")
-async def model(name: str, tasks: TasksOf) -> Model:
+async def model(name: Annotated[str, Path(examples=["demo"])], tasks: TasksOf) -> Model:
     """One model, by its id (which may hold a slash), its id without the owner, or an alias."""
     return model_page(tasks.model(name))
 

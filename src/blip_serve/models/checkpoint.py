@@ -64,6 +64,7 @@ def open_checkpoint(
     pixel_format = read_pixel_format(folder, config.vision.image_size)
     with torch.device("meta"):
         network = network_class(config)
+    parameters = sum(parameter.numel() for parameter in network.parameters())  # before some are joined
     load_weights(network, folder, device)
     cache = ImageCache(settings.images.cache_tokens_bytes, settings.images.cache_vectors_bytes)
     for kind, kept in (("tokens", cache.tokens), ("vectors", cache.vectors)):
@@ -72,7 +73,7 @@ def open_checkpoint(
     known = replace(
         card,
         architecture=card.architecture or architecture,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        parameters=parameters,
         shape=config.shape,
     )
     return Checkpoint(

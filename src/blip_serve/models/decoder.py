@@ -3,17 +3,16 @@
 Names as in the hub's checkpoints below `text_decoder.`; the head's weights are the word embeddings'.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from blip_serve.models.config import TextConfig
 from blip_serve.models.image_cache import KeysAndValues
-from blip_serve.models.layers import ACTIVATIONS
+from blip_serve.models.layers import Linear
 from blip_serve.models.text import Extend, Seen, TextTower
 
 CHUNK = 256
@@ -34,14 +33,13 @@ class Words:
     """B rows of new words.
 
     `ids` (B, T). `positions` (B, T) and `mask` (B, 1, T, S), or with 1 for B what holds for all rows; the mask is true
-    where a position may attend, `None` where it may everywhere. `sources`: the projections of each source, which owns
-    the given number of rows, in order.
+    where a position may attend, `None` where it may everywhere. `seen`: what a layer's rows attend to, in their order.
     """
 
     ids: Tensor
     positions: Tensor
     mask: Tensor | None
-    sources: Sequence[tuple[list[KeysAndValues], int]]
+    seen: Callable[[int], Sequence[Seen]]
 
 
 class PastWords(Protocol):
@@ -57,13 +55,12 @@ class HeadTransform(nn.Module):
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
-        self.activation = ACTIVATIONS[config.hidden_act]
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = Linear(config.hidden_size, config.hidden_size, config.hidden_act)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D) -> (B, D)."""
-        out: Tensor = self.LayerNorm(self.activation(self.dense(x)))
+        out: Tensor = self.LayerNorm(self.dense(x))
         return out
 
 
@@ -74,6 +71,11 @@ class Predictions(nn.Module):
         super().__init__()
         self.bias = nn.Parameter(torch.empty(config.vocab_size))
         self.transform = HeadTransform(config)
+
+    def join(self, words: Tensor) -> None:
+        """Makes its last layer of the (V, D) word embeddings."""
+        self.decoder = Linear.of(words, self.bias)
+        del self.bias
 
 
 class Head(nn.Module):
@@ -92,6 +94,10 @@ class TextDecoder(nn.Module):
         self.bert = TextTower(config)
         self.cls = Head(config)
 
+    def join(self) -> None:
+        """Gives the head its last layer."""
+        self.cls.predictions.join(self.bert.embeddings.word_embeddings.weight)
+
     def project(self, source: Tensor) -> list[KeysAndValues]:
         """(N, D) tokens of an image or a question -> what each layer attends to."""
         return [layer.crossattention.project(source[None]) for layer in self.bert.encoder.layers()]
@@ -100,15 +106,14 @@ class TextDecoder(nn.Module):
         """B rows of T new words -> (B, T, D) hidden states; `past` is extended by them."""
         x: Tensor = self.bert.embeddings(words.ids, words.positions)
         for number, layer in enumerate(self.bert.encoder.layers()):
-            seen = [Seen(*projected[number], rows) for projected, rows in words.sources]
-            x = layer(x, words.mask, seen, x.shape[1], None if past is None else past.extend(number))
+            x = layer(x, words.mask, words.seen(number), x.shape[1], None if past is None else past.extend(number))
         return x
 
     def logits(self, states: Tensor) -> Tensor:
         """(R, D) hidden states -> (R, V) logits, float32."""
         predictions = self.cls.predictions
-        weight = self.bert.embeddings.word_embeddings.weight
-        return F.linear(predictions.transform(states), weight, predictions.bias).float()
+        out: Tensor = predictions.decoder(predictions.transform(states))
+        return out.float()
 
     def log_likelihoods(self, states: Tensor, targets: Tensor) -> Tensor:
         """(R, D) hidden states and (R,) ids -> (R,) natural log-probabilities of the ids, float32."""

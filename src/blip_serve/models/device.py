@@ -37,6 +37,16 @@ class Device:
         """Launches worth having under way: CUDA runs behind the host, a CPU does not."""
         return 2 if self.kind.type == "cuda" else 1
 
+    @property
+    def images_at_once(self) -> int:
+        """Images worth passing through a vision tower together: four fill a CPU, and their activations stay small."""
+        return 64 if self.kind.type == "cuda" else 4
+
+    @property
+    def fuses(self) -> bool:
+        """Whether oneDNN's fused layers are worth their while: in float32 they are not."""
+        return self.kind.type == "cpu" and self.dtype is torch.bfloat16 and _multiplies_bfloat16()
+
     def memory(self) -> int:
         """Bytes the device's allocator holds; 0 on a CPU."""
         return torch.cuda.memory_reserved(self.kind) if self.kind.type == "cuda" else 0

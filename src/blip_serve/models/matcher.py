@@ -145,17 +145,17 @@ class Matcher:
         cosines = self._cosines(asking, dict(zip(texts, vectors, strict=True)))
         return Scoring(works, logits, order, cosines, texts, vectors)
 
-    def _logits(self, works: Sequence[MatchWork]) -> tuple[Pending | None, list[int]]:
-        """(R, 2) over the works' captions, and their order. An image is projected once, whatever works it is in."""
+    def _logits(self, works: Sequence[MatchWork]) -> tuple[Pending | None, Sequence[int]]:
+        """(R, 2) over the works' captions, and their order. An image is read once, whatever works it is in."""
         if not works:
             return None, []
         images = {image: number for number, image in enumerate(dict.fromkeys(work.image for work in works))}
         rows = [
             Row(self._match_ids(text, work.protocol), images[work.image]) for work in works for _, text in work.texts
         ]
-        batches, order = batch_rows(rows, self._device.upload)
+        batched = batch_rows(rows, self._device.upload)
         tokens = torch.stack([_known(image.tokens) for image in images])
-        return self._device.to_host(self.network.match_logits(batches, tokens)), order
+        return self._device.to_host(self.network.match_logits(batched, tokens)), batched.order
 
     def _match_ids(self, text: TextState, protocol: ScoringProtocol) -> tuple[int, ...]:
         """`paper` puts `[ENC]` in position 0 for matching (salesforce/BLIP:models/blip_retrieval.py)."""
@@ -165,8 +165,8 @@ class Matcher:
         """(E,) of each text; copies, since a row of the batch would keep all of it alive."""
         if not texts:
             return []
-        batches, order = batch_rows([Row(text.ids) for text in texts], self._device.upload)
-        found = dict(zip(order, self.network.text_vectors(batches), strict=True))
+        batched = batch_rows([Row(text.ids) for text in texts], self._device.upload)
+        found = dict(zip(batched.order, self.network.text_vectors(batched), strict=True))
         return [found[place].clone() for place in range(len(texts))]
 
     def _cosines(self, works: Sequence[MatchWork], new: dict[TextState, Tensor]) -> Pending | None:

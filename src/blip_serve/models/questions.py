@@ -58,10 +58,10 @@ class QuestionReader:
             return Reading(works, ())
         images = {image: number for number, image in enumerate(dict.fromkeys(asked.values()))}
         rows = [Row(question.ids, images[image]) for question, image in asked.items()]
-        batches, order = batch_rows(rows, self._device.upload)
+        batched = batch_rows(rows, self._device.upload)
         tokens = torch.stack([encoded(image) for image in images])
-        read = [row for states in self._tower.states(batches, tokens) for row in states]
-        questions = [list(asked)[place] for place in order]
+        read = [row for states in self._tower.states(batched, tokens) for row in states]
+        questions = [list(asked)[place] for place in batched.order]
         found = [states[: len(question.ids)] for states, question in zip(read, questions, strict=True)]
         return Reading(works, questions, found, self._device.to_host(found[-1][:1, :1]))
 

@@ -5,7 +5,7 @@ log-probabilities (salesforce/BLIP:models/blip_vqa.py:rank_answer sums its train
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -21,6 +21,7 @@ from blip_serve.models.image_cache import KeysAndValues
 from blip_serve.models.image_encoder import ImageWork
 from blip_serve.models.questions import Question
 from blip_serve.models.sequences import Vocabulary
+from blip_serve.models.text import Projected, Seen
 from blip_serve.models.text_batches import buckets, padded
 
 RANK = "rank"
@@ -90,7 +91,7 @@ class Ranker:
             self._device.upload(given),
             self._device.upload(place[None]),
             self._device.upload((place <= place[:, None])[None, None]),
-            [(projected[question], len(list(rows))) for question, rows in groupby(answers, lambda row: row.question)],
+            _seen(answers, projected),
         )
         states: Tensor = self._decoder(words)
         likelihoods = self._decoder.log_likelihoods(states.flatten(0, 1), self._device.upload(asked.flatten()))
@@ -98,6 +99,14 @@ class Ranker:
         if mask is not None:
             likelihoods = likelihoods.masked_fill(~self._device.upload(mask), 0)
         return likelihoods.sum(dim=1, dtype=torch.float64)  # so that long answers are not rounded more
+
+
+def _seen(
+    answers: Sequence[Answer], projected: Mapping[Question, list[KeysAndValues]]
+) -> Callable[[int], Sequence[Seen]]:
+    """What each layer's rows attend to."""
+    rows = [(projected[question], len(list(own))) for question, own in groupby(answers, lambda row: row.question)]
+    return lambda layer: [Projected(*layers[layer], count) for layers, count in rows]
 
 
 def _outcome(scores: tuple[tuple[int, float], ...]) -> Outcome:

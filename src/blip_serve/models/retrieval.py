@@ -1,13 +1,12 @@
 """`BlipForImageTextRetrieval`'s network: the two towers and the two heads. Knows no files, texts or pictures."""
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from blip_serve.models.config import Config
+from blip_serve.models.layers import Linear
 from blip_serve.models.text import TextTower
-from blip_serve.models.text_batches import TextBatch
+from blip_serve.models.text_batches import BatchedRows
 from blip_serve.models.vision import VisionTower
 
 
@@ -19,19 +18,19 @@ class RetrievalNetwork(nn.Module):
         vision, text, joint = config.vision, config.text, config.joint_width
         self.vision_model = VisionTower(vision)
         self.text_encoder = TextTower(text)
-        self.vision_proj = nn.Linear(vision.hidden_size, joint)
-        self.text_proj = nn.Linear(text.hidden_size, joint)
-        self.itm_head = nn.Linear(text.hidden_size, 2)
+        self.vision_proj = Linear(vision.hidden_size, joint)
+        self.text_proj = Linear(text.hidden_size, joint)
+        self.itm_head = Linear(text.hidden_size, 2)
 
     def image_vectors(self, tokens: Tensor) -> Tensor:
         """(B, N, D) token embeddings -> (B, joint) unit vectors, float32."""
         return F.normalize(self.vision_proj(tokens[:, 0]).float(), dim=-1)
 
-    def text_vectors(self, batches: Sequence[TextBatch]) -> Tensor:
-        """Batches of B rows starting with `[CLS]` -> (B, joint) unit vectors, float32, in the batches' order."""
-        return F.normalize(self.text_proj(self.text_encoder(batches)).float(), dim=-1)
+    def text_vectors(self, rows: BatchedRows) -> Tensor:
+        """B rows starting with `[CLS]` -> (B, joint) unit vectors, float32, in the batches' order."""
+        return F.normalize(self.text_proj(self.text_encoder(rows)).float(), dim=-1)
 
-    def match_logits(self, batches: Sequence[TextBatch], images: Tensor) -> Tensor:
-        """Batches of B rows about `images` (I, N, D) -> (B, 2) logits `[no match, match]`, float32, in their order."""
-        logits: Tensor = self.itm_head(self.text_encoder(batches, images)).float()
+    def match_logits(self, rows: BatchedRows, images: Tensor) -> Tensor:
+        """B rows about `images` (I, N, D) -> (B, 2) logits `[no match, match]`, float32, in the batches' order."""
+        logits: Tensor = self.itm_head(self.text_encoder(rows, images)).float()
         return logits

@@ -1,7 +1,8 @@
 """BLIP's text tower (BERT with cross-attention to an image), and its reading in both directions.
 
 Names as in the hub's checkpoints below `text_encoder.`; checked against transformers. Cross-attention is computed per
-image, not per caption: the captions of an image are one long query, and its keys and values are projected once.
+image, not per caption: the captions of an image are one long query. Its keys and values are projected once for all of
+them, or not at all where the query is short: then the projections are folded into the query and into what it finds.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,20 +13,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from blip_serve.models.config import TextConfig
-from blip_serve.models.layers import ACTIVATIONS, Dense, merge_heads, split_heads
-from blip_serve.models.text_batches import TextBatch
+from blip_serve.models.layers import Dense, Linear, merge_heads, split_heads
+from blip_serve.models.text_batches import BatchedRows, TextBatch
 
 Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Puts what came before in front of the (B, heads, T, D / heads) keys and values of new words."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Projected:
     """What rows attend to: (I, heads, N, D / heads) keys and values of I images, each owning `rows` rows in order."""
 
     key: Tensor
     value: Tensor
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unprojected:
+    """The same as (I, N, D_image) tokens, to be attended to as they are."""
+
+    tokens: Tensor
+    rows: int
+
+
+Seen = Projected | Unprojected
 
 
 class TextEmbeddings(nn.Module):
@@ -50,13 +62,13 @@ class Projections(nn.Module):
 
     def __init__(self, width: int, source_width: int) -> None:
         super().__init__()
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(source_width, width)
-        self.value = nn.Linear(source_width, width)
+        self.query = Linear(width, width)
+        self.key = Linear(source_width, width)
+        self.value = Linear(source_width, width)
 
 
 class Attention(nn.Module):
-    """Attention of a text to itself, or to an image, with BERT's output layer."""
+    """An attention of a text, with BERT's output layer. To be `join`ed once its weights are loaded."""
 
     def __init__(self, config: TextConfig, source_width: int) -> None:
         super().__init__()
@@ -64,37 +76,87 @@ class Attention(nn.Module):
         self.self = Projections(config.hidden_size, source_width)
         self.output = Dense(config.hidden_size, config.hidden_size, config.layer_norm_eps)
 
-    def to_itself(self, x: Tensor, mask: Tensor | None, queries: int, extend: Extend | None = None) -> Tensor:
+    def join(self) -> None:
+        """Makes one layer of those that read the same."""
+        raise NotImplementedError
+
+
+class SelfAttention(Attention):
+    """Attention of a text to itself."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__(config, config.hidden_size)
+
+    def join(self) -> None:
+        """One layer for query, key and value."""
+        self.joined = Linear.join([self.self.query, self.self.key, self.self.value])
+        del self.self
+
+    def forward(self, x: Tensor, mask: Tensor | None, queries: int, extend: Extend | None = None) -> Tensor:
         """(B, T, D) -> (B, queries, D), of the first `queries` positions.
 
         `mask` (B, 1, 1 or T, S) is true where a position may attend to one of the S there are, `extend`'s included.
         """
-        asking = x[:, :queries]
-        query, key, value = (
-            split_heads(projection(states), self.heads)
-            for projection, states in ((self.self.query, asking), (self.self.key, x), (self.self.value, x))
-        )
+        query, key, value = (split_heads(part, self.heads) for part in self.joined(x).chunk(3, dim=-1))
         if extend is not None:
             key, value = extend(key, value)
-        out: Tensor = self.output(merge_heads(F.scaled_dot_product_attention(query, key, value, mask)), asking)
+        found = F.scaled_dot_product_attention(query[:, :, :queries], key, value, mask)
+        out: Tensor = self.output(merge_heads(found), x[:, :queries])
         return out
+
+
+class CrossAttention(Attention):
+    """Attention of a text to images."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__(config, config.encoder_hidden_size)
+
+    def join(self) -> None:
+        """One layer for key and value; its weight is read as it is where it is folded."""
+        self.query = self.self.query
+        self.seen = Linear.join([self.self.key, self.self.value], reorder=False)
+        del self.self
 
     def project(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(I, N, D_image) tokens -> their keys and values, (I, heads, N, D / heads) each."""
-        return split_heads(self.self.key(images), self.heads), split_heads(self.self.value(images), self.heads)
+        key, value = self.seen(images).chunk(2, dim=-1)
+        return split_heads(key, self.heads), split_heads(value, self.heads)
 
-    def to_images(self, x: Tensor, seen: Sequence[Seen]) -> Tensor:
-        """(B, T, D) -> (B, T, D); the rows of an image are one long query to its keys and values."""
-        query = self.self.query(x)
+    def forward(self, x: Tensor, seen: Sequence[Seen]) -> Tensor:
+        """(B, T, D) -> (B, T, D); the rows of an image are one long query to it."""
+        query = self.query(x)
         done, parts = 0, []
         for images in seen:
-            rows = query[done : done + len(images.key) * images.rows]
-            asking = split_heads(rows.reshape(len(images.key), -1, rows.shape[-1]), self.heads)
-            found = F.scaled_dot_product_attention(asking, images.key, images.value)
-            parts.append(merge_heads(found).view_as(rows))
+            count = len(images.key) if isinstance(images, Projected) else len(images.tokens)
+            rows = query[done : done + count * images.rows]
+            asking = rows.reshape(count, -1, rows.shape[-1])
+            found = self._find(asking, images) if isinstance(images, Projected) else self._fold(asking, images.tokens)
+            parts.append(found.view_as(rows))
             done += len(rows)
         out: Tensor = self.output(parts[0] if len(parts) == 1 else torch.cat(parts), x)
         return out
+
+    def _find(self, asking: Tensor, images: Projected) -> Tensor:
+        """(I, Q, D) -> (I, Q, D), with the keys and values there are."""
+        query = split_heads(asking, self.heads)
+        return merge_heads(F.scaled_dot_product_attention(query, images.key, images.value))
+
+    def _fold(self, asking: Tensor, tokens: Tensor) -> Tensor:
+        """(I, Q, D) and (I, N, D_image) -> (I, Q, D), as `_find` of the projected tokens.
+
+        A head's q (W_k x + b_k) is (W_k^T q) x and what softmax takes no notice of, the same for all x; and the mean of
+        W_v x + b_v is W_v of the mean of x, plus b_v.
+        """
+        images, queries, width = asking.shape
+        head = width // self.heads
+        to_key, to_value = self.seen.weight.view(2, self.heads, head, -1)
+        asked = (asking * head**-0.5).view(images * queries, self.heads, head).transpose(0, 1)
+        asked = torch.bmm(asked, to_key).view(self.heads, images, -1).transpose(0, 1)
+        scores = torch.bmm(asked.reshape(images, self.heads * queries, -1), tokens.transpose(1, 2))
+        found = torch.bmm(scores.softmax(dim=-1), tokens)
+        found = found.view(images, self.heads, -1).transpose(0, 1).reshape(self.heads, images * queries, -1)
+        values = torch.bmm(found, to_value.transpose(1, 2)).transpose(0, 1).reshape(images, queries, width)
+        return values + self.seen.bias[width:]
 
 
 class Intermediate(nn.Module):
@@ -102,12 +164,12 @@ class Intermediate(nn.Module):
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
-        self.activation = ACTIVATIONS[config.hidden_act]
-        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.dense = Linear(config.hidden_size, config.intermediate_size, config.hidden_act)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, inner)."""
-        return self.activation(self.dense(x))
+        out: Tensor = self.dense(x)
+        return out
 
 
 class TextLayer(nn.Module):
@@ -115,18 +177,18 @@ class TextLayer(nn.Module):
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
-        self.attention = Attention(config, config.hidden_size)
-        self.crossattention = Attention(config, config.encoder_hidden_size)
+        self.attention = SelfAttention(config)
+        self.crossattention = CrossAttention(config)
         self.intermediate = Intermediate(config)
         self.output = Dense(config.intermediate_size, config.hidden_size, config.layer_norm_eps)
 
     def forward(
         self, x: Tensor, mask: Tensor | None, seen: Sequence[Seen], queries: int, extend: Extend | None = None
     ) -> Tensor:
-        """(B, T, D) -> (B, queries, D); `mask` and `extend` as `Attention.to_itself` has them."""
-        x = self.attention.to_itself(x, mask, queries, extend)
+        """(B, T, D) -> (B, queries, D); `mask` and `extend` as `SelfAttention` has them."""
+        x = self.attention(x, mask, queries, extend)
         if seen:
-            x = self.crossattention.to_images(x, seen)
+            x = self.crossattention(x, seen)
         out: Tensor = self.output(self.intermediate(x), x)
         return out
 
@@ -151,35 +213,40 @@ class TextTower(nn.Module):
         self.embeddings = TextEmbeddings(config)
         self.encoder = TextLayers(config)
 
-    def forward(self, batches: Sequence[TextBatch], images: Tensor | None = None) -> Tensor:
-        """Batches of B rows in all -> (B, D) hidden states of position 0, in the batches' order.
+    def forward(self, rows: BatchedRows, images: Tensor | None = None) -> Tensor:
+        """B rows in all -> (B, D) hidden states of position 0, in the batches' order.
 
         The last layer computes position 0 alone: nothing else of it is read. `images` as `states` has them.
         """
-        return torch.cat([x[:, 0] for x in self.states(batches, images, summaries=True)])
+        return torch.cat([x[:, 0] for x in self.states(rows, images, summaries=True)])
 
-    def states(
-        self, batches: Sequence[TextBatch], images: Tensor | None = None, summaries: bool = False
-    ) -> list[Tensor]:
+    def states(self, rows: BatchedRows, images: Tensor | None = None, summaries: bool = False) -> list[Tensor]:
         """Batches of B rows each -> (B, T, D) hidden states of each, or (B, 1, D) of position 0 for `summaries`.
 
-        `images` (I, N, D_image) are the tokens of the images that the batches' groups index, projected once a layer
-        for all batches.
+        `images` (I, N, D_image) are the tokens of the images that the rows were batched by.
         """
+        batches = rows.batches
         states = [self.embeddings(batch.ids) for batch in batches]
         masks = [None if batch.mask is None else batch.mask[:, None, None, :] for batch in batches]
+        wide = None if images is None or rows.wide is None else images[rows.wide]
         for number, layer in enumerate(self.encoder.layers(), start=1):
-            projected = None if images is None else layer.crossattention.project(images)
+            projected = None if wide is None else layer.crossattention.project(wide)
             only_first = summaries and number == len(self.encoder.layer)
             states = [
-                layer(x, mask, _seen(batch, projected), 1 if only_first else x.shape[1])
+                layer(x, mask, _seen(batch, images, projected), 1 if only_first else x.shape[1])
                 for x, mask, batch in zip(states, masks, batches, strict=True)
             ]
         return states
 
 
-def _seen(batch: TextBatch, projected: tuple[Tensor, Tensor] | None) -> list[Seen]:
-    if projected is None:
+def _seen(batch: TextBatch, images: Tensor | None, projected: tuple[Tensor, Tensor] | None) -> list[Seen]:
+    if images is None:
         return []
-    key, value = projected
-    return [Seen(key[group.images], value[group.images], group.captions) for group in batch.groups]
+    seen: list[Seen] = []
+    for group in batch.groups:
+        if group.wide and projected is not None:
+            key, value = projected
+            seen.append(Projected(key[group.images], value[group.images], group.captions))
+        else:
+            seen.append(Unprojected(images[group.images], group.captions))
+    return seen

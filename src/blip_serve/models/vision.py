@@ -1,11 +1,15 @@
-"""BLIP's vision tower (a ViT), named as in the hub's checkpoints below `vision_model.`."""
+"""BLIP's vision tower (a ViT), named as in the hub's checkpoints below `vision_model.`.
+
+Its layers that widen read reordered weights, the others do not: on the 577 rows of an image at 384 px oneDNN is up to
+1.2 times as fast with them where a layer widens, and up to 1.8 times as slow where it does not (bfloat16, AMX).
+"""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from blip_serve.models.config import VisionConfig
-from blip_serve.models.layers import ACTIVATIONS, merge_heads, split_heads
+from blip_serve.models.layers import Linear, merge_heads, split_heads
 
 
 class VisionEmbeddings(nn.Module):
@@ -30,8 +34,8 @@ class VisionAttention(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.heads = config.num_attention_heads
-        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
-        self.projection = nn.Linear(config.hidden_size, config.hidden_size)
+        self.qkv = Linear(config.hidden_size, 3 * config.hidden_size)
+        self.projection = Linear(config.hidden_size, config.hidden_size, reorder=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
@@ -45,13 +49,12 @@ class VisionMLP(nn.Module):
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
-        self.activation = ACTIVATIONS[config.hidden_act]
-        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.fc1 = Linear(config.hidden_size, config.intermediate_size, config.hidden_act)
+        self.fc2 = Linear(config.intermediate_size, config.hidden_size, reorder=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        out: Tensor = self.fc2(self.activation(self.fc1(x)))
+        out: Tensor = self.fc2(self.fc1(x))
         return out
 
 

@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from blip_serve.errors import CheckpointError
+from blip_serve.models.decoder import TextDecoder
 from blip_serve.models.device import Device
 from blip_serve.models.files import PICKLED, SAFETENSORS
+from blip_serve.models.layers import Linear
+from blip_serve.models.text import Attention
 
 IGNORED = ("position_ids",)
 """Last parts of names that older files hold and no network needs: buffers that count 0, 1, 2 ..."""
@@ -51,6 +54,22 @@ def load_weights(network: nn.Module, folder: Path, device: Device) -> None:
     }
     network.load_state_dict(loaded, assign=True)
     network.eval().requires_grad_(False)
+    _join(network)
+    if device.fuses:
+        _fuse(network)
+
+
+def _join(network: nn.Module) -> None:
+    """One layer in place of those that read the same."""
+    for module in list(network.modules()):
+        if isinstance(module, Attention | TextDecoder):
+            module.join()
+
+
+def _fuse(network: nn.Module) -> None:
+    for module in list(network.modules()):
+        if isinstance(module, Linear):
+            module.fuse()
 
 
 def _is_tied(name: str, state: dict[str, Tensor]) -> bool:

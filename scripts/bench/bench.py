@@ -38,9 +38,14 @@ class Bench:
         """Checkpoints to measure."""
         return ("base",) if self.quick else ("base", "large")
 
+    @property
+    def sixteen_bits(self) -> str:
+        """The number type of sixteen bits that users take on the device."""
+        return "float16" if self.device == "cuda" else "bfloat16"
+
     def repeats(self, count: int) -> int:
         """How often a row is timed, that is timed `count` times in a whole run."""
-        return min(count, 2) if self.quick else count
+        return 1 if self.quick else count
 
     def checkpoint(self, size: SizeName, kind: Kind = "retrieval") -> Path:
         """The folder of a checkpoint of random weights."""
@@ -61,6 +66,13 @@ class Bench:
         config.write_text(yaml.safe_dump(self.settings(folder, **changes)))
         command = ["-m", "blip_serve", "serve", "--config", str(config)]
         with running(command, "/readyz", self.cache / "logs" / "serve.log") as server:
+            yield server
+
+    @contextmanager
+    def other(self, name: str, *arguments: str, dtype: str) -> Iterator[Server]:
+        """A server of `sides/` as a process, ready."""
+        command = ["-m", f"bench.sides.{name}", *arguments, "--dtype", dtype, "--device", self.device]
+        with running(command, "/health", self.cache / "logs" / f"{name}.log") as server:
             yield server
 
     def engine(self, folder: Path, **changes: Any) -> AbstractContextManager[InProcess]:

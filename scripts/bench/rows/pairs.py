@@ -1,0 +1,68 @@
+"""Scores of pairs by one client: one pair, one image with many captions, many images with one caption."""
+
+from collections.abc import Callable, Sequence
+
+from bench.bench import Bench
+from bench.checkpoints import SizeName
+from bench.comparison import Side, compare, same_numbers
+from bench.pictures import captions
+from bench.sides import http
+from bench.sides.card import CardMatcher
+
+Asked = tuple[Sequence[bytes], Sequence[str]]
+Scored = Side[Asked, list[float]]
+TIMED = 8
+"""Of many pairs, those that the card's code is timed on."""
+REPEATS: dict[SizeName, tuple[int, int]] = {"base": (7, 2), "large": (3, 1)}
+"""Of short rows and of long ones."""
+
+
+def run(bench: Bench) -> None:
+    """All rows, size by size. In a quick run many are 16, else 64."""
+    for size in bench.sizes:
+        _run(bench, size)
+
+
+def _run(bench: Bench, size: SizeName) -> None:
+    folder = bench.checkpoint(size)
+    card = {dtype: CardMatcher(folder, dtype, bench.device) for dtype in ("float32", bench.sixteen_bits)}
+    short, long = (bench.repeats(count) for count in REPEATS[size])
+    with bench.serve(folder) as server, bench.engine(folder) as engine:
+        a, a16 = (_by_card(f"{size} {dtype}", each) for dtype, each in card.items())
+        plus: Scored = Side("a+", a.model, lambda asked: card["float32"].score_carefully(asked[0][0], asked[1]))
+        ours = f"{size} {bench.dtype}"
+        d: Scored = Side("d", ours, lambda asked: http.match(server.client, *asked))
+        d_engine: Scored = Side("d engine", ours, lambda asked: engine.match(*asked))
+        many = 16 if bench.quick else 64
+        one, texts = captions(1), captions(many)
+
+        def row(name: str, sides: Sequence[Scored], inputs: Sequence[Asked], warm: int = 1) -> None:
+            compare(bench, "pairs", name, sides, inputs, same_numbers, warm)
+
+        def fresh(count: int, words: Sequence[str], repeats: int) -> list[Asked]:
+            return [(bench.pictures.take(count), words) for _ in range(repeats)]
+
+        row("1 image x 1 caption", [a, a16, d, d_engine], fresh(1, one, short + 1))
+        row(f"1 image x {many} captions", [_first(a, many), _first(a16, many), plus, d], fresh(1, texts, long + 1))
+        row(f"{many} images x 1 caption", [_first(a, many), d], fresh(many, one, long), warm=0)
+        row("known image x 1 caption", [a, d], [*fresh(1, one, 1)] * (short + 1))
+
+
+def _by_card(model: str, card: CardMatcher) -> Scored:
+    """The card's code: pair by pair."""
+    side = "a" if model.endswith("float32") else "a16"
+    return Side(side, model, _pair_by_pair(card))
+
+
+def _pair_by_pair(card: CardMatcher) -> Callable[[Asked], list[float]]:
+    return lambda asked: [card.score(picture, text) for picture in asked[0] for text in asked[1]]
+
+
+def _first(side: Scored, many: int) -> Scored:
+    """The side, of whose pairs only the first are timed."""
+
+    def answer(asked: Asked) -> list[float]:
+        pictures, texts = asked
+        return side.answer((pictures[:TIMED], texts[:TIMED]))
+
+    return Side(side.name, side.model, answer, TIMED / many, f"{TIMED} pairs timed, scaled to {many}")

@@ -36,21 +36,22 @@ def compare(
     name: str,
     sides: Sequence[Side[T, R]],
     inputs: Sequence[T],
-    agree: Callable[[str, R, R], bool],
+    agree: Callable[[str, T, R, R], bool],
     warm: int = 1,
     many: tuple[int, str] | None = None,
 ) -> None:
     """Times `sides` on `inputs`, the first `warm` of them untimed: rows in milliseconds an input.
 
     With `many`, (things an input holds, what they are), rows are in things a second.
-    Raises `RuntimeError` where a side's answer does not `agree` with the first side's, given its model.
+    `agree(model, input, answer, wanted)` is asked of every answer, `wanted` being the first side's.
+    Raises `RuntimeError` where it says no.
     """
     keys = {f"{side.name} {side.model}": side for side in sides}
     first = next(iter(keys))
 
-    def check(answers: Mapping[str, R]) -> None:
+    def check(given: T, answers: Mapping[str, R]) -> None:
         for key, side in keys.items():
-            if not agree(side.model, answers[key], answers[first]):
+            if not agree(side.model, given, answers[key], answers[first]):
                 raise RuntimeError(f"{group}, {name}: {key} answers {answers[key]}, and {first} {answers[first]}.")
 
     seconds = take_turns({key: side.answer for key, side in keys.items()}, inputs, check, warm)
@@ -60,7 +61,7 @@ def compare(
         bench.add(group, name, side.name, side.model, "ms" if many is None else f"{many[1]}/s", values, note=side.note)
 
 
-def same_numbers(model: str, found: Sequence[float], wanted: Sequence[float]) -> bool:
+def same_numbers(model: str, given: object, found: Sequence[float], wanted: Sequence[float]) -> bool:
     """Whether those that both have are alike, as far as the number type of `model` allows."""
     near = FLOAT32 if model.endswith("float32") else SIXTEEN_BITS
     return all(math.isfinite(each) for each in found) and all(

@@ -66,7 +66,7 @@ def _measure(bench: Bench, size: SizeName, tower: Callable[[Tensor], Tensor], ba
     shares = [100 * batch * tower_flops(size) / each / peak.flops for each in taken]
     bench.add("vision", "tower", "d", model, "images/s", [batch / each for each in taken], batch)
     bench.add("vision", "matmul peak", "torch", model, "TFLOP/s", [peak.flops / 1e12], batch)
-    bench.add("vision", "share of the peak", "d", model, "%", shares, batch, "of the matmul peak beside it")
+    bench.add("vision", "share of the peak", "d", model, "%", shares, batch, "of the matmul peak at that batch")
 
 
 def _seconds(bench: Bench, tower: Callable[[Tensor], Tensor], pixels: Tensor) -> float:

@@ -81,6 +81,7 @@ class CardCaptioner:
 
     def __init__(self, folder: Path, dtype: str, device: str) -> None:
         """`dtype`: torch's name of a number type."""
+        self.dtype = dtype
         self._to: dict[str, Any] = {"device": device, "dtype": getattr(torch, dtype)}
         loaded: Any = BlipForConditionalGeneration.from_pretrained(folder, dtype=self._to["dtype"])
         self._model = loaded.to(device)
@@ -93,6 +94,19 @@ class CardCaptioner:
         ids = self._model.generate(**inputs, max_new_tokens=tokens, min_new_tokens=tokens, num_beams=beams)
         text: str = self._processor.decode(ids[0], skip_special_tokens=True)
         return text
+
+    @torch.inference_mode()
+    def likelihood(self, picture: bytes, text: str) -> float:
+        """The mean natural log-probability of the tokens of `text` as a caption."""
+        inputs = self._processor(opened(picture), text, return_tensors="pt").to(**self._to)
+        words = inputs["input_ids"][:, 1:-1]
+        given = torch.cat([torch.full_like(words[:, :1], self._model.config.text_config.bos_token_id), words], dim=1)
+        tokens = self._model.vision_model(inputs["pixel_values"]).last_hidden_state
+        decoded = self._model.text_decoder(
+            given, attention_mask=torch.ones_like(given), encoder_hidden_states=tokens
+        ).logits
+        found = decoded[:, :-1].float().log_softmax(dim=-1).gather(2, words[:, :, None])
+        return float(found.mean())
 
 
 def opened(picture: bytes) -> Image.Image:

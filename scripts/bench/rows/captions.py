@@ -8,6 +8,7 @@ from bench.bench import Bench
 from bench.comparison import Side, compare
 from bench.process import Server
 from bench.sides import http
+from bench.sides.apart import Apart
 from bench.sides.card import CardCaptioner
 
 TOKENS = 20
@@ -20,23 +21,25 @@ float32 than its own, in nats a token; its own text is 0.3 less likely for anoth
 
 
 def run(bench: Bench) -> None:
-    """At base size. A quick run has one client, who takes captions greedily, and no (a16)."""
+    """At base size. A quick run has one client, who takes captions greedily."""
     folder = bench.checkpoint("base", "captioning")
-    card = CardCaptioner(folder, "float32", bench.device)
-    with bench.serve(folder, dtype="float32") as exact, bench.serve(folder) as server:
-        _one_client(bench, card, exact, server)
+    with (
+        bench.card(CardCaptioner, folder, "float32") as card,
+        bench.serve(folder, dtype="float32") as exact,
+        bench.serve(folder) as server,
+    ):
+        with bench.card(CardCaptioner, folder, bench.sixteen_bits) as card16:
+            _one_client(bench, card, card16, exact, server)
         if not bench.quick:
             with bench.other("fastapi_server", str(folder), "caption", dtype="float32") as fastapi:
                 _many_clients(bench, card, fastapi, exact, server)
 
 
-def _one_client(bench: Bench, card: CardCaptioner, exact: Server, server: Server) -> None:
-    cards = {"a": card}
-    if not bench.quick:
-        cards["a16"] = CardCaptioner(bench.checkpoint("base", "captioning"), bench.sixteen_bits, bench.device)
+def _one_client(bench: Bench, card: Apart, card16: Apart, exact: Server, server: Server) -> None:
     for name, beams in list(BEAMS.items())[: 1 if bench.quick else None]:
         sides: list[Side[bytes, str]] = [
-            *(Side(side, f"base {each.dtype}", _by_card(each, beams)) for side, each in cards.items()),
+            Side("a", "base float32", _by_card(card, beams)),
+            Side("a16", f"base {bench.sixteen_bits}", _by_card(card16, beams)),
             Side("d", "base float32", _by_us(exact, beams)),
             Side("d", f"base {bench.dtype}", _by_us(server, beams)),
         ]
@@ -50,7 +53,7 @@ def _one_client(bench: Bench, card: CardCaptioner, exact: Server, server: Server
         compare(bench, "captions", f"1 client, {name}", sides, pictures, agree)
 
 
-def _many_clients(bench: Bench, card: CardCaptioner, fastapi: Server, exact: Server, server: Server) -> None:
+def _many_clients(bench: Bench, card: Apart, fastapi: Server, exact: Server, server: Server) -> None:
     """Greedily. No round is only to warm up: the server that takes one request at a time would need half a minute."""
     sides: list[Side[Sequence[bytes], list[str]]] = [
         Side("b", "base float32", http.Clients(fastapi.url, CLIENTS, _predict)),
@@ -68,8 +71,8 @@ def _many_clients(bench: Bench, card: CardCaptioner, fastapi: Server, exact: Ser
     compare(bench, "captions", "16 clients, greedy", sides, rounds, agree, warm=0, many=many)
 
 
-def _by_card(card: CardCaptioner, beams: int) -> Callable[[bytes], str]:
-    return lambda picture: card.caption(picture, TOKENS, beams)
+def _by_card(card: Apart, beams: int) -> Callable[[bytes], str]:
+    return lambda picture: card.call("caption", picture, TOKENS, beams)
 
 
 def _by_us(server: Server, beams: int) -> Callable[[bytes], str]:
@@ -85,5 +88,6 @@ def _predict(client: httpx.Client, picture: bytes) -> str:
     return text
 
 
-def _as_likely(card: CardCaptioner, picture: bytes, found: str, wanted: str) -> bool:
-    return card.likelihood(picture, found) > card.likelihood(picture, wanted) - NEAR
+def _as_likely(card: Apart, picture: bytes, found: str, wanted: str) -> bool:
+    ours, theirs = (card.call("likelihood", picture, text) for text in (found, wanted))
+    return bool(ours > theirs - NEAR)

@@ -15,10 +15,9 @@ REPEATS = 3
 def run(bench: Bench) -> None:
     """At base size."""
     folder = bench.checkpoint("base")
-    card = CardMatcher(folder, "float32", bench.device)
-    with bench.serve(folder) as server:
+    with bench.card(CardMatcher, folder, "float32") as card, bench.serve(folder) as server:
         sides: list[Side[Sequence[bytes | str], list[list[float]]]] = [
-            Side("a", "base float32", lambda inputs: [card.embed(each) for each in inputs]),
+            Side("a", "base float32", lambda inputs: [card.call("embed", each) for each in inputs]),
             Side("d", f"base {bench.dtype}", lambda inputs: http.embed(server.client, inputs)),
         ]
         repeats = bench.repeats(REPEATS) + 1

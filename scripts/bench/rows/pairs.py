@@ -7,6 +7,7 @@ from bench.checkpoints import SizeName
 from bench.comparison import Side, compare, same_numbers
 from bench.pictures import captions
 from bench.sides import http
+from bench.sides.apart import Apart
 from bench.sides.card import CardMatcher
 
 Asked = tuple[Sequence[bytes], Sequence[str]]
@@ -25,41 +26,44 @@ def run(bench: Bench) -> None:
 
 def _run(bench: Bench, size: SizeName) -> None:
     folder = bench.checkpoint(size)
-    card = {dtype: CardMatcher(folder, dtype, bench.device) for dtype in ("float32", bench.sixteen_bits)}
-    short, long = (bench.repeats(count) for count in REPEATS[size])
-    with bench.serve(folder) as server, bench.engine(folder) as engine:
-        a, a16 = (_by_card(f"{size} {dtype}", each) for dtype, each in card.items())
-        plus: Scored = Side("a+", a.model, lambda asked: card["float32"].score_carefully(asked[0][0], asked[1]))
-        ours = f"{size} {bench.dtype}"
-        d: Scored = Side("d", ours, lambda asked: http.match(server.client, *asked))
-        d_engine: Scored = Side("d engine", ours, lambda asked: engine.match(*asked))
-        many, timed = (16, 2) if bench.quick else (64, TIMED)
-        one, texts = captions(1), captions(many)
-
-        def row(name: str, sides: Sequence[Scored], inputs: Sequence[Asked], warm: int = 1) -> None:
-            compare(bench, "pairs", name, sides, inputs, same_numbers, warm)
-
-        def fresh(count: int, words: Sequence[str], repeats: int) -> list[Asked]:
-            return [(bench.pictures.take(count), words) for _ in range(repeats)]
-
-        row("1 image x 1 caption", [a, a16, d, d_engine], fresh(1, one, short + 1))
-        row(
-            f"1 image x {many} captions",
-            [_first(timed, many, a), _first(timed, many, a16), plus, d],
-            fresh(1, texts, long + 1),
+    with (
+        bench.card(CardMatcher, folder, "float32") as card,
+        bench.card(CardMatcher, folder, bench.sixteen_bits) as card16,
+        bench.serve(folder) as server,
+        bench.engine(folder) as engine,
+    ):
+        _rows(
+            bench,
+            size,
+            a=Side("a", f"{size} float32", _pair_by_pair(card)),
+            a16=Side("a16", f"{size} {bench.sixteen_bits}", _pair_by_pair(card16)),
+            plus=Side("a+", f"{size} float32", lambda asked: card.call("score_carefully", asked[0][0], asked[1])),
+            d=Side("d", f"{size} {bench.dtype}", lambda asked: http.match(server.client, *asked)),
+            d_engine=Side("d engine", f"{size} {bench.dtype}", lambda asked: engine.match(*asked)),
         )
-        row(f"{many} images x 1 caption", [_first(timed, many, a), d], fresh(many, one, long), warm=0)
-        row("known image x 1 caption", [a, d], [*fresh(1, one, 1)] * (short + 1))
 
 
-def _by_card(model: str, card: CardMatcher) -> Scored:
-    """The card's code: pair by pair."""
-    side = "a" if model.endswith("float32") else "a16"
-    return Side(side, model, _pair_by_pair(card))
+def _rows(bench: Bench, size: SizeName, a: Scored, a16: Scored, plus: Scored, d: Scored, d_engine: Scored) -> None:
+    short, long = (bench.repeats(count) for count in REPEATS[size])
+    many, timed = (16, 2) if bench.quick else (64, TIMED)
+    one, texts = captions(1), captions(many)
+    a_first, a16_first = (_first(timed, many, side) for side in (a, a16))
+
+    def row(name: str, sides: Sequence[Scored], inputs: Sequence[Asked], warm: int = 1) -> None:
+        compare(bench, "pairs", name, sides, inputs, same_numbers, warm)
+
+    def fresh(count: int, words: Sequence[str], repeats: int) -> list[Asked]:
+        return [(bench.pictures.take(count), words) for _ in range(repeats)]
+
+    row("1 image x 1 caption", [a, a16, d, d_engine], fresh(1, one, short + 1))
+    row(f"1 image x {many} captions", [a_first, a16_first, plus, d], fresh(1, texts, long + 1))
+    row(f"{many} images x 1 caption", [a_first, d], fresh(many, one, long), warm=0)
+    row("known image x 1 caption", [a, d], fresh(1, one, 1) * (short + 1))
 
 
-def _pair_by_pair(card: CardMatcher) -> Callable[[Asked], list[float]]:
-    return lambda asked: [card.score(picture, text) for picture in asked[0] for text in asked[1]]
+def _pair_by_pair(card: Apart) -> Callable[[Asked], list[float]]:
+    """The card's code."""
+    return lambda asked: [card.call("score", picture, text) for picture in asked[0] for text in asked[1]]
 
 
 def _first(timed: int, many: int, side: Scored) -> Scored:

@@ -81,7 +81,6 @@ class CardCaptioner:
 
     def __init__(self, folder: Path, dtype: str, device: str) -> None:
         """`dtype`: torch's name of a number type."""
-        self.dtype = dtype
         self._to: dict[str, Any] = {"device": device, "dtype": getattr(torch, dtype)}
         loaded: Any = BlipForConditionalGeneration.from_pretrained(folder, dtype=self._to["dtype"])
         self._model = loaded.to(device)

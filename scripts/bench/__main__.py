@@ -1,0 +1,56 @@
+"""`python -m bench`: measures groups of rows, and says on what machine."""
+
+import argparse
+import re
+import time
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from bench.bench import CACHE, Bench
+from bench.machine import describe
+from bench.measure import Results
+from bench.pictures import Pictures
+from bench.rows import captions, clients, embeddings, pairs, vision
+from blip_serve.models.device import open_device
+from blip_serve.settings import Settings
+
+GROUPS: tuple[ModuleType, ...] = (pairs, vision, captions, clients, embeddings)
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Runs the groups asked for, or all."""
+    groups = {module.__name__.rpartition(".")[2]: module for module in GROUPS}
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("groups", nargs="*", help=f"of {', '.join(groups)}; all by default")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--quick", action="store_true", help="base size only, few repeats; kept in build/bench")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.groups) - set(groups):
+        parser.error(f"no such group: {', '.join(sorted(unknown))}")
+
+    machine = describe(arguments.device)
+    for key, value in machine.items():
+        print(f"{key}: {value}")
+    whole = not (arguments.quick or arguments.groups)
+    file = (RESULTS if whole else CACHE) / f"{_name(machine)}.jsonl"
+    dtype = str(open_device(Settings(device=arguments.device)).dtype).removeprefix("torch.")
+    bench = Bench(arguments.device, dtype, arguments.quick, Results(file, machine), Pictures())
+    started = time.monotonic()
+    for name in arguments.groups or groups:
+        groups[name].run(bench)
+        print(f"-- {name}: {time.monotonic() - started:.0f} s since the start", flush=True)
+    print(f"rows: {file}")
+
+
+def _name(machine: dict[str, str]) -> str:
+    """Of the results: the card, or the processor's cores and what they multiply."""
+    kind = "amx" if "amx_bf16" in machine["flags"] else "avx512" if "avx512f" in machine["flags"] else "plain"
+    return re.sub(r"[^a-z0-9]+", "-", machine.get("gpu", f"cpu-{machine['cores']}-cores-{kind}").lower())
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    main()

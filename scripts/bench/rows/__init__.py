@@ -1,0 +1,1 @@
+"""Groups of rows; each module measures one, by its `run(bench)`."""

@@ -140,7 +140,7 @@ def test_an_image_is_encoded_and_projected_once_for_all_its_texts(captioner: Cap
     counted = {"encoded": 0, "projected": 0}
     captioner.network.vision_model.register_forward_hook(lambda *_: counted.update(encoded=counted["encoded"] + 1))
     attention = next(captioner.network.text_decoder.bert.encoder.layers()).crossattention
-    attention.self.key.register_forward_hook(lambda *_: counted.update(projected=counted["projected"] + 1))
+    attention.seen.register_forward_hook(lambda *_: counted.update(projected=counted["projected"] + 1))
     items = [writing(IMAGE, "a", n=4, temperature=1.0), writing(IMAGE, num_beams=3), writing(IMAGE)]
     run(captioner, *items)
     assert counted == {"encoded": 1, "projected": 1}

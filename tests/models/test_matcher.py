@@ -45,12 +45,12 @@ def matcher(checkpoint: Path) -> Matcher:
 
 
 def counting(matcher: Matcher) -> Counter[str]:
-    """How often the vision tower runs, and the cross-attention's key and value projections."""
+    """How often the vision tower runs, and the cross-attention's projection to keys and values (`seen`)."""
     counted: Counter[str] = Counter()
     names = {
         name: part
         for name, part in matcher.network.named_modules()
-        if name == "vision_model" or name.endswith(("crossattention.self.key", "crossattention.self.value"))
+        if name == "vision_model" or name.endswith("crossattention.seen")
     }
 
     def count(name: str, part: nn.Module) -> None:
@@ -66,20 +66,38 @@ def test_an_image_with_64_captions_is_encoded_once_and_projected_once_a_layer(ma
     counted = counting(matcher)
     [scores] = run(matcher, item(IMAGE, [f"a dog and {'cats ' * (i % 7)}number {i}" for i in range(64)]))
     assert len(scores) == 64
-    assert counted == {"vision_model": 1, "key": LAYERS, "value": LAYERS}
+    assert counted == {"vision_model": 1, "seen": LAYERS}
 
 
 def test_two_requests_on_one_image_in_a_step_project_it_once(matcher: Matcher) -> None:
     counted = counting(matcher)
-    run(matcher, item(IMAGE, ["a dog"]), item(IMAGE, ["a cat", "a red dog"], "paper"))
-    assert counted == {"vision_model": 1, "key": LAYERS, "value": LAYERS}
+    run(matcher, item(IMAGE, ["a dog " * 12]), item(IMAGE, ["a cat " * 12, "a red dog"], "paper"))
+    assert counted == {"vision_model": 1, "seen": LAYERS}
+
+
+def test_an_image_with_a_short_caption_is_not_projected(matcher: Matcher) -> None:
+    counted = counting(matcher)
+    run(matcher, item(IMAGE, ["a dog"]), item(encoded(picture(1)), ["a cat"]))
+    assert counted["seen"] == 0
+
+
+def test_images_with_few_words_and_with_many_share_a_step(checkpoint: Path) -> None:
+    images = [encoded(picture(seed)) for seed in range(4)]
+    captions = [["a dog"], ["a cat " * 20], ["a red dog"], ["a dog " * 9, "a cat " * 9]]
+    alone = [
+        run(load_matcher(checkpoint), item(image, own))[0] for image, own in zip(images, captions, strict=True)
+    ]
+    together = run(load_matcher(checkpoint), *(item(image, own) for image, own in zip(images, captions, strict=True)))
+    for mine, shared in zip(alone, together, strict=True):
+        for one, other in zip(mine, shared, strict=True):
+            assert other.itm_probability == pytest.approx(one.itm_probability, abs=1e-5)
 
 
 def test_all_images_of_a_step_are_projected_together(matcher: Matcher) -> None:
     counted = counting(matcher)
     captions = ["a dog", "a cat", "a " * 20, "a red photo of a dog"]
-    run(matcher, *(item(encoded(picture(seed)), captions[: 1 + seed % 4]) for seed in range(6)))
-    assert counted == {"vision_model": 1, "key": LAYERS, "value": LAYERS}
+    run(matcher, *(item(encoded(picture(seed)), captions[: 1 + seed % 4] * 2) for seed in range(4)))
+    assert counted == {"vision_model": 1, "seen": LAYERS}
 
 
 def test_a_known_image_is_neither_decoded_nor_encoded(matcher: Matcher, monkeypatch: pytest.MonkeyPatch) -> None:

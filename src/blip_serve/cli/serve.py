@@ -12,6 +12,7 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
+from blip_serve.allocator import keep_memory
 from blip_serve.api.app import create_app
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.cli.options import Config
@@ -49,6 +50,7 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
 ) -> None:
     """Serve over HTTP until SIGTERM or Ctrl-C; requests in flight are finished first."""
+    keep_memory()
     settings = Settings.load(config)
     app = create_app(settings)
     listener = _listen(host or settings.server.host, settings.server.port if port is None else port)

@@ -125,7 +125,9 @@ class Generator:
         starts = torch.tensor([feed.start for feed in feeds])
         positions = starts[:, None] + torch.arange(ids.shape[1])
         length = max(feed.start + len(feed.ids) for feed in feeds)
-        everywhere = ids.shape[1] == 1 and all(feed.start == feeds[0].start for feed in feeds)
+        start = feeds[0].start if all(len(feed.ids) == ids.shape[1] for feed in feeds) else None
+        start = start if all(feed.start == start for feed in feeds) else None
+        everywhere = ids.shape[1] == 1 and start is not None
         mask = None if everywhere else (torch.arange(length) <= positions[:, :, None])[:, None]
         words = Words(
             self._device.upload(ids),
@@ -133,7 +135,7 @@ class Generator:
             None if mask is None else self._device.upload(mask),
             _seen(feeds, projected),
         )
-        states: Tensor = self._decoder(words, self._words.step([feed.row for feed in feeds], here, length))
+        states: Tensor = self._decoder(words, self._words.step([feed.row for feed in feeds], here, start, length))
         if ids.shape[1] == 1:
             return states[:, 0]
         last = self._device.upload(torch.tensor([len(feed.ids) - 1 for feed in feeds]))

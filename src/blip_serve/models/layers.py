@@ -54,6 +54,7 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.empty(width))
         self._activation = activation
         self._reorder = reorder
+        self._widens = width > inner
         self._fused: Tensor | None = None
 
     @classmethod
@@ -79,18 +80,14 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., inner) -> (..., width)."""
-        if self._fused is not None:
-            return self._forward_fused(x, self._fused)
-        out = F.linear(x, self.weight, self.bias)
-        return ACTIVATIONS[self._activation](out) if self._activation else out
-
-    def _forward_fused(self, x: Tensor, weight: Tensor) -> Tensor:
-        inner, width = x.shape[-1], len(self.bias)
-        rows, most = x.numel() // inner, SLOW_FROM if self._reorder else SLOW_PLAIN_FROM
-        if width > inner or not most < rows < SLOW_TO:
-            return self._onednn(x, weight)
-        parts = x.reshape(rows, inner).tensor_split(-(-rows // most))
-        return torch.cat([self._onednn(part, weight) for part in parts]).view(*x.shape[:-1], width)
+        if self._fused is None:
+            out = F.linear(x, self.weight, self.bias)
+            return ACTIVATIONS[self._activation](out) if self._activation else out
+        rows, most = x.shape[:-1].numel(), SLOW_FROM if self._reorder else SLOW_PLAIN_FROM
+        if self._widens or not most < rows < SLOW_TO:
+            return self._onednn(x, self._fused)
+        parts = x.reshape(rows, -1).tensor_split(-(-rows // most))
+        return torch.cat([self._onednn(part, self._fused) for part in parts]).view(*x.shape[:-1], -1)
 
     def _onednn(self, x: Tensor, weight: Tensor) -> Tensor:
         name, algorithm = ONEDNN_ACTIVATIONS[self._activation] if self._activation else ("none", "")

@@ -55,15 +55,22 @@ class WordCache:
             (self._grown(layer, 0, rows, words), self._grown(layer, 1, rows, words)) for layer in range(self._layers)
         ]
 
-    def step(self, rows: Sequence[int], positions: Tensor, length: int) -> "CacheStep":
+    def step(self, rows: Sequence[int], positions: Tensor, start: int | None, length: int) -> "CacheStep":
         """A step that writes the words of `rows` at `positions` (B, T), and reads up to `length` of each.
 
-        There must be room for them.
+        There must be room for them. `start`: where all rows begin, if it is the same place.
         """
-        index = torch.tensor(rows)
-        first = rows[0]
-        together = slice(first, first + len(rows)) if list(rows) == list(range(first, first + len(rows))) else None
-        return CacheStep(self._kept, self._device.upload(index), together, positions, length)
+        first, last = rows[0], rows[0] + len(rows)
+        if list(rows) == list(range(first, last)):
+            here = slice(first, last)
+            if start is not None:
+                return CacheStep(self._kept, (here, slice(None), slice(start, length)), False, here, length)
+            return CacheStep(self._kept, (self._index(rows), slice(None), positions), True, here, length)
+        index = self._index(rows)
+        return CacheStep(self._kept, (index, slice(None), positions), True, index[:, 0], length)
+
+    def _index(self, rows: Sequence[int]) -> Tensor:
+        return self._device.upload(torch.tensor(rows)[:, None])
 
     def reorder(self, rows: Sequence[int], parents: Sequence[int], length: int) -> None:
         """Row i of `rows` goes on from what row `parents[i]` of them was, whose first `length` words count."""
@@ -89,15 +96,19 @@ class CacheStep:
     def __init__(
         self,
         kept: Sequence[tuple[Tensor, Tensor]],
-        rows: Tensor,
-        together: slice | None,
-        positions: Tensor,
+        written: tuple[slice | Tensor, slice, slice | Tensor],
+        scattered: bool,
+        read: slice | Tensor,
         length: int,
     ) -> None:
+        """`written`: where new words go; `read`: their rows. Slices, where they will do, copy nothing more.
+
+        `scattered`: whether `written` holds tensors, which puts the words before the heads.
+        """
         self._kept = kept
-        self._rows = rows
-        self._read = rows if together is None else together  # a slice copies nothing
-        self._positions = positions
+        self._written = written
+        self._scattered = scattered
+        self._read = read
         self._length = length
 
     def extend(self, layer: int) -> Extend:
@@ -105,8 +116,8 @@ class CacheStep:
         keys, values = self._kept[layer]
 
         def write_and_read(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-            keys[self._rows[:, None], :, self._positions] = key.transpose(1, 2)
-            values[self._rows[:, None], :, self._positions] = value.transpose(1, 2)
+            keys[self._written] = key.transpose(1, 2) if self._scattered else key
+            values[self._written] = value.transpose(1, 2) if self._scattered else value
             return keys[self._read, :, : self._length], values[self._read, :, : self._length]
 
         return write_and_read

@@ -6,10 +6,13 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 PORT ?= 8000
 CONFIG ?=
+DEVICE ?= cpu
+QUICK ?=
+BENCHED := $(VENV)/.ready-bench
 CLIENTS := $(CURDIR)/build/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-full test-clients lint check train-demo
+.PHONY: help setup serve test test-full test-clients lint check bench train-demo
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -46,6 +49,13 @@ lint: $(READY) ## ruff and mypy strict
 	$(BIN)/mypy
 
 check: lint test test-full ## lint, test and test-full
+
+bench: $(BENCHED) ## the benchmark: under 15 minutes on 2 cores; QUICK=1 under 2; DEVICE=cuda on a GPU
+	PYTHONPATH=scripts:. $(BIN)/python -m bench --device $(DEVICE) $(if $(QUICK),--quick)
+
+$(BENCHED): $(READY)
+	$(BIN)/pip install --quiet --constraint configs/constraints.txt --editable '.[bench]'
+	@touch $(BENCHED)
 
 train-demo: $(READY) ## train the embedded checkpoints anew (about two hours on 2 cores)
 	$(BIN)/python scripts/train_demo.py retrieval

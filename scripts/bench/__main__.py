@@ -12,10 +12,11 @@ from bench.bench import CACHE, Bench
 from bench.machine import describe
 from bench.measure import Results
 from bench.pictures import Pictures
+from bench.rows import captions, clients, embeddings, pairs, vision
 from blip_serve.models.device import open_device
 from blip_serve.settings import Settings
 
-GROUPS: tuple[ModuleType, ...] = ()
+GROUPS: tuple[ModuleType, ...] = (pairs, vision, captions, clients, embeddings)
 RESULTS = Path(__file__).parent / "results"
 
 

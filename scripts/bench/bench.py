@@ -1,6 +1,6 @@
 """What every row is measured with: the device, checkpoints, pictures, our service, and where the rows go."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from bench.checkpoints import SizeName, checkpoint
 from bench.measure import Results, Row, spread
 from bench.pictures import Pictures
 from bench.process import Server, running
+from bench.sides.apart import Apart
 from bench.sides.engine import InProcess, in_process
 from blip_serve.settings import Settings
 from tests.support.checkpoints import Kind
@@ -38,9 +39,14 @@ class Bench:
         """Checkpoints to measure."""
         return ("base",) if self.quick else ("base", "large")
 
+    @property
+    def sixteen_bits(self) -> str:
+        """The number type of sixteen bits that users take on the device."""
+        return "float16" if self.device == "cuda" else "bfloat16"
+
     def repeats(self, count: int) -> int:
         """How often a row is timed, that is timed `count` times in a whole run."""
-        return min(count, 2) if self.quick else count
+        return 1 if self.quick else count
 
     def checkpoint(self, size: SizeName, kind: Kind = "retrieval") -> Path:
         """The folder of a checkpoint of random weights."""
@@ -62,6 +68,17 @@ class Bench:
         command = ["-m", "blip_serve", "serve", "--config", str(config)]
         with running(command, "/readyz", self.cache / "logs" / "serve.log") as server:
             yield server
+
+    @contextmanager
+    def other(self, name: str, *arguments: str, dtype: str) -> Iterator[Server]:
+        """A server of `sides/` as a process, ready."""
+        command = ["-m", f"bench.sides.{name}", *arguments, "--dtype", dtype, "--device", self.device]
+        with running(command, "/health", self.cache / "logs" / f"{name}.log") as server:
+            yield server
+
+    def card(self, kind: Callable[[Path, str, str], object], folder: Path, dtype: str) -> Apart:
+        """The model card's code (`CardMatcher`, `CardCaptioner`) in a process of its own."""
+        return Apart(kind, folder, dtype, self.device)
 
     def engine(self, folder: Path, **changes: Any) -> AbstractContextManager[InProcess]:
         """The service without HTTP, in this process, ready."""

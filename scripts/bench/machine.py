@@ -1,11 +1,12 @@
 """The machine a benchmark ran on, in words, and the fastest it multiplies matrices."""
 
+import math
 import os
 import platform
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
 PACKAGES = ("torch", "transformers", "fastapi", "uvicorn", "litserve", "pillow")
+TIMES = 3
 
 
 def describe(device: str) -> dict[str, str]:
@@ -47,26 +49,34 @@ def synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def matmul_peak(shapes: Iterable[tuple[int, int, int]], dtype: torch.dtype, device: str, repeats: int) -> float:
-    """FLOP/s: the median over `shapes`, (rows, inner, columns), of the best that `mm` or `linear` reached."""
-    return statistics.median(max(_rates(*shape, dtype, device, repeats)) for shape in shapes)
+class MatmulPeak:
+    """The fastest that matrices of some shapes, (rows, inner, columns), are multiplied: by `mm` or by `linear`."""
+
+    def __init__(self, shapes: Sequence[tuple[int, int, int]], dtype: torch.dtype, device: str) -> None:
+        self._device = device
+        self._best = dict.fromkeys(shapes, 0.0)
+        self._ways = {shape: _ways(*shape, dtype, device) for shape in shapes}
+
+    @property
+    def flops(self) -> float:
+        """FLOP/s: the median over the shapes of the best so far."""
+        return statistics.median(self._best.values())
+
+    @torch.inference_mode()
+    def measure(self) -> None:
+        """Multiplies each shape each way, a few times."""
+        for shape, ways in self._ways.items():
+            for way in ways * TIMES:
+                synchronise(self._device)
+                started = time.perf_counter()
+                way()
+                synchronise(self._device)
+                self._best[shape] = max(self._best[shape], 2 * math.prod(shape) / (time.perf_counter() - started))
 
 
-@torch.inference_mode()
-def _rates(rows: int, inner: int, columns: int, dtype: torch.dtype, device: str, repeats: int) -> Iterator[float]:
+def _ways(rows: int, inner: int, columns: int, dtype: torch.dtype, device: str) -> list[Callable[[], Tensor]]:
     x = torch.randn(rows, inner, device=device).to(dtype)
     weight = torch.randn(columns, inner, device=device).to(dtype)
     bias = torch.randn(columns, device=device).to(dtype)
     across = weight.t().contiguous()
-    ways: list[Callable[[], Tensor]] = [
-        lambda: torch.mm(x, across),
-        lambda: torch.mm(x, weight.t()),
-        lambda: F.linear(x, weight, bias),
-    ]
-    for way in ways:
-        for _ in range(repeats + 2):
-            synchronise(device)
-            started = time.perf_counter()
-            way()
-            synchronise(device)
-            yield 2 * rows * inner * columns / (time.perf_counter() - started)
+    return [lambda: torch.mm(x, across), lambda: torch.mm(x, weight.t()), lambda: F.linear(x, weight, bias)]

@@ -67,12 +67,12 @@ def alternate(sides: Mapping[str, Callable[[], object]], repeats: int, warm: int
 def take_turns(
     sides: Mapping[str, Callable[[T], R]],
     inputs: Sequence[T],
-    check: Callable[[Mapping[str, R]], None] = lambda answers: None,
+    check: Callable[[T, Mapping[str, R]], None] = lambda given, answers: None,
     warm: int = 1,
 ) -> dict[str, list[float]]:
     """Seconds of each side for each of `inputs`, which all sides are given in turn; the first `warm` are not timed.
 
-    `check` is given each input's answers by side, and raises where they disagree.
+    `check` is given each input and its answers by side, and raises where they disagree.
     """
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     for given in inputs:
@@ -81,7 +81,7 @@ def take_turns(
             started = time.perf_counter()
             answers[side] = call(given)
             seconds[side].append(time.perf_counter() - started)
-        check(answers)
+        check(given, answers)
     return {side: taken[warm:] for side, taken in seconds.items()}
 
 

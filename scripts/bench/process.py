@@ -15,6 +15,7 @@ import httpx
 
 START_S = 300.0
 POLL_S = 0.01
+END_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,19 @@ class Server:
     url: str
     client: httpx.Client
     start_seconds: float
+
+    def pause(self) -> None:
+        """Stops its processes where they are, so that one that polls takes nothing from its rivals."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Lets a paused one go on while inside."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.pause()
 
 
 @contextmanager
@@ -73,11 +87,10 @@ def _wait(process: "subprocess.Popen[bytes]", client: httpx.Client, ready: str, 
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
+    os.killpg(process.pid, signal.SIGCONT)
     os.killpg(process.pid, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=20)
-    try:
+        process.wait(END_S)
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
     process.wait()

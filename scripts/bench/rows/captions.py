@@ -1,0 +1,93 @@
+"""Captions of 20 tokens, greedy and by beams, for one client and for 16."""
+
+from collections.abc import Callable, Sequence
+
+import httpx
+
+from bench.bench import Bench
+from bench.comparison import Side, compare
+from bench.process import Server
+from bench.sides import http
+from bench.sides.apart import Apart
+from bench.sides.card import CardCaptioner
+
+TOKENS = 20
+CLIENTS = 16
+BEAMS = {"greedy": 1, "3 beams": 3}
+REPEATS = 5
+NEAR = 0.2
+"""In sixteen bits texts of random weights drift apart. How much less likely they may be to the card's model in
+float32 than its own, in nats a token; its own text is 0.3 less likely for another picture, and random words 8."""
+
+
+def run(bench: Bench) -> None:
+    """At base size. A quick run has one client, who takes captions greedily."""
+    folder = bench.checkpoint("base", "captioning")
+    with (
+        bench.card(CardCaptioner, folder, "float32") as card,
+        bench.serve(folder, dtype="float32") as exact,
+        bench.serve(folder) as server,
+    ):
+        with bench.card(CardCaptioner, folder, bench.sixteen_bits) as card16:
+            _one_client(bench, card, card16, exact, server)
+        if not bench.quick:
+            with bench.other("fastapi_server", str(folder), "caption", dtype="float32") as fastapi:
+                _many_clients(bench, card, fastapi, exact, server)
+
+
+def _one_client(bench: Bench, card: Apart, card16: Apart, exact: Server, server: Server) -> None:
+    for name, beams in list(BEAMS.items())[: 1 if bench.quick else None]:
+        sides: list[Side[bytes, str]] = [
+            Side("a", "base float32", _by_card(card, beams)),
+            Side("a16", f"base {bench.sixteen_bits}", _by_card(card16, beams)),
+            Side("d", "base float32", _by_us(exact, beams)),
+            Side("d", f"base {bench.dtype}", _by_us(server, beams)),
+        ]
+        pictures = bench.pictures.take(bench.repeats(REPEATS) + 1)
+
+        def agree(model: str, picture: bytes, found: str, wanted: str, first: bytes = pictures[0]) -> bool:
+            if model.endswith("float32"):
+                return found == wanted
+            return picture is not first or _as_likely(card, picture, found, wanted)
+
+        compare(bench, "captions", f"1 client, {name}", sides, pictures, agree)
+
+
+def _many_clients(bench: Bench, card: Apart, fastapi: Server, exact: Server, server: Server) -> None:
+    """Greedily. No round is only to warm up: the server that takes one request at a time would need half a minute."""
+    sides: list[Side[Sequence[bytes], list[str]]] = [
+        Side("b", "base float32", http.Clients(fastapi.url, CLIENTS, _predict)),
+        Side("d", "base float32", http.Clients(exact.url, CLIENTS, _caption)),
+        Side("d", f"base {bench.dtype}", http.Clients(server.url, CLIENTS, _caption)),
+    ]
+
+    def agree(model: str, pictures: Sequence[bytes], found: list[str], wanted: list[str]) -> bool:
+        if model.endswith("float32"):
+            return found == wanted
+        return _as_likely(card, pictures[0], found[0], wanted[0])
+
+    rounds = [bench.pictures.take(CLIENTS) for _ in range(2)]
+    many = (CLIENTS, "captions")
+    compare(bench, "captions", "16 clients, greedy", sides, rounds, agree, warm=0, many=many)
+
+
+def _by_card(card: Apart, beams: int) -> Callable[[bytes], str]:
+    return lambda picture: card.call("caption", picture, TOKENS, beams)
+
+
+def _by_us(server: Server, beams: int) -> Callable[[bytes], str]:
+    return lambda picture: http.caption(server.client, picture, TOKENS, beams)
+
+
+def _caption(client: httpx.Client, picture: bytes) -> str:
+    return http.caption(client, picture, TOKENS, 1)
+
+
+def _predict(client: httpx.Client, picture: bytes) -> str:
+    text: str = http.predict(client, picture, tokens=TOKENS, beams=1)["caption"]
+    return text
+
+
+def _as_likely(card: Apart, picture: bytes, found: str, wanted: str) -> bool:
+    ours, theirs = (card.call("likelihood", picture, text) for text in (found, wanted))
+    return bool(ours > theirs - NEAR)

@@ -1,0 +1,75 @@
+"""16 clients at once, each with a pair whose image nobody knows: servers that batch, and one that does not."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+
+import httpx
+
+from bench.bench import Bench
+from bench.comparison import Side, compare, same_numbers
+from bench.pictures import captions
+from bench.process import Server
+from bench.sides import http
+
+Pair = tuple[bytes, str]
+CLIENTS = 16
+WARM = 2
+"""Of the clients, those that ask in the untimed round."""
+REPEATS = 2
+
+
+def run(bench: Bench) -> None:
+    """Pairs a second, at base size. A quick run has 4 clients, and neither (c) nor float32 of ours."""
+    folder = bench.checkpoint("base")
+    count = 4 if bench.quick else CLIENTS
+
+    def fastapi(dtype: str) -> AbstractContextManager[Server]:
+        return bench.other("fastapi_server", str(folder), "match", dtype=dtype)
+
+    def litserve(dtype: str) -> AbstractContextManager[Server]:
+        return bench.other("litserve_server", str(folder), dtype=dtype)
+
+    def ours(dtype: str) -> AbstractContextManager[Server]:
+        return bench.serve(folder, dtype=dtype)
+
+    starts = [
+        ("b", "float32", fastapi, _predict),
+        ("d", bench.dtype, ours, _match),
+    ]
+    if not bench.quick:
+        starts += [
+            ("c", "float32", litserve, _predict),
+            ("c", bench.sixteen_bits, litserve, _predict),
+            ("d", "float32", ours, _match),
+        ]
+    with ExitStack() as running:
+        sides = [
+            _side(name, dtype, running.enter_context(start(dtype)), count, ask) for name, dtype, start, ask in starts
+        ]
+        sizes = [WARM, *[count] * bench.repeats(REPEATS)]
+        rounds = [list(zip(bench.pictures.take(size), captions(size), strict=True)) for size in sizes]
+        compare(bench, "clients", f"{count} clients, pairs", sides, rounds, same_numbers, many=(count, "pairs"))
+
+
+def _side(
+    name: str, dtype: str, server: Server, count: int, ask: Callable[[httpx.Client, Pair], float]
+) -> Side[Sequence[Pair], list[float]]:
+    """A server that runs only while it is asked."""
+
+    clients = http.Clients(server.url, count, ask)
+
+    def answer(pairs: Sequence[Pair]) -> list[float]:
+        with server.awake():
+            return clients(pairs)
+
+    server.pause()
+    return Side(name, f"base {dtype}", answer)
+
+
+def _predict(client: httpx.Client, pair: Pair) -> float:
+    score: float = http.predict(client, pair[0], caption=pair[1])["score"]
+    return score
+
+
+def _match(client: httpx.Client, pair: Pair) -> float:
+    return http.match(client, [pair[0]], [pair[1]])[0]

@@ -1,0 +1,76 @@
+"""Scores of pairs by one client: one pair, one image with many captions, many images with one caption."""
+
+from collections.abc import Callable, Sequence
+
+from bench.bench import Bench
+from bench.checkpoints import SizeName
+from bench.comparison import Side, compare, same_numbers
+from bench.pictures import captions
+from bench.sides import http
+from bench.sides.apart import Apart
+from bench.sides.card import CardMatcher
+
+Asked = tuple[Sequence[bytes], Sequence[str]]
+Scored = Side[Asked, list[float]]
+TIMED = 8
+"""Of many pairs, those that the card's code is timed on; 2 in a quick run."""
+REPEATS: dict[SizeName, tuple[int, int]] = {"base": (7, 2), "large": (3, 1)}
+"""Of short rows and of long ones."""
+
+
+def run(bench: Bench) -> None:
+    """All rows, size by size. In a quick run many are 16, else 64."""
+    for size in bench.sizes:
+        _run(bench, size)
+
+
+def _run(bench: Bench, size: SizeName) -> None:
+    folder = bench.checkpoint(size)
+    with (
+        bench.card(CardMatcher, folder, "float32") as card,
+        bench.card(CardMatcher, folder, bench.sixteen_bits) as card16,
+        bench.serve(folder) as server,
+        bench.engine(folder) as engine,
+    ):
+        _rows(
+            bench,
+            size,
+            a=Side("a", f"{size} float32", _pair_by_pair(card)),
+            a16=Side("a16", f"{size} {bench.sixteen_bits}", _pair_by_pair(card16)),
+            plus=Side("a+", f"{size} float32", lambda asked: card.call("score_carefully", asked[0][0], asked[1])),
+            d=Side("d", f"{size} {bench.dtype}", lambda asked: http.match(server.client, *asked)),
+            d_engine=Side("d engine", f"{size} {bench.dtype}", lambda asked: engine.match(*asked)),
+        )
+
+
+def _rows(bench: Bench, size: SizeName, a: Scored, a16: Scored, plus: Scored, d: Scored, d_engine: Scored) -> None:
+    short, long = (bench.repeats(count) for count in REPEATS[size])
+    many, timed = (16, 2) if bench.quick else (64, TIMED)
+    one, texts = captions(1), captions(many)
+    a_first, a16_first = (_first(timed, many, side) for side in (a, a16))
+
+    def row(name: str, sides: Sequence[Scored], inputs: Sequence[Asked], warm: int = 1) -> None:
+        compare(bench, "pairs", name, sides, inputs, same_numbers, warm)
+
+    def fresh(count: int, words: Sequence[str], repeats: int) -> list[Asked]:
+        return [(bench.pictures.take(count), words) for _ in range(repeats)]
+
+    row("1 image x 1 caption", [a, a16, d, d_engine], fresh(1, one, short + 1))
+    row(f"1 image x {many} captions", [a_first, a16_first, plus, d], fresh(1, texts, long + 1))
+    row(f"{many} images x 1 caption", [a_first, d], fresh(many, one, long), warm=0)
+    row("known image x 1 caption", [a, d], fresh(1, one, 1) * (short + 1))
+
+
+def _pair_by_pair(card: Apart) -> Callable[[Asked], list[float]]:
+    """The card's code."""
+    return lambda asked: [card.call("score", picture, text) for picture in asked[0] for text in asked[1]]
+
+
+def _first(timed: int, many: int, side: Scored) -> Scored:
+    """The side, of whose pairs only the first are timed."""
+
+    def answer(asked: Asked) -> list[float]:
+        pictures, texts = asked
+        return side.answer((pictures[:timed], texts[:timed]))
+
+    return Side(side.name, side.model, answer, timed / many, f"{timed} pairs timed, scaled to {many}")

@@ -46,7 +46,7 @@ def run(bench: Bench) -> None:
 
 
 async def _run(bench: Bench, url: str) -> None:
-    count = COUNT // 4 if bench.quick else COUNT
+    count = COUNT // 8 if bench.quick else COUNT
     generator = random.Random(SEED)
     lengths = [generator.randint(*TOKENS) for _ in range(count)]
     fresh = Fresh(bench.pictures.take(16))

@@ -18,7 +18,7 @@ GROUP = "growth"
 CAPTIONS = (1, 4, 16, 64, 256, 1000)
 IMAGES = (1, 4, 16, 64, 256)
 CLIENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-QUICK = 3
+QUICK = 2
 ENOUGH_S, REPEATS = 3.0, 5
 """A place is timed for so long, or so often."""
 CLIENT_S = 2.0
@@ -58,7 +58,7 @@ async def _clients(bench: Bench, url: str) -> None:
     bodies = known(bench.pictures.take(16), captions(16))
     await closed_loop(url, 16, bodies, count=64)
     for count in _places(bench, CLIENTS):
-        traffic = await closed_loop(url, count, bodies, seconds=0.5 if bench.quick else CLIENT_S)
+        traffic = await closed_loop(url, count, bodies, seconds=0.3 if bench.quick else CLIENT_S)
         note = f"{traffic.errors} of {traffic.errors + len(traffic.latencies)} not answered" if traffic.errors else ""
         model = f"demo {bench.dtype}"
         bench.add(GROUP, "clients: pairs a second", "d", model, "pairs/s", [traffic.rate], count, note)

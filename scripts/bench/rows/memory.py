@@ -23,14 +23,14 @@ PICTURES = 64
 
 
 def run(bench: Bench) -> None:
-    """At full size, and for long with the demo checkpoint."""
-    for size in bench.sizes:
+    """At full size (in whole runs), and for long with the demo checkpoint."""
+    for size in () if bench.quick else bench.sizes:
         with bench.serve(bench.checkpoint(size)) as server:
             model = f"{size} {bench.dtype}"
             bench.add(GROUP, "at rest", "d", model, "MB", [resident(server)])
             if size == "base":
                 new = unknown(Fresh(bench.pictures.take(CLIENTS)), captions(CLIENTS))
-                peak = asyncio.run(_peak(server, new, 1.5 if bench.quick else LOAD_S))
+                peak = asyncio.run(_peak(server, new, LOAD_S))
                 note = f"{CLIENTS} clients with new images; the states of known images are kept meanwhile"
                 bench.add(GROUP, "under load, most", "d", model, "MB", [peak], note=note)
     images = {"cache_tokens_bytes": CACHE, "cache_vectors_bytes": CACHE}
@@ -57,17 +57,18 @@ async def _peak(server: Server, bodies: Iterator[bytes], seconds: float) -> floa
 
 
 def _long_run(bench: Bench, server: Server) -> None:
-    """Known and new images in turn."""
+    """Three known images to a new one."""
     pictures, texts = bench.pictures.take(PICTURES), captions(PICTURES)
-    mixed = chain.from_iterable(zip(known(pictures[:8], texts[:8]), unknown(Fresh(pictures), texts), strict=True))
+    old, new = known(pictures, texts), unknown(Fresh(pictures), texts)
+    mixed = chain.from_iterable(zip(old, old, old, new, strict=True))
     done, first = 0, 0.0
-    for count in (MANY // 10, MORE // 10) if bench.quick else (MANY, MORE):
+    for count in (MANY // 20, MORE // 20) if bench.quick else (MANY, MORE):
         _answered(asyncio.run(closed_loop(server.url, CLIENTS, mixed, count=count - done)))
         done = count
         now = resident(server)
         bench.add(GROUP, "after requests", "d", f"demo {bench.dtype}", "MB", [now], count)
         first = first or now
-    note = f"from {MANY} to {MORE} requests, half of them with new images"
+    note = "from the first count of requests to the last, one in four with a new image"
     bench.add(GROUP, "growth", "d", f"demo {bench.dtype}", "%", [100 * (now / first - 1)], note=note)
 
 

@@ -62,18 +62,19 @@ class Bench:
     @contextmanager
     def serve(self, folder: Path, **changes: Any) -> Iterator[Server]:
         """`blip-serve serve` as a process, ready."""
-        config = self.cache / "serve.yaml"
+        settings = self.settings(folder, **changes)
+        config = self.cache / f"serve-{settings['dtype']}.yaml"
         config.parent.mkdir(parents=True, exist_ok=True)
-        config.write_text(yaml.safe_dump(self.settings(folder, **changes)))
+        config.write_text(yaml.safe_dump(settings))
         command = ["-m", "blip_serve", "serve", "--config", str(config)]
-        with running(command, "/readyz", self.cache / "logs" / "serve.log") as server:
+        with running(command, "/readyz", self.cache / "logs" / f"{config.stem}.log") as server:
             yield server
 
     @contextmanager
     def other(self, name: str, *arguments: str, dtype: str) -> Iterator[Server]:
         """A server of `sides/` as a process, ready."""
         command = ["-m", f"bench.sides.{name}", *arguments, "--dtype", dtype, "--device", self.device]
-        with running(command, "/health", self.cache / "logs" / f"{name}.log") as server:
+        with running(command, "/health", self.cache / "logs" / f"{name}-{dtype}.log") as server:
             yield server
 
     def card(self, kind: Callable[[Path, str, str], object], folder: Path, dtype: str) -> Apart:

@@ -12,9 +12,9 @@ from bench.sides.card import CardMatcher
 
 Asked = tuple[Sequence[bytes], Sequence[str]]
 Scored = Side[Asked, list[float]]
-TIMED = 8
+TIMED: dict[SizeName, int] = {"base": 8, "large": 4}
 """Of many pairs, those that the card's code is timed on; 2 in a quick run."""
-REPEATS: dict[SizeName, tuple[int, int]] = {"base": (7, 2), "large": (3, 1)}
+REPEATS: dict[SizeName, tuple[int, int]] = {"base": (5, 2), "large": (3, 1)}
 """Of short rows and of long ones."""
 
 
@@ -45,7 +45,7 @@ def _run(bench: Bench, size: SizeName) -> None:
 
 def _rows(bench: Bench, size: SizeName, a: Scored, a16: Scored, plus: Scored, d: Scored, d_engine: Scored) -> None:
     short, long = (bench.repeats(count) for count in REPEATS[size])
-    many, timed = (16, 2) if bench.quick else (64, TIMED)
+    many, timed = (16, 2) if bench.quick else (64, TIMED[size])
     one, texts = captions(1), captions(many)
     a_first, a16_first = (_first(timed, many, side) for side in (a, a16))
 

@@ -18,6 +18,7 @@ WIDTH = 9.0
 """Inches; 1350 pixels."""
 BLUE, ORANGE, GREEN, PURPLE, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#666666"
 """Of Okabe and Ito's palette, which the colour-blind tell apart."""
+MAX_TICKS = 6
 COLOURS = {"a": ORANGE, "a16": "#E69F00", "a+": PURPLE, "b": GREEN, "c": SKY}
 STYLE = {
     "font.size": 12,
@@ -108,6 +109,7 @@ def _growth(rows: Sequence[Row]) -> bool:
     _plot(clients, rows, "clients: latency", ("latency, ms", ORANGE, "--"))
     _log(clients, "Clients waiting (demo)", "clients", "")
     clients.set_yscale("log")
+    clients.minorticks_off()
     clients.yaxis.set_major_formatter(FuncFormatter(_plain))
     clients.legend()
     for axes in (captions, images):
@@ -166,8 +168,12 @@ def _plot(axes: Any, rows: Sequence[Row], name: str, curve: Curve) -> None:
 
 
 def _log(axes: Any, title: str, x: str, y: str) -> None:
+    """Labels what was plotted, along a logarithmic axis with ticks where figures are."""
+    places = sorted({float(place) for line in axes.lines for place in line.get_xdata()})
+    every = -(-len(places) // MAX_TICKS)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+    axes.set_xticks(places[::every], [f"{place:g}" for place in places[::every]])
+    axes.minorticks_off()
     axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)

@@ -15,6 +15,9 @@ T = TypeVar("T")
 PATIENCE_S = 2.0
 """After the last arrival of a trial, what is not answered by then has failed."""
 
+KEEP_S = 3.0
+"""An idle connection is used again for so long; uvicorn closes it after 5 seconds."""
+
 
 @dataclass(slots=True)
 class Traffic:
@@ -102,23 +105,30 @@ class Pool:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._idle: list[Connection] = []
+        self._idle: list[tuple[float, Connection]] = []
 
     async def post(self, path: str, body: bytes) -> Answer:
         """The answer to a POST; who cancels it leaves the server."""
-        connection = self._idle.pop() if self._idle else await open_connection(self._url)
+        connection = self._take() or await open_connection(self._url)
         try:
             answer = await connection.post(path, body)
         except BaseException:
             connection.close()
             raise
-        self._idle.append(connection)
+        self._idle.append((time.monotonic(), connection))
         return answer
+
+    def _take(self) -> Connection | None:
+        """The one idle for the shortest time, unless the server is about to close it."""
+        if self._idle and time.monotonic() - self._idle[-1][0] < KEEP_S:
+            return self._idle.pop()[1]
+        self.close()
+        return None
 
     def close(self) -> None:
         """Closes those that are idle."""
-        for connection in self._idle:
-            connection.close()
+        while self._idle:
+            self._idle.pop()[1].close()
 
 
 def _note(traffic: Traffic, answer: Answer, seconds: float) -> None:

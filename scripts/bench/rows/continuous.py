@@ -17,7 +17,7 @@ from bench.connection import Answer
 from bench.traffic import Pool, arrivals, at_times
 
 GROUP = "continuous"
-COUNT = 32
+COUNT = 24
 TOKENS = (5, 40)
 """Least and most of a caption."""
 BATCH, TIMEOUT_S = 16, 0.05
@@ -46,7 +46,7 @@ def run(bench: Bench) -> None:
 
 
 async def _run(bench: Bench, url: str) -> None:
-    count = COUNT // 8 if bench.quick else COUNT
+    count = COUNT // 6 if bench.quick else COUNT
     generator = random.Random(SEED)
     lengths = [generator.randint(*TOKENS) for _ in range(count)]
     fresh = Fresh(bench.pictures.take(16))

@@ -9,7 +9,7 @@ from bench.rows.gateway import DEMO
 from bench.sides import http
 
 GROUP = "start-up"
-REPEATS = {"demo": 3, "base": 3, "large": 2}
+REPEATS = {"demo": 2, "base": 2, "large": 1}
 
 
 def run(bench: Bench) -> None:

@@ -8,7 +8,6 @@ from bench.pictures import captions
 from bench.sides import http
 from bench.sides.card import CardMatcher
 
-TEXTS = 64
 REPEATS = 3
 
 
@@ -25,9 +24,10 @@ def run(bench: Bench) -> None:
             if count == 1 or not bench.quick:
                 rounds = [bench.pictures.take(count) for _ in range(repeats)]
                 compare(bench, "embeddings", name, sides, rounds, _same)
-        texts = captions(TEXTS * repeats)
-        parts = [texts[start : start + TEXTS] for start in range(0, len(texts), TEXTS)]
-        compare(bench, "embeddings", f"{TEXTS} texts", sides, parts, _same)
+        count = 16 if bench.quick else 64
+        texts = captions(count * repeats)
+        parts = [texts[start : start + count] for start in range(0, len(texts), count)]
+        compare(bench, "embeddings", f"{count} texts", sides, parts, _same)
 
 
 def _same(model: str, given: object, found: list[list[float]], wanted: list[list[float]]) -> bool:

@@ -19,7 +19,7 @@ REPEATS: dict[SizeName, tuple[int, int]] = {"base": (5, 2), "large": (3, 1)}
 
 
 def run(bench: Bench) -> None:
-    """All rows, size by size. In a quick run many are 16, else 64."""
+    """All rows, size by size. In a quick run many are 8, else 64."""
     for size in bench.sizes:
         _run(bench, size)
 
@@ -45,7 +45,7 @@ def _run(bench: Bench, size: SizeName) -> None:
 
 def _rows(bench: Bench, size: SizeName, a: Scored, a16: Scored, plus: Scored, d: Scored, d_engine: Scored) -> None:
     short, long = (bench.repeats(count) for count in REPEATS[size])
-    many, timed = (16, 2) if bench.quick else (64, TIMED[size])
+    many, timed = (8, 2) if bench.quick else (64, TIMED[size])
     one, texts = captions(1), captions(many)
     a_first, a16_first = (_first(timed, many, side) for side in (a, a16))
 

@@ -12,11 +12,36 @@ from bench.bench import CACHE, Bench
 from bench.machine import describe
 from bench.measure import Results
 from bench.pictures import Pictures
-from bench.rows import captions, clients, embeddings, pairs, vision
+from bench.report import write
+from bench.rows import (
+    captions,
+    clients,
+    continuous,
+    embeddings,
+    gateway,
+    growth,
+    load,
+    memory,
+    pairs,
+    startup,
+    vision,
+)
 from blip_serve.models.device import open_device
 from blip_serve.settings import Settings
 
-GROUPS: tuple[ModuleType, ...] = (pairs, vision, captions, clients, embeddings)
+GROUPS: tuple[ModuleType, ...] = (
+    pairs,
+    vision,
+    captions,
+    clients,
+    embeddings,
+    gateway,
+    load,
+    growth,
+    continuous,
+    memory,
+    startup,
+)
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -42,7 +67,8 @@ def main() -> None:
     for name in arguments.groups or groups:
         groups[name].run(bench)
         print(f"-- {name}: {time.monotonic() - started:.0f} s since the start", flush=True)
-    print(f"rows: {file}")
+    write(file)
+    print(f"rows: {file}; tables and charts beside it")
 
 
 def _name(machine: dict[str, str]) -> str:

@@ -1,4 +1,7 @@
-"""What routes are given: the tasks and the settings of the running service."""
+"""What routes are given: the tasks and the settings of the running service.
+
+Coroutines: FastAPI runs plain functions on a thread of its pool, and a request would wait for one each time.
+"""
 
 from typing import Annotated
 
@@ -9,17 +12,17 @@ from blip_serve.tasks.service import Tasks
 from blip_serve.telemetry import Telemetry
 
 
-def _tasks(request: Request) -> Tasks:
+async def _tasks(request: Request) -> Tasks:
     tasks: Tasks = request.app.state.tasks
     return tasks
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def _telemetry(request: Request) -> Telemetry:
+async def _telemetry(request: Request) -> Telemetry:
     telemetry: Telemetry = request.app.state.telemetry
     return telemetry
 

@@ -1,0 +1,30 @@
+"""From the start of the server's process to its first answer."""
+
+import time
+from pathlib import Path
+
+from bench.bench import Bench
+from bench.pictures import captions
+from bench.rows.gateway import DEMO
+from bench.sides import http
+
+GROUP = "start-up"
+REPEATS = {"demo": 2, "base": 2, "large": 1}
+
+
+def run(bench: Bench) -> None:
+    """Of the demo checkpoint and of the full sizes; their files are in the system's cache, as after a first start."""
+    folders: dict[str, Path] = {size: bench.checkpoint(size) for size in bench.sizes}
+    if not bench.quick:
+        folders["demo"] = DEMO
+    for size, folder in folders.items():
+        ready, first = [], []
+        for _ in range(1 if bench.quick else REPEATS[size]):
+            with bench.serve(folder) as server:
+                started = time.perf_counter()
+                http.match(server.client, bench.pictures.take(1), captions(1))
+                ready.append(server.start_seconds)
+                first.append(server.start_seconds + time.perf_counter() - started)
+        model = f"{size} {bench.dtype}"
+        bench.add(GROUP, "/readyz answers 200", "d", model, "s", ready)
+        bench.add(GROUP, "first pair answered", "d", model, "s", first)

@@ -1,0 +1,83 @@
+"""What issue 4 asks the benchmark to show, beside what was seen. Base size on a CPU of 2 cores."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.measure import Row
+from bench.ratios import ratios
+
+Seen = Callable[[Sequence[Row]], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is asked: `seen` of the rows at least, or at most, `bound`, in `unit`; `group` and `name` are its row's."""
+
+    group: str
+    name: str
+    says: str
+    seen: Seen
+    bound: float
+    unit: str
+    at_most: bool = False
+
+    def met(self, value: float) -> bool:
+        """Whether `value` is what was asked for."""
+        return value <= self.bound if self.at_most else value >= self.bound
+
+
+def faster(group: str, name: str, side: str, number_type: str, bound: float) -> Target:
+    """Ours against another side."""
+
+    def seen(rows: Sequence[Row]) -> float | None:
+        found = [each for each in ratios(rows) if (each.row.group, each.row.name, each.row.side) == (group, name, side)]
+        return next((each.times for each in found if each.row.model == f"base {number_type}"), None)
+
+    return Target(group, name, f"{name}: times faster than ({side}) {number_type}", seen, bound, "x")
+
+
+def figure(
+    group: str, name: str, says: str, bound: float, unit: str, *, at_most: bool = False, best: bool = False
+) -> Target:
+    """A median of ours at base size or with the demo checkpoint: the first place of a curve, or the `best` one."""
+
+    def seen(rows: Sequence[Row]) -> float | None:
+        found = [
+            row.median
+            for row in rows
+            if (row.group, row.name, row.side) == (group, name, "d") and not row.model.startswith("large")
+        ]
+        return (max(found) if best else found[0]) if found else None
+
+    return Target(group, name, says, seen, bound, unit, at_most)
+
+
+def flat(group: str, name: str, says: str, start: float, end: float, bound: float) -> Target:
+    """What a cost at `end` is of that at `start`, on one curve."""
+
+    def seen(rows: Sequence[Row]) -> float | None:
+        curve = {row.x: row.median for row in rows if (row.group, row.name) == (group, name)}
+        return curve[end] / curve[start] if {start, end} <= curve.keys() else None
+
+    return Target(group, name, says, seen, bound, "x", at_most=True)
+
+
+TARGETS = (
+    faster("pairs", "1 image x 1 caption", "a", "float32", 4),
+    faster("pairs", "1 image x 1 caption", "a16", "bfloat16", 1.3),
+    faster("pairs", "1 image x 64 captions", "a", "float32", 60),
+    faster("pairs", "1 image x 64 captions", "a+", "float32", 12),
+    faster("pairs", "known image x 1 caption", "a", "float32", 12),
+    faster("captions", "1 client, greedy", "a", "float32", 2.5),
+    faster("captions", "16 clients, greedy", "b", "float32", 5),
+    faster("clients", "16 clients, pairs", "b", "float32", 5),
+    faster("clients", "16 clients, pairs", "c", "float32", 5),
+    faster("clients", "16 clients, pairs", "c", "bfloat16", 2),
+    figure("vision", "share of the peak", "vision tower, one image: share of the matmul peak", 45, "%"),
+    figure("vision", "share of the peak", "vision tower, best batch: share of the matmul peak", 55, "%", best=True),
+    figure("gateway", "known image: gateway", "gateway over the engine's time, known image", 3, "ms", at_most=True),
+    figure("gateway", "new image: gateway", "gateway over the engine's time, new image", 3, "ms", at_most=True),
+    figure("gateway", "16 clients, new images", "demo checkpoint, 16 clients, new images", 150, "pairs/s"),
+    flat("growth", "a caption of a known image", "cost a caption, 1,000 against 64", 64, 1000, 1.05),
+    figure("memory", "growth", "memory after 10,000 requests over that after 1,000", 5, "%", at_most=True),
+)

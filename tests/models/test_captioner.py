@@ -146,6 +146,17 @@ def test_an_image_is_encoded_and_projected_once_for_all_its_texts(captioner: Cap
     assert counted == {"encoded": 1, "projected": 1}
 
 
+def test_many_images_are_not_projected(captioner: Captioner) -> None:
+    items = [writing(encoded(picture(seed)), "a", **LONG) for seed in range(5)]
+    items.append(writing(encoded(picture(5)), num_beams=3, max_tokens=5))
+    alone = [run(captioner, item)[0] for item in items]
+    projected: list[int] = []
+    attention = next(captioner.network.text_decoder.bert.encoder.layers()).crossattention
+    attention.seen.register_forward_hook(lambda *_: projected.append(1))
+    assert run(captioner, *items) == alone
+    assert not projected
+
+
 @pytest.mark.parametrize(
     ("text", "options", "param", "code"),
     [

@@ -34,7 +34,7 @@ A layer reads its keys and values of each from memory, or the same tokens as eve
 cross-attention of 1, 4 and 16 images (ViT-B, 384 px, bfloat16) takes 1.7, 6.0 and 35 ms, or 3.2, 6.2 and 16 ms, and
 the projection 6 ms an image.
 """
-LONG = 128
+LONG = 32
 """Fewer tokens (a question's) are always projected: that costs next to nothing."""
 
 
@@ -199,9 +199,7 @@ def _together(
     return sorted(places, key=key)
 
 
-def _seen(
-    feeds: Sequence[Feed], projected: Mapping[Source, list[KeysAndValues]]
-) -> Callable[[int], Sequence[Seen]]:
+def _seen(feeds: Sequence[Feed], projected: Mapping[Source, list[KeysAndValues]]) -> Callable[[int], Sequence[Seen]]:
     """What each layer's rows attend to."""
     rows = Counter(feed.source for feed in feeds)
     own = [(projected[source], count) for source, count in rows.items() if source in projected]

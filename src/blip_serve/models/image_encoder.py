@@ -113,7 +113,7 @@ class ImageEncoder:
         pixels = self._device.upload(torch.stack([state.pixels for state in states if state.pixels is not None]))
         normal = (pixels.float() / 255 - self._mean) / self._std
         images = normal.permute(0, 3, 1, 2).to(self._device.dtype)
-        tokens = torch.cat([self._tower(some) for some in images.split(self._device.images_at_once)])
+        tokens = torch.cat([self._tower(some) for some in torch.split(images, self._device.images_at_once)])
         vectors = None if self._vectors is None else self._vectors(tokens)
         done = self._device.to_host(tokens[:, :1, :1])
         for state in states:

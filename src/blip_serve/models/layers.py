@@ -26,8 +26,8 @@ ONEDNN_ACTIVATIONS = {
 SLOW_FROM, SLOW_PLAIN_FROM, SLOW_TO = 448, 640, 1400
 """More rows than the first number (the second, where the weight is not reordered) and fewer than the third.
 
-There oneDNN keeps one of two cores idle in layers that do not widen: 1.2 TFLOP/s in place of 2.3 (768 to 768 and 3072 to
-768, bfloat16, AMX). In parts of fewer rows it does not.
+There oneDNN keeps one of two cores idle in layers that do not widen: 1.2 TFLOP/s in place of 2.3 (768 to 768 and
+3072 to 768, bfloat16, AMX). In parts of fewer rows it does not.
 """
 
 

@@ -26,6 +26,7 @@ from bench.rows import (
     startup,
     vision,
 )
+from blip_serve.allocator import keep_memory
 from blip_serve.models.device import open_device
 from blip_serve.settings import Settings
 
@@ -56,6 +57,7 @@ def main() -> None:
     if unknown := set(arguments.groups) - set(groups):
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
 
+    keep_memory()  # as `serve` does, for what is measured in this process
     machine = describe(arguments.device)
     for key, value in machine.items():
         print(f"{key}: {value}")

@@ -1,4 +1,4 @@
-"""What issue 4 asks the benchmark to show, beside what was seen. Base size on a CPU of 2 cores."""
+"""What the benchmark is to show, beside what was seen. Base size on a CPU of 2 cores."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

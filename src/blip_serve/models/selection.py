@@ -4,7 +4,7 @@ Penalties and their order are those of transformers' `generate`: repetition pena
 `min_tokens`, then temperature, then top-p. Beams are penalised in log-probabilities, single texts in logits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,12 +26,12 @@ class Selection:
     peaks: Pending
     tokens: Pending
     beams: Sequence[tuple[Pending, Pending]]
-    logprobs: Sequence[tuple[Pending, Pending, Pending]]
+    logprobs: tuple[Pending, Pending, Pending] | None
 
     def outcomes(self) -> "list[Chosen | list[Candidate] | None]":
         """For each sequence its token, its candidates (best first), or `None` where the logits were not finite."""
         finite = torch.isfinite(self.peaks.wait()).tolist()
-        tokens, beams, logprobs = self.tokens.wait().tolist(), iter(self.beams), iter(self.logprobs)
+        tokens, beams, logprobs = self.tokens.wait().tolist(), iter(self.beams), self._likeliest()
         outcomes: list[Chosen | list[Candidate] | None] = []
         row = 0
         for sequence in self.sequences:
@@ -39,12 +39,21 @@ class Selection:
             if isinstance(sequence, BeamSearch):
                 found: Chosen | list[Candidate] = _candidates(*next(beams))
             elif sequence.options.top_logprobs is not None:
-                found = _chosen(tokens[row], *next(logprobs))
+                logprob, top = next(logprobs)
+                found = Chosen(tokens[row], logprob, top[: sequence.options.top_logprobs])
             else:
                 found = Chosen(tokens[row])
             outcomes.append(found if all(finite[row : row + rows]) else None)
             row += rows
         return outcomes
+
+    def _likeliest(self) -> Iterator[tuple[float, tuple[tuple[int, float], ...]]]:
+        """For each sequence that asks, its token's log-probability, and the likeliest tokens with theirs."""
+        if self.logprobs is None:
+            return
+        chosen, top, ids = (found.wait().tolist() for found in self.logprobs)
+        for logprob, own, names in zip(chosen, top, ids, strict=True):
+            yield logprob, tuple(zip(names, own, strict=True))
 
 
 def select(logits: Tensor, sequences: Sequence[Generated], end: int, device: Device) -> Selection:
@@ -129,22 +138,18 @@ def _best_of_beams(scores: Tensor, sequences: Sequence[Generated], device: Devic
 
 def _logprobs(
     logits: Tensor, tokens: Tensor, owners: Sequence[Generated], device: Device
-) -> list[tuple[Pending, Pending, Pending]]:
-    """For each row that asks: the chosen token's log-probability, and the likeliest tokens' and their ids."""
-    found = []
-    for row, owner in enumerate(owners):
-        if owner.options.top_logprobs is not None:
-            logprobs = logits[row].log_softmax(dim=-1)
-            top, ids = logprobs.topk(owner.options.top_logprobs)
-            found.append((device.to_host(logprobs[tokens[row]]), device.to_host(top), device.to_host(ids)))
-    return found
+) -> tuple[Pending, Pending, Pending] | None:
+    """(A,) log-probabilities of the chosen tokens of the A rows that ask; (A, K) of the likeliest, and their ids."""
+    asked = {row: count for row, owner in enumerate(owners) if (count := owner.options.top_logprobs) is not None}
+    if not asked:
+        return None
+    rows = device.upload(torch.tensor(list(asked)))
+    logprobs = logits[rows].log_softmax(dim=-1)
+    top, ids = logprobs.topk(max(asked.values()))
+    chosen = logprobs.gather(1, tokens[rows, None])[:, 0]
+    return device.to_host(chosen), device.to_host(top), device.to_host(ids)
 
 
 def _candidates(sums: Pending, places: Pending) -> list[Candidate]:
     beams, ids = places.wait().tolist()
     return [Candidate(*found) for found in zip(sums.wait().tolist(), beams, ids, strict=True)]
-
-
-def _chosen(token: int, logprob: Pending, top: Pending, ids: Pending) -> Chosen:
-    likeliest = tuple(zip(ids.wait().tolist(), top.wait().tolist(), strict=True))
-    return Chosen(token, float(logprob.wait()), likeliest)

@@ -18,3 +18,9 @@ def keep_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, KEPT), (M_TRIM_THRESHOLD, KEPT)):
             mallopt(parameter, value)
+
+
+def give_back() -> None:
+    """Gives back all freed memory, as after a load, whose tensors are not needed again in that size."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from blip_serve.allocator import give_back
 from blip_serve.errors import CheckpointError
 from blip_serve.models.decoder import TextDecoder
 from blip_serve.models.device import Device
@@ -57,6 +58,8 @@ def load_weights(network: nn.Module, folder: Path, device: Device) -> None:
     _join(network)
     if device.fuses:
         _fuse(network)
+    del state, loaded
+    give_back()
 
 
 def _join(network: nn.Module) -> None:

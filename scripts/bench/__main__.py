@@ -43,6 +43,8 @@ GROUPS: tuple[ModuleType, ...] = (
     memory,
     startup,
 )
+LONG = {"embeddings", "continuous", "memory"}
+"""Groups that a quick run leaves out, unless it is asked for them."""
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -52,7 +54,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("groups", nargs="*", help=f"of {', '.join(groups)}; all by default")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--quick", action="store_true", help="base size only, few repeats; kept in build/bench")
+    parser.add_argument(
+        "--quick", action="store_true", help="base size only, few repeats, no long groups; kept in build/bench"
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.groups) - set(groups):
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
@@ -66,7 +70,7 @@ def main() -> None:
     dtype = str(open_device(Settings(device=arguments.device)).dtype).removeprefix("torch.")
     bench = Bench(arguments.device, dtype, arguments.quick, Results(file, machine), Pictures())
     started = time.monotonic()
-    for name in arguments.groups or groups:
+    for name in arguments.groups or [name for name in groups if not (arguments.quick and name in LONG)]:
         groups[name].run(bench)
         print(f"-- {name}: {time.monotonic() - started:.0f} s since the start", flush=True)
     write(file)

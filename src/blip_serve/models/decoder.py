@@ -10,10 +10,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from blip_serve.models.attention import Extend, Seen
 from blip_serve.models.config import TextConfig
 from blip_serve.models.image_cache import KeysAndValues
 from blip_serve.models.layers import Linear
-from blip_serve.models.text import Extend, Seen, TextTower
+from blip_serve.models.text import TextTower
 
 CHUNK = 256
 """Rows whose logits are in memory at once while likelihoods are computed (31 MB of float32 at BLIP's vocabulary)."""

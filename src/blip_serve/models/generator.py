@@ -14,6 +14,7 @@ from torch import Tensor
 
 from blip_serve.domain import Done, Failed, Outcome, Progress
 from blip_serve.errors import InternalError, OutOfMemory
+from blip_serve.models.attention import Projected, Seen, Unprojected
 from blip_serve.models.config import TextConfig
 from blip_serve.models.decoder import Source, TextDecoder, Words
 from blip_serve.models.device import Device
@@ -21,7 +22,6 @@ from blip_serve.models.image_cache import KeysAndValues
 from blip_serve.models.image_encoder import ImageWork
 from blip_serve.models.selection import Generated, Selection, select
 from blip_serve.models.sequences import BeamSearch, Candidate, Chosen, Sample
-from blip_serve.models.text import Projected, Seen, Unprojected
 from blip_serve.models.text_batches import FOLDED, buckets, padded
 from blip_serve.models.word_cache import WordCache
 from blip_serve.settings import caption_cost
@@ -125,8 +125,7 @@ class Generator:
         starts = torch.tensor([feed.start for feed in feeds])
         positions = starts[:, None] + torch.arange(ids.shape[1])
         length = max(feed.start + len(feed.ids) for feed in feeds)
-        start = feeds[0].start if all(len(feed.ids) == ids.shape[1] for feed in feeds) else None
-        start = start if all(feed.start == start for feed in feeds) else None
+        start = feeds[0].start if len({(feed.start, len(feed.ids)) for feed in feeds}) == 1 else None
         everywhere = ids.shape[1] == 1 and start is not None
         mask = None if everywhere else (torch.arange(length) <= positions[:, :, None])[:, None]
         words = Words(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from blip_serve.domain import Done, Failed, Outcome, Progress
 from blip_serve.errors import InternalError
+from blip_serve.models.attention import Projected, Seen
 from blip_serve.models.decoder import TextDecoder, Words
 from blip_serve.models.device import Device, Pending
 from blip_serve.models.generator import encoded
@@ -21,7 +22,6 @@ from blip_serve.models.image_cache import KeysAndValues
 from blip_serve.models.image_encoder import ImageWork
 from blip_serve.models.questions import Question
 from blip_serve.models.sequences import Vocabulary
-from blip_serve.models.text import Projected, Seen
 from blip_serve.models.text_batches import buckets, padded
 
 RANK = "rank"

@@ -1,43 +1,17 @@
 """BLIP's text tower (BERT with cross-attention to an image), and its reading in both directions.
 
-Names as in the hub's checkpoints below `text_encoder.`; checked against transformers. Cross-attention is computed per
-image, not per caption: the captions of an image are one long query. Its keys and values are projected once for all of
-them, or not at all where the query is short: then the projections are folded into the query and into what it finds.
+Names as in the hub's checkpoints below `text_encoder.`; checked against transformers.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from blip_serve.models.attention import CrossAttention, Extend, Projected, Seen, SelfAttention, Unprojected
 from blip_serve.models.config import TextConfig
-from blip_serve.models.layers import Dense, Linear, merge_heads, split_heads
+from blip_serve.models.layers import Dense, Linear
 from blip_serve.models.text_batches import BatchedRows, TextBatch
-
-Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Puts what came before in front of the (B, heads, T, D / heads) keys and values of new words."""
-
-
-@dataclass(frozen=True, slots=True)
-class Projected:
-    """What rows attend to: (I, heads, N, D / heads) keys and values of I images, each owning `rows` rows in order."""
-
-    key: Tensor
-    value: Tensor
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unprojected:
-    """The same as (I, N, D_image) tokens, to be attended to as they are."""
-
-    tokens: Tensor
-    rows: int
-
-
-Seen = Projected | Unprojected
 
 
 class TextEmbeddings(nn.Module):
@@ -55,108 +29,6 @@ class TextEmbeddings(nn.Module):
         places = weight[: ids.shape[1]] if positions is None else weight[positions]
         out: Tensor = self.LayerNorm(self.word_embeddings(ids) + places)
         return out
-
-
-class Projections(nn.Module):
-    """Query, key and value of an attention (`self` in BERT's nesting)."""
-
-    def __init__(self, width: int, source_width: int) -> None:
-        super().__init__()
-        self.query = Linear(width, width)
-        self.key = Linear(source_width, width)
-        self.value = Linear(source_width, width)
-
-
-class Attention(nn.Module):
-    """An attention of a text, with BERT's output layer. To be `join`ed once its weights are loaded."""
-
-    def __init__(self, config: TextConfig, source_width: int) -> None:
-        super().__init__()
-        self.heads = config.num_attention_heads
-        self.self = Projections(config.hidden_size, source_width)
-        self.output = Dense(config.hidden_size, config.hidden_size, config.layer_norm_eps)
-
-    def join(self) -> None:
-        """Makes one layer of those that read the same."""
-        raise NotImplementedError
-
-
-class SelfAttention(Attention):
-    """Attention of a text to itself."""
-
-    def __init__(self, config: TextConfig) -> None:
-        super().__init__(config, config.hidden_size)
-
-    def join(self) -> None:
-        """One layer for query, key and value."""
-        self.joined = Linear.join([self.self.query, self.self.key, self.self.value])
-        del self.self
-
-    def forward(self, x: Tensor, mask: Tensor | None, queries: int, extend: Extend | None = None) -> Tensor:
-        """(B, T, D) -> (B, queries, D), of the first `queries` positions.
-
-        `mask` (B, 1, 1 or T, S) is true where a position may attend to one of the S there are, `extend`'s included.
-        """
-        query, key, value = (split_heads(part, self.heads) for part in self.joined(x).chunk(3, dim=-1))
-        if extend is not None:
-            key, value = extend(key, value)
-        found = F.scaled_dot_product_attention(query[:, :, :queries], key, value, mask)
-        out: Tensor = self.output(merge_heads(found), x[:, :queries])
-        return out
-
-
-class CrossAttention(Attention):
-    """Attention of a text to images."""
-
-    def __init__(self, config: TextConfig) -> None:
-        super().__init__(config, config.encoder_hidden_size)
-
-    def join(self) -> None:
-        """One layer for key and value; its weight is read as it is where it is folded."""
-        self.query = self.self.query
-        self.seen = Linear.join([self.self.key, self.self.value], reorder=False)
-        del self.self
-
-    def project(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(I, N, D_image) tokens -> their keys and values, (I, heads, N, D / heads) each."""
-        key, value = self.seen(images).chunk(2, dim=-1)
-        return split_heads(key, self.heads), split_heads(value, self.heads)
-
-    def forward(self, x: Tensor, seen: Sequence[Seen]) -> Tensor:
-        """(B, T, D) -> (B, T, D); the rows of an image are one long query to it."""
-        query = self.query(x)
-        done, parts = 0, []
-        for images in seen:
-            count = len(images.key) if isinstance(images, Projected) else len(images.tokens)
-            rows = query[done : done + count * images.rows]
-            asking = rows.reshape(count, -1, rows.shape[-1])
-            found = self._find(asking, images) if isinstance(images, Projected) else self._fold(asking, images.tokens)
-            parts.append(found.view_as(rows))
-            done += len(rows)
-        out: Tensor = self.output(parts[0] if len(parts) == 1 else torch.cat(parts), x)
-        return out
-
-    def _find(self, asking: Tensor, images: Projected) -> Tensor:
-        """(I, Q, D) -> (I, Q, D), with the keys and values there are."""
-        query = split_heads(asking, self.heads)
-        return merge_heads(F.scaled_dot_product_attention(query, images.key, images.value))
-
-    def _fold(self, asking: Tensor, tokens: Tensor) -> Tensor:
-        """(I, Q, D) and (I, N, D_image) -> (I, Q, D), as `_find` of the projected tokens.
-
-        A head's q (W_k x + b_k) is (W_k^T q) x and what softmax takes no notice of, the same for all x; and the mean of
-        W_v x + b_v is W_v of the mean of x, plus b_v.
-        """
-        images, queries, width = asking.shape
-        head = width // self.heads
-        to_key, to_value = self.seen.weight.view(2, self.heads, head, -1)
-        asked = (asking * head**-0.5).view(images * queries, self.heads, head).transpose(0, 1)
-        asked = torch.bmm(asked, to_key).view(self.heads, images, -1).transpose(0, 1)
-        scores = torch.bmm(asked.reshape(images, self.heads * queries, -1), tokens.transpose(1, 2))
-        found = torch.bmm(scores.softmax(dim=-1), tokens)
-        found = found.view(images, self.heads, -1).transpose(0, 1).reshape(self.heads, images * queries, -1)
-        values = torch.bmm(found, to_value.transpose(1, 2)).transpose(0, 1).reshape(images, queries, width)
-        return values + self.seen.bias[width:]
 
 
 class Intermediate(nn.Module):

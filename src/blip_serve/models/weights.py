@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from blip_serve.allocator import give_back
 from blip_serve.errors import CheckpointError
+from blip_serve.models.attention import Attention
 from blip_serve.models.decoder import TextDecoder
 from blip_serve.models.device import Device
 from blip_serve.models.files import PICKLED, SAFETENSORS
 from blip_serve.models.layers import Linear
-from blip_serve.models.text import Attention
 
 IGNORED = ("position_ids",)
 """Last parts of names that older files hold and no network needs: buffers that count 0, 1, 2 ..."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from blip_serve.models.attention import Extend
 from blip_serve.models.config import TextConfig
 from blip_serve.models.device import Device
-from blip_serve.models.text import Extend
 
 FIRST_ROWS, FIRST_WORDS = 4, 32
 """What room is made for at first; it doubles when needed, and is given back when no sequence is left."""

@@ -22,6 +22,18 @@ CAPTION_TOKENS = 15
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """Whom a request is answered for, and the models that may be used: names, or patterns such as `Salesforce/*`."""
+
+    name: str
+    models: tuple[str, ...] = ("*",)
+
+
+ANYONE = Caller("anyone")
+"""Where no keys are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageBytes:
     """An image file's bytes, not yet decoded. `digest` is the SHA-256 of `data`; `param` the request's field."""
 

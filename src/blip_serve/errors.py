@@ -53,6 +53,18 @@ class Unauthenticated(ServiceError):
     code = "invalid_api_key"
 
 
+class PermissionDenied(ServiceError):
+    """The API key is good, but not for this."""
+
+    code = "model_not_allowed"
+
+
+class RateLimited(ServiceError):
+    """The API key's rate or concurrency is used up; nothing was done."""
+
+    code = "rate_limit_exceeded"
+
+
 class Overloaded(ServiceError):
     """The queue has no room; nothing was done."""
 

@@ -6,12 +6,20 @@ import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
 from blip_serve.catalogue import ModelCard, known_cards, resolve
-from blip_serve.domain import AnyModel, ScoringProtocol, Task
+from blip_serve.domain import ANYONE, AnyModel, Caller, ScoringProtocol, Task
 from blip_serve.engine.engine import Engine
-from blip_serve.errors import CheckpointError, ConfigurationError, InvalidInput, ModelNotFound, Unavailable
+from blip_serve.errors import (
+    CheckpointError,
+    ConfigurationError,
+    InvalidInput,
+    ModelNotFound,
+    PermissionDenied,
+    Unavailable,
+)
 from blip_serve.loading import Loader, in_thread
 from blip_serve.settings import ModelSettings, Settings
 from blip_serve.telemetry import Telemetry
@@ -99,13 +107,13 @@ class Registry:
             load.cancel()
         await asyncio.gather(*loads, return_exceptions=True)
 
-    def statuses(self) -> list[ModelStatus]:
-        """Every model, in the configuration's order."""
-        return [_status(entry) for entry in self._entries.values()]
+    def statuses(self, caller: Caller = ANYONE) -> list[ModelStatus]:
+        """Every model the caller may use, in the configuration's order."""
+        return [_status(entry) for entry in self._entries.values() if _may_use(caller, entry)]
 
-    def status(self, name: str) -> ModelStatus:
-        """One model by any of its names. Raises `ModelNotFound`."""
-        return _status(self._find(name))
+    def status(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
+        """One model by any of its names. Raises `ModelNotFound`, and `PermissionDenied`."""
+        return _status(self._find(name, caller))
 
     def not_ready(self) -> list[str]:
         """Why the preloaded models are not all ready, a line each."""
@@ -116,15 +124,17 @@ class Registry:
         ]
 
     @asynccontextmanager
-    async def lease(self, name: str | None, tasks: Sequence[Task], deadline: float) -> AsyncIterator[Lease]:
+    async def lease(
+        self, name: str | None, tasks: Sequence[Task], deadline: float, caller: Caller = ANYONE
+    ) -> AsyncIterator[Lease]:
         """A running model for one of `tasks`, loaded first if need be; `deadline` in monotonic seconds.
 
-        No name means the default model, or where it does none of them, the first that does.
+        No name means the default model, or where it does none of them or is not the caller's, the first that is.
 
-        Raises `ModelNotFound`, `InvalidInput` for a model that does none of them, and `Unavailable` for one that failed
-        to load or is not there by the deadline.
+        Raises `ModelNotFound`, `PermissionDenied` for a model that is not the caller's, `InvalidInput` for one that
+        does none of them, and `Unavailable` for one that failed to load or is not there by the deadline.
         """
-        entry = self._find(name) if name else self._default(tasks)
+        entry = self._find(name, caller) if name else self._default(tasks, caller)
         if entry.card.tasks is not None:
             _check_task(entry, entry.card.tasks, tasks)
         entry.leases += 1  # before it is loaded: nothing may unload it between its load and its use
@@ -140,15 +150,19 @@ class Registry:
             async with self._freed:
                 self._freed.notify_all()
 
-    def _find(self, name: str) -> Entry:
+    def _find(self, name: str, caller: Caller) -> Entry:
         entry = self._names.get(name) or self._entries.get(resolve(name, self._entries) or "")
         if entry is None:
             raise ModelNotFound(f"The model '{name[:200]}' does not exist.", param="model")
+        if not _may_use(caller, entry):
+            raise PermissionDenied(f"This API key may not use the model '{name[:200]}'.", param="model")
         return entry
 
-    def _default(self, tasks: Sequence[Task]) -> Entry:
+    def _default(self, tasks: Sequence[Task], caller: Caller) -> Entry:
         """The first of the default models that does one of `tasks`, so far as is known; else the first."""
-        entries = [self._find(name) for name in self._defaults]
+        entries = [entry for name in self._defaults if _may_use(caller, entry := self._names[name])]
+        if not entries:
+            raise PermissionDenied("This API key may not use the default model: name one.", param="model")
         fit = (entry for entry in entries if entry.card.tasks is None or set(tasks) & set(entry.card.tasks))
         return next(fit, entries[0])
 
@@ -266,6 +280,10 @@ def _check_task(entry: Entry, does: Collection[Task], asked: Sequence[Task]) -> 
             code="task_not_supported",
             param="model",
         )
+
+
+def _may_use(caller: Caller, entry: Entry) -> bool:
+    return any(fnmatchcase(name, pattern) for name in entry.names for pattern in caller.models)
 
 
 def _status(entry: Entry) -> ModelStatus:

@@ -5,11 +5,13 @@ The only place that reads the environment. Environment beats file beats default.
 
 import os
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
+import limits
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from blip_serve.domain import CAPTION_TOKENS, IMAGE_COST, PROJECTION_COST, ScoringProtocol
@@ -18,6 +20,7 @@ from blip_serve.errors import ConfigurationError
 PREFIX = "BLIP_SERVE_"
 NESTED = "__"
 MiB = 1024 * 1024
+Access = Literal["open", "key", "off"]
 HARD_LIMIT = 10_000
 """Images, or captions, that a request may hold whatever the settings: what is read before they are asked."""
 
@@ -28,12 +31,65 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _rate(text: str) -> str:
+    limits.parse(text)
+    return text
+
+
+Rate = Annotated[str, AfterValidator(_rate)]
+"""Requests a span of time as the library `limits` reads it: `100/minute`, `10 per second`."""
+
+
+class KeySettings(Section):
+    """An API key: all that is known of it, which is not the key."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._@-]{1,64}$", description="whose it is, in the log and the metrics")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the key, in hexadecimal")
+    models: tuple[str, ...] = Field(("*",), description="models it may use: names, or patterns like `Salesforce/*`")
+    rate: Rate | None = Field(None, description="requests a span of time, like `100/minute`; else `auth.rate`")
+    concurrency: int | None = Field(None, gt=0, description="requests at once; else `auth.concurrency`")
+    created: date | None = Field(None, description="the day it was made")
+
+
+class AuthSettings(Section):
+    """Who may call. Without keys, anyone on this host; other addresses are listened on with `no_auth` only."""
+
+    keys_file: Path | None = Field(
+        None, description="file of API keys, made by `blip-serve keys create`; read again when it changes"
+    )
+    keys: tuple[KeySettings, ...] = Field((), description="API keys beside the file's (JSON in the environment)")
+    no_auth: bool = Field(False, description="listen on any address without keys, like `serve --no-auth`")
+    rate: Rate | None = Field(None, description="requests a span of time of a key that states none")
+    concurrency: int | None = Field(None, gt=0, description="requests at once of a key that states none")
+    redis_url: SecretStr | None = Field(
+        None, description="`redis://...` that counts rates for all replicas; else each counts its own"
+    )
+
+    @property
+    def asks(self) -> bool:
+        """Whether requests need a key."""
+        return self.keys_file is not None or bool(self.keys)
+
+    @model_validator(mode="after")
+    def _keys_or_none(self) -> Self:
+        if self.no_auth and self.asks:
+            raise ValueError("no_auth contradicts keys and keys_file")
+        return self
+
+    @model_validator(mode="after")
+    def _redis_is_read(self) -> Self:
+        if self.redis_url and not self.redis_url.get_secret_value().startswith(("redis://", "rediss://")):
+            raise ValueError("redis_url must begin with redis:// or rediss://")
+        return self
+
+
 class ServerSettings(Section):
     """Where and how HTTP is spoken."""
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    api_key: SecretStr | None = Field(None, description="if set, `/v1` asks for it as a bearer token")
+    metrics: Access = Field("key", description="who reads `/metrics`: `open`, `key` (as `/v1` does) or `off`")
+    docs: Access = Field("key", description="who reads `/docs` and `/openapi.json`: `open`, `key` or `off`")
     max_body_bytes: int = Field(64 * MiB, gt=0, description="largest request body")
     max_bodies_bytes: int = Field(1024 * MiB, gt=0, description="bodies of all requests being answered, together")
     request_timeout_s: float = Field(60, gt=0, description="time a request has from its admission to its answer")
@@ -143,6 +199,7 @@ class Settings(BaseSettings):
         description="checkpoints to serve (JSON in the environment)",
     )
     server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
     images: ImageSettings = ImageSettings()
     engine: EngineSettings = EngineSettings()
@@ -196,9 +253,9 @@ class Settings(BaseSettings):
         _refuse_unknown_variables(environment, cls)
         _refuse_worker_processes()
         try:
-            return cls(**(_read(source) if source else {}))
+            return cls(**(read_yaml(source) if source else {}))
         except ValidationError as error:
-            raise ConfigurationError(_explain(error, source)) from None
+            raise ConfigurationError(explain(error, source)) from None
         except ValueError as error:  # pydantic-settings: a variable that is not JSON where JSON is needed
             raise ConfigurationError(f"environment: {error}") from None
 
@@ -218,7 +275,8 @@ def caption_cost(tokens: int) -> int:
     return -(-tokens // CAPTION_TOKENS)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys and values of a file. Raises `ConfigurationError` naming it."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -232,7 +290,8 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _explain(error: ValidationError, path: Path | None) -> str:
+def explain(error: ValidationError, path: Path | None) -> str:
+    """What pydantic found, by key, in the file at `path`."""
     faults = []
     for fault in error.errors(include_url=False):
         key = ".".join(str(part) for part in fault["loc"]) or "settings"

@@ -45,6 +45,10 @@ class Telemetry:
         self._cache_misses = counter("image_cache_misses", "Images that had to be decoded", ("model",))
         self._rejected = counter("rejected_requests", "Requests refused before any work", ("code",))
         self._cancelled = counter("cancelled_requests", "Requests whose client left")
+        self._used_tokens = counter(
+            "used_tokens", "Tokens of requests answered, `cached` being among `image`", ("key", "model", "kind")
+        )
+        self._key_requests = counter("key_requests", "Requests of an API key", ("key", "status"))
         self._errors = counter("errors", "Error answers by code", ("code",))
         self._in_flight = gauge("in_flight_requests", "Requests being answered")
         self._queue_cost = gauge("queue_cost", "Cost of the requests admitted and not yet answered, in captions")
@@ -75,6 +79,15 @@ class Telemetry:
         self._errors.labels(code).inc()
         if rejected:
             self._rejected.labels(code).inc()
+
+    def key_used(self, key: str, status: int) -> None:
+        """A request of an API key was answered."""
+        self._key_requests.labels(key, str(status)).inc()
+
+    def used(self, key: str, model: str, **tokens: int) -> None:
+        """What a request used, by kind."""
+        for kind, count in tokens.items():
+            self._used_tokens.labels(key, model, kind).inc(count)
 
     def image_fetched(self, seconds: float) -> None:
         """One image's bytes are here."""

@@ -16,7 +16,7 @@ from blip_serve.domain import GenerationOptions
 from blip_serve.models.fake import FakeModel, FakeWork
 from tests.support.asking import IMAGE, chat_messages
 from tests.support.generating import Recorder, Stepwise
-from tests.support.server import Service, always, fake_settings, sdk, serving
+from tests.support.server import Service, always, fake_settings, sdk, serving, with_key
 from tests.support.waiting import WAIT_S, wait_until
 
 PLAIN = chat_messages("a photo of")
@@ -454,7 +454,7 @@ def test_a_wrong_key_and_a_full_queue_arrive_as_the_sdk_s() -> None:
         "max_beams": 1,
         "max_new_tokens": 20,
     }
-    chosen = fake_settings(server={"api_key": "right"}, limits=limits, engine={"max_queue_cost": 70})
+    chosen = fake_settings(auth=with_key("right"), limits=limits, engine={"max_queue_cost": 70})
     with serving(chosen, always(model)) as service, sdk(service, "right") as client, sdk(service, "wrong") as stranger:
         with pytest.raises(openai.AuthenticationError) as wrong:
             stranger.chat.completions.create(model="fake", messages=PLAIN)

@@ -8,7 +8,7 @@ from fastapi.dependencies.utils import get_dependant
 from fastapi.routing import APIRoute, APIRouter
 
 from blip_serve.api import chat, decisions, embeddings, health, match, models, rerank, responses, score
-from blip_serve.api.auth import require_key
+from blip_serve.api.auth import SCHEME
 
 ROUTERS: tuple[APIRouter, ...] = tuple(
     module.router for module in (chat, decisions, embeddings, health, match, models, rerank, responses, score)
@@ -17,7 +17,7 @@ ROUTERS: tuple[APIRouter, ...] = tuple(
 
 def test_no_request_waits_for_a_thread_to_be_routed() -> None:
     routes = [route.dependant for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
-    calls = [call for dependant in (*routes, get_dependant(path="", call=require_key)) for call in _calls(dependant)]
+    calls = [call for dependant in (*routes, get_dependant(path="", call=SCHEME)) for call in _calls(dependant)]
     assert len(calls) > len(routes)
     assert not [call for call in calls if not _on_the_loop(call)]
 

@@ -6,9 +6,6 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import openai
-import pytest
-
 from blip_serve.api.app import create_app
 from blip_serve.catalogue import ModelCard
 from blip_serve.models.fake import FakeModel, FakeWork
@@ -94,33 +91,6 @@ def test_metrics_label_requests_by_the_template_of_their_route(demo: Service) ->
     page = demo.client.get("/metrics").text
     assert 'route="/v1/models/{name:path}"' in page
     assert "secret" not in page
-
-
-@pytest.mark.parametrize(
-    "header", [{}, {"authorization": "Bearer wrong"}, {"authorization": "Basic right"}, {"authorization": "Bearer"},
-               {"authorization": "Bearer clé".encode()}],
-)  # fmt: skip
-def test_a_missing_or_wrong_key_is_401(header: dict[str, str]) -> None:
-    with serving(fake_settings(server={"api_key": "right"}), always(FakeModel())) as service:
-        response = service.client.post("/v1/match", json=BODY, headers=header)
-        assert response.status_code == 401
-        assert response.json()["error"] | {"message": ""} == {
-            "message": "", "type": "authentication_error", "param": None, "code": "invalid_api_key"
-        }  # fmt: skip
-        assert service.client.get("/v1/models", headers=header).status_code == 401
-        assert service.client.get("/livez").status_code == 200
-        assert service.client.get("/v1/models", headers={"authorization": "Bearer right"}).status_code == 200
-
-
-def test_the_key_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BLIP_SERVE_SERVER__API_KEY", "right")
-    key = Settings.load().server.api_key
-    assert key is not None
-    assert "right" not in repr(Settings.load())
-    with serving(fake_settings(server={"api_key": key}), always(FakeModel())) as service:
-        assert openai.OpenAI(base_url=f"{service.url}/v1", api_key="right").models.list().data
-        with pytest.raises(openai.AuthenticationError):
-            openai.OpenAI(base_url=f"{service.url}/v1", api_key="wrong").models.list()
 
 
 def test_the_openapi_document_is_the_snapshot() -> None:

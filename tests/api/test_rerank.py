@@ -12,7 +12,7 @@ from blip_serve.domain import Item, MatchItem, Prepared
 from blip_serve.models.fake import FakeModel
 from tests.support.errors import MALFORMED, check
 from tests.support.pictures import encoded, picture
-from tests.support.server import Service, always, fake_settings, serving, settings
+from tests.support.server import Service, always, fake_settings, serving, settings, with_key
 
 PICTURES = EMBEDDED / "pictures"
 CAPTIONS: dict[str, dict[str, str]] = json.loads((PICTURES / "pictures.json").read_text())
@@ -315,6 +315,6 @@ def test_pairs_are_held_to_their_limit() -> None:
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank"])
 def test_both_paths_ask_for_the_key(path: str) -> None:
-    with serving(fake_settings(server={"api_key": "secret"}), always(FakeModel())) as service:
+    with serving(fake_settings(auth=with_key("secret")), always(FakeModel())) as service:
         assert service.client.post(path, json=good()).status_code == 401
         assert service.client.post(path, json=good(), headers={"authorization": "Bearer secret"}).status_code == 200

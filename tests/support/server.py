@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from blip_serve.api.app import create_app
 from blip_serve.catalogue import ModelCard
 from blip_serve.domain import AnyModel
+from blip_serve.keys import digest
 from blip_serve.loading import Loader
 from blip_serve.settings import LogSettings, ModelSettings, Settings
 from tests.support.waiting import WAIT_S, wait_until
@@ -82,6 +83,11 @@ def serving(chosen: Settings, load: Loader | None = None, *, ready: bool = True)
         server.should_exit = True
         thread.join(WAIT_S)
         listener.close()
+
+
+def with_key(key: str, **more: Any) -> dict[str, Any]:
+    """Settings under `auth` of one key."""
+    return {"keys": ({"name": "tester", "sha256": digest(key)} | more,)}
 
 
 @contextmanager

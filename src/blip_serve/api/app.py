@@ -1,5 +1,6 @@
 """The HTTP application: routes, middleware, and the service that lives as long as it. Importing it imports no torch."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,8 +20,10 @@ from blip_serve.api import (
     responses,
     score,
 )
-from blip_serve.api.auth import require_key
+from blip_serve.api.auth import SCHEME, KeyMiddleware
 from blip_serve.api.middleware import BodyLimitMiddleware, DisconnectMiddleware, RequestMiddleware
+from blip_serve.api.rates import Rates
+from blip_serve.keys import KeyRing
 from blip_serve.loading import Loader
 from blip_serve.settings import Settings
 from blip_serve.tasks.service import open_service
@@ -44,15 +47,22 @@ class App(FastAPI):
 def create_app(settings: Settings, load: Loader | None = None) -> FastAPI:
     """The application for `settings`; its service lives as long. `load` replaces what loads models.
 
-    `app.state.tasks` are the running service's.
+    `app.state.tasks` are the running service's. Raises `ConfigurationError` for a file of keys that cannot be used.
     """
     telemetry = Telemetry(settings.log)
+    keys = KeyRing(settings.auth, telemetry)
+    rates = Rates(settings.auth.redis_url, telemetry)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_service(settings, telemetry, load) as tasks:
             app.state.tasks = tasks
-            yield
+            watch = asyncio.create_task(keys.watch())
+            try:
+                yield
+            finally:
+                watch.cancel()
+                await rates.aclose()
 
     app = App(
         title="blip-serve",
@@ -60,16 +70,20 @@ def create_app(settings: Settings, load: Loader | None = None) -> FastAPI:
         lifespan=lifespan,
         separate_input_output_schemas=False,
         redirect_slashes=False,
+        openapi_url=None if settings.server.docs == "off" else "/openapi.json",
     )
     app.state.settings = settings
     app.state.telemetry = telemetry
     errors.install(app)
     for endpoint in (match, decisions, chat, responses, embeddings, rerank, score, models):
-        app.include_router(endpoint.router, dependencies=[Depends(require_key)])
+        app.include_router(endpoint.router, dependencies=[Depends(SCHEME)])
     app.include_router(health.router)
+    if settings.server.metrics != "off":
+        app.include_router(health.metrics_router)
     app.add_middleware(
         BodyLimitMiddleware, limit=settings.server.max_body_bytes, total=settings.server.max_bodies_bytes
     )
     app.add_middleware(DisconnectMiddleware)
+    app.add_middleware(KeyMiddleware, settings=settings, keys=keys, rates=rates, telemetry=telemetry)
     app.add_middleware(RequestMiddleware, telemetry=telemetry)
     return app

@@ -1,33 +1,98 @@
-"""The optional API key, as a bearer token."""
+"""API keys as bearer tokens: who calls, and whether once more is within the key's rate and concurrency."""
 
-import hmac
-from hashlib import sha256
-from typing import Annotated
+from collections import Counter
+from collections.abc import Mapping
 
-from fastapi import Depends
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from blip_serve.api.context import SettingsOf
-from blip_serve.errors import Unauthenticated
+from blip_serve.api.errors import answer, count_error
+from blip_serve.api.rates import Rates
+from blip_serve.domain import Caller
+from blip_serve.errors import RateLimited, ServiceError, Unauthenticated
+from blip_serve.keys import KeyRing
+from blip_serve.settings import KeySettings, Settings
+from blip_serve.telemetry import Telemetry
 
-Given = Annotated[
-    HTTPAuthorizationCredentials | None,
-    Depends(HTTPBearer(auto_error=False, scheme_name="API key", description="where the service asks for one")),
-]
-
-
-async def require_key(given: Given, settings: SettingsOf) -> None:
-    """Passes where no key is set, or the request's is the one. Raises `Unauthenticated`.
-
-    Digests are compared, in constant time: neither the key nor its length shows in the time an answer takes.
-    """
-    if settings.server.api_key is None:
-        return
-    if given is None:
-        raise Unauthenticated("No API key given: send 'Authorization: Bearer <key>'.")
-    if not hmac.compare_digest(_digest(given.credentials), _digest(settings.server.api_key.get_secret_value())):
-        raise Unauthenticated("The API key is wrong.")
+SCHEME = HTTPBearer(auto_error=False, scheme_name="API key", description="where the service asks for one")
+"""For the OpenAPI document; `KeyMiddleware` asks."""
+PROBES = ("/livez", "/readyz")
+DOCS = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
+CONCURRENCY_RETRY_S = 1
 
 
-def _digest(key: str) -> bytes:
-    return sha256(key.encode("utf-8", "surrogateescape")).digest()
+class KeyMiddleware:
+    """Lets a request through with a good key only, and notes its `Caller`; before a byte of the body is read."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, keys: KeyRing, rates: Rates, telemetry: Telemetry) -> None:
+        self._app = app
+        self._settings = settings.auth
+        self._open = (
+            *PROBES,
+            *(("/metrics",) if settings.server.metrics == "open" else ()),
+            *(DOCS if settings.server.docs == "open" else ()),
+        )
+        self._keys = keys
+        self._rates = rates
+        self._in_flight = Counter[str]()
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not self._settings.asks or scope["path"] in self._open:
+            await self._app(scope, receive, send)
+            return
+        key = self._keys.find(_bearer(scope))
+        if key is None:
+            await self._refuse(_unauthenticated(scope), {}, scope, receive, send)
+            return
+        scope.setdefault("state", {})["caller"] = Caller(key.name, key.models)
+        self._in_flight[key.name] += 1
+        try:
+            await self._admit(key, scope, receive, send)
+        finally:
+            self._in_flight[key.name] -= 1
+
+    async def _admit(self, key: KeySettings, scope: Scope, receive: Receive, send: Send) -> None:
+        most, rate = key.concurrency or self._settings.concurrency, key.rate or self._settings.rate
+        if most is not None and self._in_flight[key.name] > most:
+            error = RateLimited(f"This API key may have {most} requests at once.", retry_after=CONCURRENCY_RETRY_S)
+            await self._refuse(error, {}, scope, receive, send)
+            return
+        if rate is None:
+            await self._app(scope, receive, send)
+            return
+        standing = await self._rates.take(key.name, rate)
+        if standing.admitted:
+            await self._app(scope, receive, _with(send, standing.headers))
+            return
+        error = RateLimited(f"This API key may make {rate} requests.", retry_after=standing.retry_after)
+        await self._refuse(error, standing.headers, scope, receive, send)
+
+    async def _refuse(
+        self, error: ServiceError, headers: Mapping[str, str], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        count_error(self._telemetry, error)
+        await answer(error)(scope, receive, _with(send, headers))
+
+
+def _bearer(scope: Scope) -> str:
+    """The key of a request, or nothing."""
+    scheme, key = get_authorization_scheme_param(Headers(scope=scope).get("authorization"))
+    return key if scheme.lower() == "bearer" else ""
+
+
+def _unauthenticated(scope: Scope) -> Unauthenticated:
+    if _bearer(scope):
+        return Unauthenticated("The API key is wrong.")
+    return Unauthenticated("No API key given: send 'Authorization: Bearer <key>'.")
+
+
+def _with(send: Send, headers: Mapping[str, str]) -> Send:
+    async def send_with(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(headers)
+        await send(message)
+
+    return send_with

@@ -1,4 +1,4 @@
-"""What routes are given: the tasks and the settings of the running service.
+"""What routes are given: the tasks, as the request's caller may use them, and the settings of the running service.
 
 Coroutines: FastAPI runs plain functions on a thread of its pool, and a request would wait for one each time.
 """
@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from blip_serve.domain import Caller
 from blip_serve.settings import Settings
 from blip_serve.tasks.service import Tasks
 from blip_serve.telemetry import Telemetry
@@ -14,7 +15,8 @@ from blip_serve.telemetry import Telemetry
 
 async def _tasks(request: Request) -> Tasks:
     tasks: Tasks = request.app.state.tasks
-    return tasks
+    caller: Caller | None = getattr(request.state, "caller", None)
+    return tasks if caller is None else tasks.of(caller)
 
 
 async def _settings(request: Request) -> Settings:

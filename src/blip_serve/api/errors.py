@@ -16,12 +16,15 @@ from blip_serve.errors import (
     InvalidInput,
     ModelNotFound,
     Overloaded,
+    PermissionDenied,
+    RateLimited,
     RequestTooLarge,
     ServiceError,
     Unauthenticated,
     Unavailable,
     UnsupportedMediaType,
 )
+from blip_serve.telemetry import Telemetry
 
 STATUSES: Mapping[type[ServiceError], tuple[int, str]] = {
     RequestTooLarge: (413, "invalid_request_error"),
@@ -29,6 +32,8 @@ STATUSES: Mapping[type[ServiceError], tuple[int, str]] = {
     ModelNotFound: (404, "invalid_request_error"),
     InvalidInput: (400, "invalid_request_error"),
     Unauthenticated: (401, "authentication_error"),
+    PermissionDenied: (403, "permission_error"),
+    RateLimited: (429, "rate_limit_error"),
     Overloaded: (429, "rate_limit_error"),
     Unavailable: (503, "server_error"),
     ServiceError: (500, "server_error"),
@@ -120,8 +125,13 @@ def _status(error: ServiceError) -> tuple[int, str]:
     return next(STATUSES[known] for known in STATUSES if isinstance(error, known))
 
 
+def count_error(telemetry: Telemetry, error: ServiceError) -> None:
+    """Counts an error that is answered."""
+    telemetry.request_failed(error.code, rejected=isinstance(error, Overloaded | RateLimited))
+
+
 def _counted(request: Request, response: JSONResponse, error: ServiceError) -> JSONResponse:
-    request.app.state.telemetry.request_failed(error.code, rejected=isinstance(error, Overloaded))
+    count_error(request.app.state.telemetry, error)
     return response
 
 

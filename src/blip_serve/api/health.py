@@ -16,6 +16,7 @@ class Health(BaseModel):
 
 
 router = APIRouter()
+metrics_router = APIRouter()
 
 
 @router.get("/livez", summary="Whether the process runs")
@@ -34,7 +35,7 @@ async def readyz(tasks: TasksOf, response: Response) -> Health:
     return Health(status="ok")
 
 
-@router.get("/metrics", summary="Metrics in Prometheus's text format", response_class=Response)
+@metrics_router.get("/metrics", summary="Metrics in Prometheus's text format", response_class=Response)
 async def metrics(telemetry: TelemetryOf) -> Response:
     """Names begin with `blip_serve_`; base units."""
     return Response(telemetry.page(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from blip_serve.api.errors import answer, unexpected
+from blip_serve.domain import Caller
 from blip_serve.errors import Overloaded, RequestTooLarge, Unavailable
 from blip_serve.telemetry import Telemetry
 
@@ -64,7 +65,19 @@ class RequestMiddleware:
             self._telemetry.request_cancelled()
         self._telemetry.request_ended(route, scope["method"] if route != "unmatched" else "any", status, seconds)
         log = self._telemetry.log.debug if route in PROBES else self._telemetry.log.info
-        log("request", id=request_id, method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))
+        caller: Caller | None = scope.get("state", {}).get("caller")
+        whose = {} if caller is None else {"key": caller.name}
+        if caller is not None:
+            self._telemetry.key_used(caller.name, status)
+        log(
+            "request",
+            id=request_id,
+            **whose,
+            method=scope["method"],
+            route=route,
+            status=status,
+            ms=round(seconds * 1000, 1),
+        )
 
 
 class BodyLimitMiddleware:

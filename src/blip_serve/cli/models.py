@@ -20,7 +20,7 @@ from blip_serve.tasks.models import list_models, where
 
 def models(
     url: Annotated[str | None, typer.Option(help="A running server, such as http://localhost:8000.")] = None,
-    api_key: Annotated[str | None, typer.Option(help="Its API key.", envvar="BLIP_SERVE_SERVER__API_KEY")] = None,
+    api_key: Annotated[str | None, typer.Option(help="Its API key.", envvar="BLIP_API_KEY")] = None,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:

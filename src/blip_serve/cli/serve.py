@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from typing import Annotated
 
 import typer
@@ -16,7 +17,8 @@ from blip_serve.allocator import keep_memory
 from blip_serve.api.app import create_app
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.cli.options import Config
-from blip_serve.settings import Settings
+from blip_serve.errors import ConfigurationError
+from blip_serve.settings import AuthSettings, Settings
 
 
 class Server(uvicorn.Server):
@@ -48,12 +50,15 @@ def serve(
     config: Config = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Listen without API keys on any address.")] = False,
 ) -> None:
     """Serve over HTTP until SIGTERM or Ctrl-C; requests in flight are finished first."""
     keep_memory()
     settings = Settings.load(config)
+    address = host or settings.server.host
+    _refuse_without_keys(settings.auth, address, no_auth)
     app = create_app(settings)
-    listener = _listen(host or settings.server.host, settings.server.port if port is None else port)
+    listener = _listen(address, settings.server.port if port is None else port)
     server = Server(
         app,
         uvicorn.Config(
@@ -68,6 +73,24 @@ def serve(
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(server.serve([listener]))
     sys.exit(1 if server.device_died() or not server.started else 0)
+
+
+def _refuse_without_keys(auth: AuthSettings, address: str, no_auth: bool) -> None:
+    """Raises `ConfigurationError` where others could call and nobody said that they may."""
+    if no_auth and auth.asks:
+        raise ConfigurationError("--no-auth contradicts auth.keys and auth.keys_file")
+    if not (auth.asks or auth.no_auth or no_auth or _is_loopback(address)):
+        raise ConfigurationError(
+            f"server.host: on {address} others can call: set auth.keys_file (`blip-serve keys create` makes keys), "
+            "or say that anyone may with --no-auth (auth.no_auth)"
+        )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return address == "localhost" or ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def _listen(host: str, port: int) -> socket.socket:

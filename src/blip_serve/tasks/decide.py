@@ -74,7 +74,8 @@ class Decide:
             ask = self._match if "match" in session.lease.model.tasks else self._rank
             numbers = await ask(session, request, protocol)
             answers = map(answer_of, request.questions, numbers.of_questions)
-            return DecideResult(session.lease.id, protocol, tuple(answers), numbers.usage, session.timings)
+            usage = session.used(numbers.usage)
+            return DecideResult(session.lease.id, protocol, tuple(answers), usage, session.timings)
 
     async def _match(self, session: Session, request: DecideRequest, protocol: ScoringProtocol) -> Numbers:
         """Match probabilities of statements, log-odds of a match of options; each caption is scored once."""

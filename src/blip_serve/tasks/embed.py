@@ -62,7 +62,7 @@ class Embed:
             protocol = request.protocol or session.lease.protocol
             found = await all_of([_embed(session, each, protocol) for each in request.inputs])
             vectors = tuple(each.vector for each in found)
-            return EmbedResult(session.lease.id, protocol, vectors, _usage(found), session.timings)
+            return EmbedResult(session.lease.id, protocol, vectors, session.used(_usage(found)), session.timings)
 
 
 async def _embed(session: Session, source: Input, protocol: ScoringProtocol) -> Embedded:

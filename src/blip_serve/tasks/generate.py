@@ -97,7 +97,7 @@ class Generate:
             if emit is not None:
                 emit(Began(model, protocol, usage))  # pieces come later: they wait for the loop's next turn
             texts: list[GeneratedText] = await started.results()
-            usage = replace(usage, generated_tokens=sum(text.tokens for text in texts))
+            usage = session.used(replace(usage, generated_tokens=sum(text.tokens for text in texts)))
             return GenerateResult(model, protocol, tuple(texts), usage, session.timings)
 
 

@@ -76,9 +76,8 @@ class Match:
                 for image, indices in zip(request.images, captions, strict=True)
             ]
             runs = await all_of(parts)
-            return MatchResult(
-                session.lease.id, protocol, _pairs(runs, captions), _usage(runs, captions), session.timings
-            )
+            usage = session.used(_usage(runs, captions))
+            return MatchResult(session.lease.id, protocol, _pairs(runs, captions), usage, session.timings)
 
     def _captions_of_images(self, request: MatchRequest) -> list[range]:
         """The captions each image is scored against, by their places; refuses a request beyond the limits."""

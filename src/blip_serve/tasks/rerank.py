@@ -79,7 +79,7 @@ class Rerank:
                 session.lease.id,
                 protocol,
                 tuple(RankedDocument(i, relevance(score, request.rank_by), score) for i, score in ranked.items()),
-                usage,
+                session.used(usage),
                 session.timings,
             )
 

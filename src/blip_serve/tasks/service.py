@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from blip_serve.domain import ANYONE, Caller
 from blip_serve.engine.engine import Engine
 from blip_serve.images.fetch import Fetcher
 from blip_serve.images.loader import ImageLoader
@@ -24,7 +25,7 @@ from blip_serve.telemetry import Telemetry
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
-    """All that the faces of the service (HTTP, the command line) may call."""
+    """All that the faces of the service (HTTP, the command line) may call, for one caller; `of` makes another's."""
 
     match: Match
     embed: Embed
@@ -36,11 +37,12 @@ class Tasks:
     model: Callable[[str], ModelStatus]
     not_ready: Callable[[], list[str]]
     dead: Callable[[], bool]
+    of: "Callable[[Caller], Tasks]"
 
 
 @asynccontextmanager
 async def open_service(settings: Settings, telemetry: Telemetry, load: Loader | None = None) -> AsyncIterator[Tasks]:
-    """Runs the service while inside; preloads start at once. `load` replaces what loads models.
+    """Runs the service while inside, for anyone; preloads start at once. `load` replaces what loads models.
 
     Raises `ConfigurationError` for settings that contradict each other.
     """
@@ -48,24 +50,29 @@ async def open_service(settings: Settings, telemetry: Telemetry, load: Loader | 
     registry = Registry(settings, engine, telemetry, load or loader(settings, telemetry))
     workers = ThreadPoolExecutor(settings.engine.workers, thread_name_prefix="worker")
     images = ImageLoader(Fetcher(settings.images.fetch, settings.images.max_bytes), settings.images, workers)
-    sessions = Sessions(
-        registry, engine, images, workers, settings.engine.workers, telemetry, settings.server.request_timeout_s
-    )
+    at_once, timeout = settings.engine.workers, settings.server.request_timeout_s
+
+    def tasks_of(caller: Caller) -> Tasks:
+        sessions = Sessions(registry, engine, images, workers, at_once, telemetry, timeout, caller)
+        match = Match(sessions, settings.limits)
+        return Tasks(
+            match=match,
+            embed=Embed(sessions, settings.limits),
+            rerank=Rerank(sessions, settings.limits),
+            score=PairScoring(match),
+            generate=Generate(sessions, settings.limits),
+            decide=Decide(sessions, settings.limits),
+            models=lambda: registry.statuses(caller),
+            model=lambda name: registry.status(name, caller),
+            not_ready=lambda: [*filter(None, [engine.trouble()]), *registry.not_ready()],
+            dead=lambda: engine.dead,
+            of=tasks_of,
+        )
+
     engine.start()
     registry.preload()
     try:
-        yield Tasks(
-            match=Match(sessions, settings.limits),
-            embed=Embed(sessions, settings.limits),
-            rerank=Rerank(sessions, settings.limits),
-            score=PairScoring(Match(sessions, settings.limits)),
-            generate=Generate(sessions, settings.limits),
-            decide=Decide(sessions, settings.limits),
-            models=registry.statuses,
-            model=registry.status,
-            not_ready=lambda: [*filter(None, [engine.trouble()]), *registry.not_ready()],
-            dead=lambda: engine.dead,
-        )
+        yield tasks_of(ANYONE)
     finally:
         await registry.close()
         await asyncio.to_thread(engine.stop, settings.server.drain_timeout_s)

@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from blip_serve.domain import ImageBytes, Item, Piece, Prepared, Task
+from blip_serve.domain import Caller, ImageBytes, Item, Piece, Prepared, Task
 from blip_serve.engine.engine import Engine
 from blip_serve.engine.reservation import Reservation
 from blip_serve.errors import DeadlineExceeded
 from blip_serve.images.loader import ImageLoader
 from blip_serve.images.reference import ImageSource
 from blip_serve.registry import Lease, Registry
+from blip_serve.tasks.usage import Usage
 from blip_serve.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -58,8 +59,10 @@ class Session:
         workers: Executor,
         at_once: int,
         telemetry: Telemetry,
+        caller: Caller,
     ) -> None:
         self.lease = lease
+        self._caller = caller
         self._reservation = reservation
         self._images = images
         self._workers = workers
@@ -99,6 +102,18 @@ class Session:
             self._telemetry.image_prepared(self.lease.id, bool(prepared.cached_tokens), prepared.decode_seconds)
         return Started(prepared, [asyncio.wrap_future(future) for future in futures])
 
+    def used(self, usage: Usage) -> Usage:
+        """Counts what the request used for its caller."""
+        self._telemetry.used(
+            self._caller.name,
+            self.lease.id,
+            image=usage.image_tokens,
+            text=usage.text_tokens,
+            cached=usage.cached_tokens,
+            generated=usage.generated_tokens,
+        )
+        return usage
+
     @property
     def timings(self) -> Timings:
         """Of everything so far."""
@@ -107,7 +122,7 @@ class Session:
 
 
 class Sessions:
-    """Opens sessions: the one way from a task to the registry and the engine."""
+    """Opens a caller's sessions: the one way from a task to the registry and the engine."""
 
     def __init__(
         self,
@@ -118,6 +133,7 @@ class Sessions:
         at_once: int,
         telemetry: Telemetry,
         timeout: float,
+        caller: Caller,
     ) -> None:
         """`at_once`: items of one request that may be prepared at a time; `timeout`: seconds a request has."""
         self._registry = registry
@@ -127,6 +143,7 @@ class Sessions:
         self._at_once = at_once
         self._telemetry = telemetry
         self._timeout = timeout
+        self._caller = caller
 
     @asynccontextmanager
     async def open(self, model: str | None, tasks: Sequence[Task], cost: int) -> AsyncIterator[Session]:
@@ -135,10 +152,18 @@ class Sessions:
         Raises `Overloaded` before any work is done, what `Registry.lease` raises, and `DeadlineExceeded`.
         """
         with self._engine.reserve(cost, self._timeout) as reservation:
-            async with self._registry.lease(model, tasks, reservation.deadline) as lease:
+            async with self._registry.lease(model, tasks, reservation.deadline, self._caller) as lease:
                 try:
                     async with asyncio.timeout(max(0.0, reservation.deadline - time.monotonic())):
-                        yield Session(lease, reservation, self._images, self._workers, self._at_once, self._telemetry)
+                        yield Session(
+                            lease,
+                            reservation,
+                            self._images,
+                            self._workers,
+                            self._at_once,
+                            self._telemetry,
+                            self._caller,
+                        )
                 except TimeoutError:
                     raise DeadlineExceeded("The request's time ran out.") from None
 

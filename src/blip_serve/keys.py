@@ -1,0 +1,137 @@
+"""API keys: their file, and the ring that finds whose a key is. Only digests are stored."""
+
+import asyncio
+import hmac
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+from pydantic import Field, ValidationError, model_validator
+
+from blip_serve.errors import ConfigurationError
+from blip_serve.settings import AuthSettings, KeySettings, Section, explain, read_yaml
+from blip_serve.telemetry import Telemetry
+
+PREFIX = "blip-"
+LOOK_S = 1.0
+"""How often the file is looked at."""
+LOCK_S = 10.0
+HEADER = "# API keys of blip-serve: their SHA-256, not the keys. `blip-serve keys` changes this file.\n"
+
+
+class KeyFile(Section):
+    """What the file holds."""
+
+    keys: tuple[KeySettings, ...] = Field((), description="the keys")
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "KeyFile":
+        names = [key.name for key in self.keys]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"{', '.join(sorted(twice))} is named more than once")
+        return self
+
+
+def new_key() -> str:
+    """A key of 256 random bits: so many that a plain digest, without salt or stretching, gives nothing away."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def digest(key: str) -> str:
+    """What is stored of a key."""
+    return sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def read_keys(file: Path) -> tuple[KeySettings, ...]:
+    """The file's keys. Raises `ConfigurationError` naming the file and the entry at fault."""
+    try:
+        return KeyFile.model_validate(read_yaml(file)).keys
+    except ValidationError as error:
+        raise ConfigurationError(explain(error, file)) from None
+
+
+def change_keys(file: Path, change: Callable[[tuple[KeySettings, ...]], Sequence[KeySettings]]) -> None:
+    """Makes the file hold what `change` makes of its keys; a file that is not there holds none.
+
+    A reader finds the old file or the new one, whole, with the same owner and permissions; a new one is its owner's.
+
+    Raises `ConfigurationError` where it cannot be read or written, or is being changed by another for too long.
+    """
+    new = file.with_name(f".{file.name}.new")
+    try:
+        with FileLock(file.with_name(f".{file.name}.lock"), timeout=LOCK_S, mode=0o600):
+            found = KeyFile(keys=tuple(change(read_keys(file) if file.exists() else ())))
+            new.unlink(missing_ok=True)
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+                out.write(HEADER + yaml.safe_dump(_plain(found), sort_keys=False))
+            if file.exists():
+                shutil.copymode(file, new)
+                with suppress(PermissionError):
+                    os.chown(new, file.stat().st_uid, file.stat().st_gid)
+            new.replace(file)
+    except Timeout:
+        raise ConfigurationError(f"{file}: being changed by another command") from None
+    except OSError as error:
+        raise ConfigurationError(f"{file}: {error.strerror}") from None
+
+
+class KeyRing:
+    """The keys there are now."""
+
+    def __init__(self, settings: AuthSettings, telemetry: Telemetry) -> None:
+        """Raises `ConfigurationError` for a file that cannot be used."""
+        self._settings = settings
+        self._telemetry = telemetry
+        self._seen = _stamp(settings.keys_file)
+        self._keys = self._read()
+
+    def find(self, key: str) -> KeySettings | None:
+        """What is known of `key`. Each digest is compared, in constant time: the time an answer takes tells nothing."""
+        given = digest(key)
+        found = None
+        for known in self._keys:
+            if hmac.compare_digest(known.sha256, given):
+                found = known
+        return found
+
+    async def watch(self) -> None:
+        """Reads the file anew whenever it has changed; where it cannot be read, the keys stay as they were."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            stamp = await asyncio.to_thread(_stamp, self._settings.keys_file)
+            if stamp == self._seen:
+                continue
+            self._seen = stamp
+            try:
+                self._keys = await asyncio.to_thread(self._read)
+            except ConfigurationError as error:
+                self._telemetry.log.error("keys_not_read", reason=str(error), kept=len(self._keys))
+            else:
+                self._telemetry.log.info("keys_read", keys=len(self._keys))
+
+    def _read(self) -> tuple[KeySettings, ...]:
+        file = self._settings.keys_file
+        try:
+            return KeyFile(keys=(*self._settings.keys, *(read_keys(file) if file else ()))).keys
+        except ValidationError as error:
+            raise ConfigurationError(explain(error, file or Path("auth.keys"))) from None
+
+
+def _stamp(file: Path | None) -> tuple[int, ...]:
+    """What changes when the file does."""
+    try:
+        found = os.stat(file) if file else None
+    except OSError:
+        return ()
+    return (found.st_mtime_ns, found.st_size, found.st_ino) if found else ()
+
+
+def _plain(found: KeyFile) -> dict[str, Any]:
+    return {"keys": [key.model_dump(mode="json", exclude_defaults=True) for key in found.keys]}

@@ -1,0 +1,97 @@
+"""`blip-serve keys`, and the rule that others may call with keys only, as processes."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.test_cli import is_ready, served
+from tests.support.command import blip_serve
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def keys_file(tmp_path: Path) -> Path:
+    return tmp_path / "keys.yaml"
+
+
+def create(file: Path, name: str, *options: str) -> str:
+    done = blip_serve("keys", "create", name, "--file", str(file), *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_keys_are_made_listed_and_revoked(keys_file: Path) -> None:
+    alice = create(keys_file, "alice", "--model", "demo", "--model", "Salesforce/*", "--rate", "100/minute")
+    bob = create(keys_file, "bob", "--concurrency", "4")
+    assert alice.startswith("blip-")
+    assert len({alice, bob}) == 2
+    assert alice not in keys_file.read_text()
+    listed = blip_serve("keys", "list", BLIP_SERVE_AUTH__KEYS_FILE=str(keys_file)).stdout
+    rows = {row[0]: row[1:] for line in listed.splitlines() if (row := line.split())}
+    assert rows["alice"][:5] == ["demo,", "Salesforce/*", "100/minute", "-", rows["alice"][4]]
+    assert rows["bob"][:3] == ["*", "-", "4"]
+    assert blip_serve("keys", "revoke", "alice", "--file", str(keys_file)).returncode == 0
+    assert "alice" not in blip_serve("keys", "list", "--file", str(keys_file)).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["create", "bob"], "there is a key named bob"),
+        (["create", "two words"], "name: String should match pattern"),
+        (["create", "carol", "--rate", "often"], "rate: Value error"),
+        (["create", "carol", "--concurrency", "0"], "concurrency: Input should be greater than 0"),
+        (["revoke", "carol"], "no key is named carol"),
+    ],
+)
+def test_mistakes_are_told_and_change_nothing(keys_file: Path, arguments: list[str], words: str) -> None:
+    create(keys_file, "bob")
+    before = keys_file.read_text()
+    done = blip_serve("keys", *arguments, "--file", str(keys_file))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert keys_file.read_text() == before
+
+
+def test_without_a_file_the_setting_is_named() -> None:
+    done = blip_serve("keys", "list")
+    assert (done.returncode, "auth.keys_file" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (["--host", "0.0.0.0"], {}, "--no-auth"),
+        (["--host", "::"], {}, "--no-auth"),
+        ([], {"BLIP_SERVE_SERVER__HOST": "0.0.0.0"}, "--no-auth"),
+        (["--no-auth"], {"BLIP_SERVE_AUTH__KEYS_FILE": "keys.yaml"}, "contradicts"),
+        ([], {"BLIP_SERVE_AUTH__KEYS_FILE": "/nowhere/keys.yaml"}, "/nowhere/keys.yaml: No such file"),
+        ([], {"BLIP_SERVE_AUTH__KEYS": '[{"name": "a", "sha256": "b"}]'}, "auth.keys.0.sha256"),
+        ([], {"BLIP_SERVE_AUTH__RATE": "often"}, "auth.rate"),
+        ([], {"BLIP_SERVE_AUTH__REDIS_URL": "http://redis"}, "redis_url must begin with"),
+    ],
+)
+def test_a_start_that_would_let_anyone_in_is_refused(
+    arguments: list[str], environment: dict[str, str], words: str
+) -> None:
+    done = blip_serve("serve", "--port", "0", *arguments, **environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_all_addresses_are_listened_on_with_keys_or_when_told_so(keys_file: Path) -> None:
+    key = create(keys_file, "alice")
+    with served("--host", "0.0.0.0", BLIP_SERVE_AUTH__KEYS_FILE=str(keys_file)) as (_, url):
+        wait_until(lambda: is_ready(url))
+        assert httpx.get(f"{url}/v1/models", trust_env=False).status_code == 401
+        listed = blip_serve("models", "--url", url, BLIP_API_KEY=key)
+        assert "demo-retrieval" in listed.stdout
+        assert blip_serve("keys", "revoke", "alice", "--file", str(keys_file)).returncode == 0
+        headers = {"authorization": f"Bearer {key}"}
+        wait_until(lambda: httpx.get(f"{url}/v1/models", headers=headers, trust_env=False).status_code == 401)
+    with served("--host", "0.0.0.0", "--no-auth") as (_, url):
+        wait_until(lambda: is_ready(url))
+        assert httpx.get(f"{url}/v1/models", trust_env=False).status_code == 200

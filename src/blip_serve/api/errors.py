@@ -93,17 +93,19 @@ def install(app: FastAPI) -> None:
 
     async def service_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ServiceError)
-        return _counted(request, answer(error), error)
+        _count(request, error.code, rejected=isinstance(error, Overloaded))
+        return answer(error)
 
     async def validation_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         found = invalid_field(error.errors()[0], within=1)
-        return _counted(request, answer(found), found)
+        _count(request, found.code)
+        return answer(found)
 
     async def http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         body = _http_body(request, error)
-        request.app.state.telemetry.request_failed(body.code, rejected=False)
+        _count(request, str(body.code))
         return _envelope(error.status_code, body, error.headers or {})
 
     app.add_exception_handler(ServiceError, service_error)
@@ -120,17 +122,19 @@ def _status(error: ServiceError) -> tuple[int, str]:
     return next(STATUSES[known] for known in STATUSES if isinstance(error, known))
 
 
-def _counted(request: Request, response: JSONResponse, error: ServiceError) -> JSONResponse:
-    request.app.state.telemetry.request_failed(error.code, rejected=isinstance(error, Overloaded))
-    return response
+def _count(request: Request, code: str, rejected: bool = False) -> None:
+    """Counts an error, and tells the request's log line of it."""
+    request.state.error_code = code
+    request.app.state.telemetry.request_failed(code, rejected=rejected)
 
 
 def _http_body(request: Request, error: HTTPException) -> ErrorBody:
     """What the framework itself refuses: unknown paths, methods, and bodies its parsers cannot read."""
+    path = request.scope["path"][:200]  # `request.url` fails where the query is not UTF-8
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_body")
     message = {
-        404: f"Unknown path: {request.method} {request.url.path[:200]}.",
-        405: f"{request.url.path[:200]} does not take {request.method}.",
+        404: f"Unknown path: {request.method} {path}.",
+        405: f"{path} does not take {request.method}.",
     }.get(error.status_code, "The body could not be read.")
     return ErrorBody(message=message, type="invalid_request_error", param=None, code=code)
 

@@ -35,7 +35,7 @@ class Tasks:
     models: Callable[[], list[ModelStatus]]
     model: Callable[[str], ModelStatus]
     not_ready: Callable[[], list[str]]
-    dead: Callable[[], bool]
+    device_lost: Callable[[], bool]
 
 
 @asynccontextmanager
@@ -64,10 +64,10 @@ async def open_service(settings: Settings, telemetry: Telemetry, load: Loader | 
             models=registry.statuses,
             model=registry.status,
             not_ready=lambda: [*filter(None, [engine.trouble()]), *registry.not_ready()],
-            dead=lambda: engine.dead,
+            device_lost=engine.lost,
         )
     finally:
         await registry.close()
-        await asyncio.to_thread(engine.stop, settings.server.drain_timeout_s)
+        await asyncio.to_thread(engine.stop, 0)
         await images.aclose()
         workers.shutdown(wait=False, cancel_futures=True)

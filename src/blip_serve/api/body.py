@@ -55,7 +55,7 @@ def _check_cost(content: bytes, most: int) -> None:
         while at >= 0:
             left -= 1
             if left < 0:
-                raise InvalidInput(f"The body has over {most} JSON values.", code="too_many_values")
+                raise InvalidInput(f"The body has over {most} JSON values.", code="invalid_json")
             at = content.find(mark, at + 1)
 
 

@@ -18,6 +18,8 @@ from blip_serve.telemetry import Telemetry
 
 LINGER_S = 2.0
 """How long a client that still sends may read its answer before the connection is cut (RFC 9112, 9.6)."""
+MOST_DROPPED = 1024 * 1024
+"""Bytes that a client may send in vain; then nothing is read any more, and it stalls."""
 LEAST_READ = 256 * 1024
 """Bytes of its answer that a client must read in each `send_timeout_s`, or all that is left."""
 CLOSE = (b"connection", b"close")
@@ -58,6 +60,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._body = 0
         self._in_head = True
         self._deaf = False  # what still comes is dropped
+        self._dropped = 0
 
     # The connection
 
@@ -88,6 +91,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parses what came, within the bounds."""
         if self._deaf:
+            self._dropped += len(data)
+            if self._dropped > MOST_DROPPED:
+                self.flow.pause_reading()
             return
         self._unset_keepalive_if_required()
         if self._idle:

@@ -26,7 +26,7 @@ async def livez() -> Health:
 
 @router.get("/readyz", summary="Whether requests should be sent here", responses={503: {"model": Health}})
 async def readyz(request: Request, tasks: TasksOf, response: Response) -> Health:
-    """200 once every preloaded model has answered a warm-up, the device makes progress, and no SIGTERM came; else 503."""
+    """200 once every preloaded model has been warmed up, the device makes progress and no SIGTERM came; else 503."""
     reasons = [*(["draining"] if request.app.state.draining else []), *tasks.not_ready()]
     if reasons:
         response.status_code = 503

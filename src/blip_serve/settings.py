@@ -6,6 +6,7 @@ The only place that reads the environment. Environment beats file beats default.
 import os
 from collections.abc import Mapping
 from datetime import date
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -93,7 +94,24 @@ class ServerSettings(Section):
     max_body_bytes: int = Field(64 * MiB, gt=0, description="largest request body")
     max_bodies_bytes: int = Field(1024 * MiB, gt=0, description="bodies of all requests being answered, together")
     request_timeout_s: float = Field(60, gt=0, description="time a request has from its admission to its answer")
-    drain_timeout_s: float = Field(30, ge=0, description="time the requests in flight have after SIGTERM")
+    max_json_values: int = Field(
+        100_000, gt=0, description="values in a JSON body, as commas and opening brackets; many are slow to read"
+    )
+    max_header_bytes: int = Field(64 * 1024, gt=0, description="a request's head: its first line and its headers")
+    max_headers: int = Field(100, gt=0, description="headers a request")
+    max_connections: int = Field(1000, gt=0, description="connections open at once; more are answered 503 and closed")
+    receive_timeout_s: float = Field(60, gt=0, description="time a request has from its first byte to its last")
+    send_timeout_s: float = Field(
+        60, gt=0, description="time in which a client reads 256 KiB of its answer, or the rest; else it is cut off"
+    )
+    keep_alive_s: int = Field(75, gt=0, description="time a connection waits for a next request; above a balancer's")
+    shutdown_delay_s: float = Field(
+        3, ge=0, description="time after SIGTERM in which `/readyz` says `draining` and requests are still served"
+    )
+    drain_timeout_s: float = Field(30, ge=0, description="time the requests in flight have after that")
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description="addresses or networks whose `X-Forwarded-For` is believed (JSON in the environment)"
+    )
 
 
 class LimitSettings(Section):
@@ -141,8 +159,15 @@ class EngineSettings(Section):
     max_wait_ms: float = Field(4, ge=0, description="time a step waits for works that are being prepared")
     max_queue_cost: int = Field(65536, gt=0, description="cost of all requests admitted and not yet answered")
     stall_after_s: float = Field(120, gt=0, description="a step longer than this makes `/readyz` answer 503")
+    exit_after_s: float = Field(300, gt=0, description="a step longer than this ends the process, with exit code 1")
     max_sequences: int = Field(64, ge=64, description="sequences a model generates at once; a beam is one")
     workers: int = Field(2, gt=0, description="threads that decode images and tokenize captions")
+
+    @model_validator(mode="after")
+    def _not_ready_before_the_exit(self) -> Self:
+        if self.exit_after_s <= self.stall_after_s:
+            raise ValueError("exit_after_s must exceed stall_after_s")
+        return self
 
 
 class ModelSettings(Section):

@@ -2,9 +2,10 @@
 
 import logging
 import sys
+import traceback
 import weakref
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -50,6 +51,7 @@ class Telemetry:
         )
         self._key_requests = counter("key_requests", "Requests of an API key", ("key", "status"))
         self._errors = counter("errors", "Error answers by code", ("code",))
+        self._refused = counter("refused_connections", "Connections that the HTTP bounds ended", ("reason",))
         self._in_flight = gauge("in_flight_requests", "Requests being answered")
         self._queue_cost = gauge("queue_cost", "Cost of the requests admitted and not yet answered, in captions")
         self._queue_requests = gauge("queue_requests", "Requests admitted and not yet answered")
@@ -88,6 +90,10 @@ class Telemetry:
         """What a request used, by kind."""
         for kind, count in tokens.items():
             self._used_tokens.labels(key, model, kind).inc(count)
+
+    def connection_refused(self, reason: str) -> None:
+        """A connection went over one of the bounds on HTTP."""
+        self._refused.labels(reason).inc()
 
     def image_fetched(self, seconds: float) -> None:
         """One image's bytes are here."""
@@ -145,7 +151,7 @@ def make_log(settings: LogSettings) -> structlog.stdlib.BoundLogger:
             colors=sys.stderr.isatty(),
             pad_event_to=0,
             sort_keys=False,
-            exception_formatter=structlog.dev.plain_traceback,  # others print local variables: keys, captions
+            exception_formatter=_write_traceback,
         )
     )
     log: structlog.stdlib.BoundLogger = structlog.wrap_logger(
@@ -159,3 +165,26 @@ def make_log(settings: LogSettings) -> structlog.stdlib.BoundLogger:
         ],
     )
     return log
+
+
+class LibraryLog(logging.Handler):
+    """Writes what libraries log as lines of ours."""
+
+    def __init__(self, log: structlog.stdlib.BoundLogger) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one."""
+        text = _printable(record.getMessage().strip())
+        self._log.log(record.levelno, "library", name=record.name, text=text, exc_info=record.exc_info or None)
+
+
+def _write_traceback(out: TextIO, error: structlog.typing.ExcInfo) -> None:
+    """Without local variables, which hold keys and captions, and indented, so that no message can pass for a line."""
+    for line in "".join(traceback.format_exception(*error)).splitlines():
+        out.write(f"\n    {_printable(line)}")
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -89,7 +89,7 @@ def test_models_lists_tasks_and_memory_by_dtype() -> None:
         (["match", __file__, "--caption", "a"], 1, "format is not supported"),
         (["models", "--url", "http://127.0.0.1:1"], 1, "127.0.0.1:1"),
         (["serve", "--config", "nothing.yaml"], 2, "nothing.yaml: No such file"),
-        (["serve", "--host", "256.0.0.1"], 1, "cannot listen"),
+        (["serve", "--host", "256.0.0.1", "--no-auth"], 1, "cannot listen"),
         (["fly"], 2, "No such command"),
     ],
 )

@@ -84,7 +84,8 @@ def test_a_start_that_would_let_anyone_in_is_refused(
 
 def test_all_addresses_are_listened_on_with_keys_or_when_told_so(keys_file: Path) -> None:
     key = create(keys_file, "alice")
-    with served("--host", "0.0.0.0", BLIP_SERVE_AUTH__KEYS_FILE=str(keys_file)) as (_, url):
+    lazy = {"BLIP_SERVE_MODELS": '[{"id": "blip-serve/demo-retrieval"}]'}
+    with served("--host", "0.0.0.0", BLIP_SERVE_AUTH__KEYS_FILE=str(keys_file), **lazy) as (_, url):
         wait_until(lambda: is_ready(url))
         assert httpx.get(f"{url}/v1/models", trust_env=False).status_code == 401
         listed = blip_serve("models", "--url", url, BLIP_API_KEY=key)
@@ -92,6 +93,6 @@ def test_all_addresses_are_listened_on_with_keys_or_when_told_so(keys_file: Path
         assert blip_serve("keys", "revoke", "alice", "--file", str(keys_file)).returncode == 0
         headers = {"authorization": f"Bearer {key}"}
         wait_until(lambda: httpx.get(f"{url}/v1/models", headers=headers, trust_env=False).status_code == 401)
-    with served("--host", "0.0.0.0", "--no-auth") as (_, url):
+    with served("--host", "0.0.0.0", "--no-auth", **lazy) as (_, url):
         wait_until(lambda: is_ready(url))
         assert httpx.get(f"{url}/v1/models", trust_env=False).status_code == 200

@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from blip_serve.api.app import create_app
+from blip_serve.api.server import uvicorn_config
 from blip_serve.catalogue import ModelCard
 from blip_serve.domain import AnyModel
 from blip_serve.keys import digest
@@ -69,7 +70,9 @@ def serving(chosen: Settings, load: Loader | None = None, *, ready: bool = True)
     """Serves while inside; waits until it is ready, if asked to."""
     app = create_app(chosen, load)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+    config = uvicorn_config(app)
+    config.timeout_graceful_shutdown = 1
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"

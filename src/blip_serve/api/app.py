@@ -47,7 +47,9 @@ class App(FastAPI):
 def create_app(settings: Settings, load: Loader | None = None) -> FastAPI:
     """The application for `settings`; its service lives as long. `load` replaces what loads models.
 
-    `app.state.tasks` are the running service's. Raises `ConfigurationError` for a file of keys that cannot be used.
+    `app.state.tasks` are the running service's; `app.state.draining` is set by the server that is about to stop.
+
+    Raises `ConfigurationError` for a file of keys that cannot be used.
     """
     telemetry = Telemetry(settings.log)
     keys = KeyRing(settings.auth, telemetry)
@@ -74,6 +76,7 @@ def create_app(settings: Settings, load: Loader | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.telemetry = telemetry
+    app.state.draining = False
     errors.install(app)
     for endpoint in (match, decisions, chat, responses, embeddings, rerank, score, models):
         app.include_router(endpoint.router, dependencies=[Depends(SCHEME)])

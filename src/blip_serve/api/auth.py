@@ -8,7 +8,7 @@ from fastapi.security.utils import get_authorization_scheme_param
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from blip_serve.api.errors import answer, count_error
+from blip_serve.api.errors import answer, note
 from blip_serve.api.rates import Rates
 from blip_serve.domain import Caller
 from blip_serve.errors import RateLimited, ServiceError, Unauthenticated
@@ -73,7 +73,7 @@ class KeyMiddleware:
     async def _refuse(
         self, error: ServiceError, headers: Mapping[str, str], scope: Scope, receive: Receive, send: Send
     ) -> None:
-        count_error(self._telemetry, error)
+        note(error, scope, self._telemetry)
         await answer(error)(scope, receive, _with(send, headers))
 
 

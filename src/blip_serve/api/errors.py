@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from blip_serve.errors import (
     InternalError,
@@ -98,17 +99,19 @@ def install(app: FastAPI) -> None:
 
     async def service_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ServiceError)
-        return _counted(request, answer(error), error)
+        note(error, request.scope, request.app.state.telemetry)
+        return answer(error)
 
     async def validation_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         found = invalid_field(error.errors()[0], within=1)
-        return _counted(request, answer(found), found)
+        note(found, request.scope, request.app.state.telemetry)
+        return answer(found)
 
     async def http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         body = _http_body(request, error)
-        request.app.state.telemetry.request_failed(body.code, rejected=False)
+        _note(request.scope, request.app.state.telemetry, str(body.code))
         return _envelope(error.status_code, body, error.headers or {})
 
     app.add_exception_handler(ServiceError, service_error)
@@ -125,22 +128,23 @@ def _status(error: ServiceError) -> tuple[int, str]:
     return next(STATUSES[known] for known in STATUSES if isinstance(error, known))
 
 
-def count_error(telemetry: Telemetry, error: ServiceError) -> None:
-    """Counts an error that is answered."""
-    telemetry.request_failed(error.code, rejected=isinstance(error, Overloaded | RateLimited))
+def note(error: ServiceError, scope: Scope, telemetry: Telemetry) -> None:
+    """Counts an error that is answered, and tells the request's log line of it."""
+    _note(scope, telemetry, error.code, rejected=isinstance(error, Overloaded | RateLimited))
 
 
-def _counted(request: Request, response: JSONResponse, error: ServiceError) -> JSONResponse:
-    count_error(request.app.state.telemetry, error)
-    return response
+def _note(scope: Scope, telemetry: Telemetry, code: str, rejected: bool = False) -> None:
+    scope.setdefault("state", {})["error_code"] = code
+    telemetry.request_failed(code, rejected=rejected)
 
 
 def _http_body(request: Request, error: HTTPException) -> ErrorBody:
     """What the framework itself refuses: unknown paths, methods, and bodies its parsers cannot read."""
+    path = request.scope["path"][:200]  # `request.url` fails where the query is not UTF-8
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_body")
     message = {
-        404: f"Unknown path: {request.method} {request.url.path[:200]}.",
-        405: f"{request.url.path[:200]} does not take {request.method}.",
+        404: f"Unknown path: {request.method} {path}.",
+        405: f"{path} does not take {request.method}.",
     }.get(error.status_code, "The body could not be read.")
     return ErrorBody(message=message, type="invalid_request_error", param=None, code=code)
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from blip_serve.api.context import TasksOf, TelemetryOf
@@ -26,9 +26,9 @@ async def livez() -> Health:
 
 
 @router.get("/readyz", summary="Whether requests should be sent here", responses={503: {"model": Health}})
-async def readyz(tasks: TasksOf, response: Response) -> Health:
-    """200 once every preloaded model has answered a warm-up and while the device makes progress; else 503."""
-    reasons = tasks.not_ready()
+async def readyz(request: Request, tasks: TasksOf, response: Response) -> Health:
+    """200 once every preloaded model has been warmed up, the device makes progress and no SIGTERM came; else 503."""
+    reasons = [*(["draining"] if request.app.state.draining else []), *tasks.not_ready()]
     if reasons:
         response.status_code = 503
         return Health(status="unavailable", reasons=reasons)

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from starlette.datastructures import FormData
 
-from blip_serve.api.body import STRICT, is_form, only_fields, read_form, read_json, text_field, validated
+from blip_serve.api.body import STRICT, is_form, read_json, validated
 from blip_serve.api.context import SettingsOf, TasksOf
 from blip_serve.api.errors import ErrorEnvelope
+from blip_serve.api.form import only_fields, read_form, text_field
 from blip_serve.api.images import EXAMPLE_IMAGE, Image, image_source
 from blip_serve.api.timing import timed
 from blip_serve.api.usage import InputUsage, input_usage

@@ -4,12 +4,14 @@ import asyncio
 import re
 import time
 import uuid
+from ipaddress import ip_address
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from blip_serve.api.errors import answer, unexpected
+from blip_serve.api.timing import stages
 from blip_serve.domain import Caller
 from blip_serve.errors import Overloaded, RequestTooLarge, Unavailable
 from blip_serve.telemetry import Telemetry
@@ -35,12 +37,17 @@ class RequestMiddleware:
         request_id = given if REQUEST_ID.fullmatch(given) else f"req-{uuid.uuid4().hex}"
         started = time.monotonic()
         status = 0
+        timing = ""
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, timing
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                timing = headers.get("server-timing", "")
+                if scope["app"].state.draining:
+                    headers["connection"] = "close"
             await send(message)
 
         self._telemetry.request_started()
@@ -57,27 +64,39 @@ class RequestMiddleware:
             if not status:
                 await answer(Unavailable("The service is shutting down.", retry_after=1))(scope, receive, send_with_id)
         finally:
-            self._ended(scope, request_id, status or CLIENT_LEFT, time.monotonic() - started)
+            self._ended(scope, request_id, status or CLIENT_LEFT, time.monotonic() - started, stages(timing))
 
-    def _ended(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+    def _ended(self, scope: Scope, request_id: str, status: int, seconds: float, timings: dict[str, float]) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         if status == CLIENT_LEFT:
             self._telemetry.request_cancelled()
         self._telemetry.request_ended(route, scope["method"] if route != "unmatched" else "any", status, seconds)
+        code = scope.get("state", {}).get("error_code")
         log = self._telemetry.log.debug if route in PROBES else self._telemetry.log.info
         caller: Caller | None = scope.get("state", {}).get("caller")
-        whose = {} if caller is None else {"key": caller.name}
         if caller is not None:
             self._telemetry.key_used(caller.name, status)
         log(
             "request",
             id=request_id,
-            **whose,
+            client=_client(scope),
+            **({"key": caller.name} if caller else {}),
             method=scope["method"],
             route=route,
             status=status,
+            **({"code": code} if code else {}),
             ms=round(seconds * 1000, 1),
+            **timings,
         )
+
+
+def _client(scope: Scope) -> str:
+    """The client's address; what a trusted proxy forwards as one may be anything."""
+    host, _ = scope.get("client") or ("", 0)
+    try:
+        return str(ip_address(host.partition("%")[0]))
+    except ValueError:
+        return "unknown"
 
 
 class BodyLimitMiddleware:
@@ -98,10 +117,13 @@ class BodyLimitMiddleware:
 
         async def receive_within_limit() -> Message:
             nonlocal read
+            too_large = RequestTooLarge(f"The body is over the limit of {self._limit} bytes.")
+            if declared > self._limit:  # before anything is read, or asked for by "100 Continue"
+                raise too_large
             message = await receive()
             size = len(message.get("body", b""))
-            if max(read + size, declared) > self._limit:
-                raise RequestTooLarge(f"The body is over the limit of {self._limit} bytes.")
+            if read + size > self._limit:
+                raise too_large
             if size > self._room:
                 raise Overloaded("The requests being answered take all the memory there is for them.", retry_after=1)
             read += size

@@ -12,6 +12,12 @@ def server_timing(timings: Timings) -> dict[str, str]:
     return {"server-timing": ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in stages.items())}
 
 
+def stages(header: str) -> dict[str, float]:
+    """The header as fields of a log line: `fetch_ms` and so on."""
+    parts = (part.partition(";dur=") for part in header.split(", ") if part)
+    return {f"{stage}_ms": float(milliseconds) for stage, _, milliseconds in parts}
+
+
 def timed(answer: BaseModel, timings: Timings) -> Response:
     """`answer` as JSON, less what is `None`, with the header."""
     content = answer.model_dump_json(exclude_none=True)

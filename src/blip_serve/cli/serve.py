@@ -1,49 +1,22 @@
 """`blip-serve serve`: the HTTP service, one process for one device."""
 
-import asyncio
-import signal
+import logging
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import Annotated
 
 import typer
-import uvicorn
 from fastapi import FastAPI
 
 from blip_serve.allocator import keep_memory
 from blip_serve.api.app import create_app
+from blip_serve.api.server import Server
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.cli.options import Config
 from blip_serve.errors import ConfigurationError
 from blip_serve.settings import AuthSettings, Settings
-
-
-class Server(uvicorn.Server):
-    """uvicorn, but it ends when the device thread has died, and a signal to stop is no failure."""
-
-    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._app = app
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Stops at SIGTERM and SIGINT; uvicorn's own raises them once more at the end, for an exit code of -15."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield
-
-    async def on_tick(self, counter: int) -> bool:
-        """Whether to stop."""
-        return await super().on_tick(counter) or self.device_died()
-
-    def device_died(self) -> bool:
-        """Whether the engine came to a fault it does not recover from."""
-        tasks = getattr(self._app.state, "tasks", None)
-        return tasks is not None and bool(tasks.dead())
+from blip_serve.telemetry import LibraryLog
 
 
 def serve(
@@ -58,21 +31,10 @@ def serve(
     address = host or settings.server.host
     _refuse_without_keys(settings.auth, address, no_auth)
     app = create_app(settings)
+    logging.basicConfig(handlers=[LibraryLog(app.state.telemetry.log)])
     listener = _listen(address, settings.server.port if port is None else port)
-    server = Server(
-        app,
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=int(settings.server.drain_timeout_s),
-        ),
-    )
     _announce(app, listener)
-    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        runner.run(server.serve([listener]))
-    sys.exit(1 if server.device_died() or not server.started else 0)
+    Server(app).run_to_exit(listener)
 
 
 def _refuse_without_keys(auth: AuthSettings, address: str, no_auth: bool) -> None:

@@ -130,22 +130,43 @@ class Engine:
             self._stopping = True
             self._changed.notify_all()
         if self._thread.ident is not None:
-            self._thread.join(timeout=max(deadline - time.monotonic(), JOIN_S))
+            self._thread.join(timeout=JOIN_S if self.dead else max(deadline - time.monotonic(), JOIN_S))
         self._abandon(Unavailable(DRAINING, retry_after=1))
 
     def trouble(self) -> str | None:
         """Why no new request should come here, or `None`: the thread has died, a step takes too long, it drains."""
         if self._death is not None:
             return "the device thread has died"
-        since = self._busy_since
-        if since is not None and time.monotonic() - since > self._settings.stall_after_s:
+        if self._stuck_for(self._settings.stall_after_s):
             return "the device makes no progress"
         return "draining" if self._draining else None
 
+    def lost(self) -> bool:
+        """Whether the device does not come back: its thread died, or hangs in a step for longer than `exit_after_s`.
+
+        Every waiter has been failed then.
+        """
+        if not self.dead and self._stuck_for(self._settings.exit_after_s):
+            self._give_up(TimeoutError("the device hangs"))
+        return self.dead
+
     @property
     def dead(self) -> bool:
-        """Whether the device thread ended by a fault; it does not come back."""
+        """Whether the device thread ended by a fault, or was given up; it does not come back."""
         return self._death is not None
+
+    def _stuck_for(self, seconds: float) -> bool:
+        since = self._busy_since
+        return since is not None and time.monotonic() - since > seconds
+
+    def _give_up(self, death: BaseException) -> None:
+        """Fails every waiter; nothing is launched any more."""
+        with self._changed:
+            self._death = death
+            self._stopping = True
+            self._changed.notify_all()
+        self._abandon(Unavailable(DEAD, retry_after=5))
+        self._telemetry.log.critical("device_lost", exc_info=death)
 
     def _refuse_when_stopped(self) -> None:
         if self._death is not None:
@@ -160,11 +181,7 @@ class Engine:
             while self._turn():
                 pass
         except BaseException as error:
-            with self._changed:
-                self._death = error
-                self._changed.notify_all()
-            self._abandon(Unavailable(DEAD, retry_after=5))
-            self._telemetry.log.critical("device_thread_died", exc_info=error)
+            self._give_up(error)
 
     def _turn(self) -> bool:
         """One step further: launches the next step, and collects the oldest once enough are under way."""

@@ -36,7 +36,7 @@ class Tasks:
     models: Callable[[], list[ModelStatus]]
     model: Callable[[str], ModelStatus]
     not_ready: Callable[[], list[str]]
-    dead: Callable[[], bool]
+    device_lost: Callable[[], bool]
     of: "Callable[[Caller], Tasks]"
 
 
@@ -65,7 +65,7 @@ async def open_service(settings: Settings, telemetry: Telemetry, load: Loader | 
             models=lambda: registry.statuses(caller),
             model=lambda name: registry.status(name, caller),
             not_ready=lambda: [*filter(None, [engine.trouble()]), *registry.not_ready()],
-            dead=lambda: engine.dead,
+            device_lost=engine.lost,
             of=tasks_of,
         )
 
@@ -75,6 +75,6 @@ async def open_service(settings: Settings, telemetry: Telemetry, load: Loader | 
         yield tasks_of(ANYONE)
     finally:
         await registry.close()
-        await asyncio.to_thread(engine.stop, settings.server.drain_timeout_s)
+        await asyncio.to_thread(engine.stop, 0)
         await images.aclose()
         workers.shutdown(wait=False, cancel_futures=True)

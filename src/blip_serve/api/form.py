@@ -1,0 +1,74 @@
+"""Reads a request's body of `multipart/form-data` into its parts."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+from fastapi import Request
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from blip_serve.api.body import unknown_parameter
+from blip_serve.errors import InvalidInput, UnsupportedMediaType
+from blip_serve.settings import Settings
+
+
+class Utf8Parser(MultiPartParser):
+    """Starlette's parser, but a text that is not UTF-8 is refused; Starlette's reads it as Latin-1."""
+
+    def on_part_end(self) -> None:
+        """A part is all there. Raises `InvalidInput` where it is no file and its text is not UTF-8."""
+        part = self._current_part
+        if part.file is not None:
+            super().on_part_end()
+            return
+        try:
+            self.items.append((part.field_name, part.data.decode()))
+        except UnicodeDecodeError:
+            name = part.field_name[:100]
+            raise InvalidInput(f"'{name}' is not UTF-8 text.", code="invalid_text", param=name) from None
+
+
+@asynccontextmanager
+async def read_form(request: Request, settings: Settings) -> AsyncIterator[FormData]:
+    """The body's parts, bounded; their files are closed on leaving.
+
+    Raises `InvalidInput` for what is no form, has too many parts, or text that is not UTF-8, and `UnsupportedMediaType`
+    where the request says it is in another encoding: some of those take quadratic time to read.
+    """
+    _, options = parse_options_header(request.headers["content-type"])
+    if options.get(b"charset", b"utf-8").lower() not in (b"utf-8", b"utf8"):
+        raise UnsupportedMediaType("A form's texts must be UTF-8.", param="content-type")
+    limits = settings.limits
+    async with aclosing(request.stream()) as stream:
+        parser = Utf8Parser(
+            request.headers,
+            stream,
+            max_files=2 * limits.max_images,
+            max_fields=2 * (limits.max_images + limits.max_captions),
+            max_part_size=2 * settings.images.max_bytes,  # base64 is a third longer than its bytes
+        )
+        try:
+            form = await parser.parse()
+        except MultiPartException:
+            raise InvalidInput("The body could not be read.", code="invalid_body") from None
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+def only_fields(form: FormData, known: frozenset[str]) -> None:
+    """Raises `InvalidInput` for a part of another name."""
+    for name in form:
+        if name not in known:
+            raise unknown_parameter(name[:100])
+
+
+def text_field(form: FormData, name: str) -> list[str]:
+    """The values of a repeatable text part. Raises `InvalidInput` where one is a file."""
+    values = form.getlist(name)
+    for value in values:
+        if not isinstance(value, str):
+            raise InvalidInput(f"'{name}' must be text, not a file.", code="invalid_type", param=name)
+    return [value for value in values if isinstance(value, str)]

@@ -1,0 +1,266 @@
+"""HTTP/1.1 on one connection, within bounds: of a request's head, of its time to come, of its answer's time to leave.
+
+uvicorn's own protocol has none of these bounds.
+"""
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
+import httptools
+from starlette.types import Receive, Scope, Send
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from blip_serve.settings import ServerSettings
+from blip_serve.telemetry import Telemetry
+
+LINGER_S = 2.0
+"""How long a client that still sends may read its answer before the connection is cut (RFC 9112, 9.6)."""
+MOST_DROPPED = 1024 * 1024
+"""Bytes that a client may send in vain; then nothing is read any more, and it stalls."""
+LEAST_READ = 256 * 1024
+"""Bytes of its answer that a client must read in each `send_timeout_s`, or all that is left."""
+CLOSE = (b"connection", b"close")
+
+
+class _HeadTooLarge(Exception):
+    """The head has more bytes, or more headers, than it may."""
+
+
+class _Early(Exception):
+    """A request begins before the one under way was answered."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with `bounds`; what it refuses itself is plain text, counted by reason.
+
+    One request at a time: of a client that sends the next one early nothing more is read, and the connection ends with
+    the answer under way. Where a request is answered before its end was read, the connection ends as well.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        bounds: ServerSettings,
+        telemetry: Telemetry,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._answer, self.app = self.app, self._run
+        self._bounds = bounds
+        self._telemetry = telemetry
+        self._receiving: asyncio.TimerHandle | None = None
+        self._sending: asyncio.TimerHandle | None = None
+        self._framing = 0  # bytes of the request under way that are not its body: head, chunk sizes, trailers
+        self._body = 0
+        self._in_head = True
+        self._deaf = False  # what still comes is dropped
+        self._dropped = 0
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begins, unless there are too many already."""
+        super().connection_made(transport)
+        if len(self.connections) > self._bounds.max_connections:
+            self._deaf = True
+            self._count("connections")
+            self._say(503, "Too many connections.", b"retry-after: 1\r\n")
+            transport.close()
+        else:
+            self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Ends; a request under way hears of it."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+
+    def shutdown(self) -> None:
+        """Ends once the request under way is answered, where one has begun to come."""
+        if not (self._idle and self._framing):
+            super().shutdown()
+
+    # What comes
+
+    def data_received(self, data: bytes) -> None:
+        """Parses what came, within the bounds."""
+        if self._deaf:
+            self._dropped += len(data)
+            if self._dropped > MOST_DROPPED:
+                self.flow.pause_reading()
+            return
+        self._unset_keepalive_if_required()
+        if self._idle:
+            self._expect()
+        self._framing += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.cycle.keep_alive = False  # answered as if it asked for none; the parser reads no further request
+        except httptools.HttpParserError as error:
+            self._refuse_unread(error.__context__)
+        else:
+            if self._framing > self._bounds.max_header_bytes + self._body // 4:
+                self._refuse_unread(_HeadTooLarge())
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        if not self._idle:
+            raise _Early
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; a trailer is dropped: nothing asks for one, and as a header it would come after the checks."""
+        if self._in_head:
+            if len(self.headers) >= self._bounds.max_headers:
+                raise _HeadTooLarge
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is there: its request goes to the application."""
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self._bounds.max_header_bytes:
+            raise _HeadTooLarge
+        super().on_headers_complete()
+        self._in_head = False
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        self._framing -= len(body)
+        self._body += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is all there."""
+        if self._receiving is not None:
+            self._receiving.cancel()
+            self._receiving = None
+        self._framing = self._body = 0
+        super().on_message_complete()
+
+    # What goes
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application; an answer that begins before its request's end was read announces the connection's end."""
+        cycle = self.cycle
+
+        async def send_and_close(message: MutableMapping[str, Any]) -> None:
+            ends = message["type"] == "http.response.start" and (cycle.more_body or self._deaf)
+            if ends:
+                self._deaf = True
+                message = {**message, "headers": [*message.get("headers", ()), CLOSE]}
+            await send(message)
+            if ends:
+                cycle.keep_alive = True  # else uvicorn cuts the connection, and a client that sends reads no answer
+
+        try:
+            await self._answer(scope, receive, send_and_close)
+        finally:
+            self._watch_sending()
+
+    def on_response_complete(self) -> None:
+        """The answer is written: the next request may come, unless this one came in a way that ends the connection."""
+        super().on_response_complete()
+        if self._deaf:
+            self._linger()
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than the answer is made."""
+        super().pause_writing()
+        self._watch_sending()
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        super().resume_writing()
+        self._stop_watching()
+        if self.cycle.response_complete:
+            self._watch_sending()
+
+    # Deadlines
+
+    @property
+    def _idle(self) -> bool:
+        """Whether no request is with the application."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _expect(self) -> None:
+        """A request has to be all there within its time."""
+        if self._receiving is None:
+            self._receiving = self.loop.call_later(self._bounds.receive_timeout_s, self._receive_expired)
+
+    def _receive_expired(self) -> None:
+        if self._idle and not self._framing:
+            self.transport.close()
+        else:
+            self._refuse(408, "The request took too long to arrive.", "receive_timeout")
+
+    def _watch_sending(self, before: int | None = None) -> None:
+        """Cuts the connection where too little was read of the `before` bytes that were left to send."""
+        left = self.transport.get_write_buffer_size()
+        self._stop_watching()
+        if before is not None and left > max(0, before - LEAST_READ):
+            self._count("send_timeout")
+            self.transport.abort()
+        elif left:
+            self._sending = self.loop.call_later(self._bounds.send_timeout_s, self._watch_sending, left)
+
+    def _stop_watching(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+
+    def _stop_waiting(self) -> None:
+        self._stop_watching()
+        if self._receiving is not None:
+            self._receiving.cancel()
+
+    # Refusals
+
+    def _refuse_unread(self, reason: BaseException | None) -> None:
+        match reason:
+            case _HeadTooLarge():
+                self._refuse(431, "The request's head is too large.", "head_too_large")
+            case _Early():
+                self._refuse(400, "A request came before the last was answered.", "early_request")
+            case _:
+                self._refuse(400, "Not a valid HTTP request.", "invalid_http")
+
+    def _refuse(self, status: int, text: str, reason: str) -> None:
+        """Reads no further; answers so where no answer has begun, or is being made of a request that was whole."""
+        self._deaf = True
+        self._count(reason)
+        if self._idle or (self.cycle.more_body and not self.cycle.response_started):
+            if not self._idle:
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+            self._say(status, text)
+            self._linger()
+
+    def _say(self, status: int, text: str, header: bytes = b"") -> None:
+        self.transport.write(
+            STATUS_LINE[status]
+            + b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n" % len(text)
+            + header
+            + b"\r\n"
+            + text.encode("ascii")
+        )
+
+    def _linger(self) -> None:
+        """Sends no more, and ends once the client has closed, or had time to read: cut off, it might read nothing."""
+        self._stop_waiting()
+        self._unset_keepalive_if_required()
+        if self.transport.is_closing():
+            return
+        left = self.transport.get_write_buffer_size()
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self._receiving = self.loop.call_later(self._bounds.send_timeout_s if left else LINGER_S, self.transport.abort)
+
+    def _count(self, reason: str) -> None:
+        self._telemetry.connection_refused(reason)

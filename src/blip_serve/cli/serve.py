@@ -1,6 +1,8 @@
 """`blip-serve serve`: the HTTP service, one process for one device."""
 
 import logging
+import resource
+import signal
 import socket
 import sys
 from typing import Annotated
@@ -16,6 +18,9 @@ from blip_serve.cli.options import Config
 from blip_serve.settings import Settings
 from blip_serve.telemetry import LibraryLog
 
+OWN_DESCRIPTORS = 512
+"""Files that the process may have open beside its clients' connections: checkpoints, images fetched, uploads."""
+
 
 def serve(
     config: Config = None,
@@ -23,13 +28,23 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
 ) -> None:
     """Serve over HTTP until SIGTERM or Ctrl-C; requests in flight are finished first."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server handles it: nothing was accepted yet
     keep_memory()
     settings = Settings.load(config)
+    _allow_descriptors(settings.server.max_connections + OWN_DESCRIPTORS)
     app = create_app(settings)
     logging.basicConfig(handlers=[LibraryLog(app.state.telemetry.log)])
     listener = _listen(host or settings.server.host, settings.server.port if port is None else port)
     _announce(app, listener)
     Server(app).run_to_exit(listener)
+
+
+def _allow_descriptors(count: int) -> None:
+    """Raises the process's limit of open files to `count`, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def _listen(host: str, port: int) -> socket.socket:

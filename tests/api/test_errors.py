@@ -15,6 +15,7 @@ import pytest
 from blip_serve.models.fake import FakeModel
 from tests.support.errors import MALFORMED, check
 from tests.support.pictures import encoded, picture
+from tests.support.raw import exchange, status
 from tests.support.server import Service, always, fake_settings, serving, settings
 from tests.support.waiting import wait_until
 
@@ -240,6 +241,88 @@ def test_a_flood_of_wrong_values_is_refused_at_the_first(small: Service, kind: s
     assert response.status_code == 400
     assert response.json()["error"]["code"] in ("invalid_type", "too_many_images", "unknown_parameter")
     assert peak < 40 * len(body)
+
+
+VALUES = {"numbers": b"1,", "arrays": b"[],", "objects": b"{},", "nested": b"["}
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+@pytest.mark.parametrize(
+    "path", ["match", "chat/completions", "responses", "decisions", "embeddings", "rerank", "score"]
+)  # fmt: skip
+def test_json_of_too_many_values_is_refused_unread(small: Service, path: str, value: bytes) -> None:
+    body = b'{"image": [' + value * 200_000 + b"1]}"
+    response = small.client.post(f"/v1/{path}", content=body, headers={"content-type": "application/json"})
+    check(response, 400, "invalid_json", None)
+    assert "100000" in response.json()["error"]["message"]
+
+
+def test_the_bound_on_json_values_is_a_setting_and_exact() -> None:
+    with serving(fake_settings(server={"max_json_values": 6}), always(FakeModel())) as service:
+        for captions, status in ((["a"] * 4, 200), (["a"] * 5, 400)):
+            body = {"image": PNG, "captions": captions}
+            assert service.client.post("/v1/match", json=body).status_code == status
+
+
+def test_what_base64_and_escapes_weigh_is_not_bounded_by_values(small: Service) -> None:
+    """Many bytes, few values: read, and refused for what they are."""
+    body = {"image": "A" * 4_000_000, "caption": "a"}
+    check(small.client.post("/v1/match", json=body), 400, "image_too_large", "image")
+
+
+@pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
+@pytest.mark.parametrize("path", ["chat/completions", "responses"])
+def test_malformed_json_of_a_chat_is_refused(small: Service, path: str, body: bytes) -> None:
+    response = small.client.post(f"/v1/{path}", content=body, headers={"content-type": "application/json"})
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] in ("invalid_json", "missing_required_parameter")
+
+
+def form(text: bytes, kind: str = "") -> dict[str, Any]:
+    """A form of an image and a caption, as the client takes it."""
+    parts = b"".join(
+        b'--b\r\ncontent-disposition: form-data; name="%b"\r\n\r\n%b\r\n' % part
+        for part in ((b"image", PNG.encode()), (b"caption", text))
+    )
+    return {"content": parts + b"--b--\r\n", "headers": {"content-type": f"multipart/form-data; boundary=b{kind}"}}
+
+
+def test_a_text_of_a_form_that_is_no_utf8_is_refused_by_name(small: Service) -> None:
+    assert small.client.post("/v1/match", **form("ein grüner Kreis".encode())).status_code == 200
+    refused = small.client.post("/v1/match", **form("ein grüner Kreis".encode("latin-1")))
+    check(refused, 400, "invalid_text", "caption")
+
+
+@pytest.mark.parametrize("charset", ["utf-7", "unicode_escape", "punycode", "idna", "latin-1", "nonsense"])
+def test_a_form_in_another_encoding_is_refused(small: Service, charset: str) -> None:
+    response = small.client.post("/v1/match", **form(b"a circle", f"; charset={charset}"))
+    check(response, 415, "unsupported_content_type", "content-type")
+    assert small.client.post("/v1/match", **form(b"a circle", "; charset=UTF-8")).status_code == 200
+
+
+FORMS = {
+    "no boundary": ("", b"--b\r\n"),
+    "too many texts": ("; boundary=b", b'--b\r\ncontent-disposition: form-data; name="caption"\r\n\r\na\r\n' * 100),
+    "too many files": (
+        "; boundary=b",
+        b'--b\r\ncontent-disposition: form-data; name="image"; filename="a"\r\n\r\na\r\n' * 100,
+    ),
+    "a header of a megabyte": ("; boundary=b", b"--b\r\nh: " + b"x" * 1_000_000),
+    "many headers": ("; boundary=b", b"--b\r\n" + b"h: x\r\n" * 1000 + b"\r\n"),
+    "no name": ("; boundary=b", b"--b\r\ncontent-disposition: form-data\r\n\r\na\r\n--b--\r\n"),
+}
+
+
+@pytest.mark.parametrize(("kind", "body"), FORMS.values(), ids=FORMS)
+def test_a_form_out_of_bounds_is_refused(small: Service, kind: str, body: bytes) -> None:
+    headers = {"content-type": f"multipart/form-data{kind}"}
+    check(small.client.post("/v1/match", content=body, headers=headers), 400, "invalid_body", None)
+
+
+@pytest.mark.parametrize("host", [b"[", b"\xff", b"a b", b"x:99999"])
+def test_an_unknown_path_is_404_whatever_the_host_is_called(small: Service, host: bytes) -> None:
+    head = b"GET /nothing?%%ff HTTP/1.1\r\nhost: %b\r\nconnection: close\r\n\r\n" % host
+    assert status(exchange(small.url, head)) == 404
 
 
 def test_bodies_together_are_bounded_and_their_room_comes_back() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -113,7 +114,7 @@ def test_a_broken_configuration_ends_the_start_with_exit_code_2_and_its_key(tmp_
 
 
 def test_serve_prints_the_curl_line_answers_it_and_stops_on_sigterm() -> None:
-    with served() as (process, url):
+    with served(BLIP_SERVE_SERVER__SHUTDOWN_DELAY_S="0") as (process, url):
         wait_until(lambda: is_ready(url))
         response = httpx.post(
             f"{url}/v1/match",
@@ -133,3 +134,22 @@ def test_serve_prints_the_curl_line_answers_it_and_stops_on_sigterm() -> None:
 
 def test_version_is_printed() -> None:
     assert blip_serve("--version").stdout.strip().count(".") == 2
+
+
+def test_sigterm_during_the_start_is_no_failure() -> None:
+    with served() as (process, _):
+        assert process.stderr is not None
+        process.stderr.readline()  # it says where it will listen, before its event loop runs
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT_S) == 0
+
+
+def test_serve_may_open_as_many_files_as_it_takes_connections() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, soft), hard))
+    try:
+        with served(BLIP_SERVE_SERVER__MAX_CONNECTIONS="300") as (process, _):
+            enough = 812 if hard == resource.RLIM_INFINITY else min(812, hard)
+            wait_until(lambda: resource.prlimit(process.pid, resource.RLIMIT_NOFILE)[0] >= enough)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

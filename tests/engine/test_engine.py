@@ -581,6 +581,34 @@ def test_a_lost_device_ends_the_engine() -> None:
         wait_until(lambda: engine.dead)
 
 
+def test_a_device_that_hangs_for_too_long_is_given_up_and_its_waiters_are_failed() -> None:
+    model = FakeModel()
+    before = threading.enumerate()
+    with running_engine(stall_after_s=0.01, exit_after_s=0.05) as engine:
+        [device] = set(threading.enumerate()) - set(before)
+        held(model, engine)
+        place = engine.reserve(9, WAIT_S)
+        [future] = place.submit(model, [work()])
+        wait_until(engine.lost)
+        with pytest.raises(Unavailable):
+            future.result(WAIT_S)
+        with pytest.raises(Unavailable):
+            engine.reserve(1, WAIT_S)
+        launched = len(model.steps)
+        model.open.set()  # too late: the thread ends
+        device.join(WAIT_S)
+        assert not device.is_alive()
+        assert len(model.steps) == launched
+
+
+def test_a_device_that_works_is_not_lost() -> None:
+    model = FakeModel(step_seconds=0.01)
+    with running_engine(stall_after_s=5, exit_after_s=10) as engine, engine.reserve(9, WAIT_S) as place:
+        for future in place.submit(model, [work() for _ in range(3)]):
+            assert future.result(WAIT_S) == "done"
+        assert not engine.lost()
+
+
 def test_an_error_holds_no_frame_of_the_device_thread() -> None:
     model = FakeModel(on_launch=fails_on("broken", OutOfMemory("no memory")))
     with running_engine() as engine, engine.reserve(9, WAIT_S) as place:

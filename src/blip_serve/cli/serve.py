@@ -1,6 +1,8 @@
 """`blip-serve serve`: the HTTP service, one process for one device."""
 
 import logging
+import resource
+import signal
 import socket
 import sys
 from ipaddress import ip_address
@@ -18,6 +20,9 @@ from blip_serve.errors import ConfigurationError
 from blip_serve.settings import AuthSettings, Settings
 from blip_serve.telemetry import LibraryLog
 
+OWN_DESCRIPTORS = 512
+"""Files that the process may have open beside its clients' connections: checkpoints, images fetched, uploads."""
+
 
 def serve(
     config: Config = None,
@@ -26,10 +31,12 @@ def serve(
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Listen without API keys on any address.")] = False,
 ) -> None:
     """Serve over HTTP until SIGTERM or Ctrl-C; requests in flight are finished first."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server handles it: nothing was accepted yet
     keep_memory()
     settings = Settings.load(config)
     address = host or settings.server.host
     _refuse_without_keys(settings.auth, address, no_auth)
+    _allow_descriptors(settings.server.max_connections + OWN_DESCRIPTORS)
     app = create_app(settings)
     logging.basicConfig(handlers=[LibraryLog(app.state.telemetry.log)])
     listener = _listen(address, settings.server.port if port is None else port)
@@ -53,6 +60,14 @@ def _is_loopback(address: str) -> bool:
         return address == "localhost" or ip_address(address).is_loopback
     except ValueError:
         return False
+
+
+def _allow_descriptors(count: int) -> None:
+    """Raises the process's limit of open files to `count`, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def _listen(host: str, port: int) -> socket.socket:

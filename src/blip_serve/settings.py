@@ -6,20 +6,26 @@ The only place that reads the environment. Environment beats file beats default.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from blip_serve.domain import CAPTION_TOKENS, IMAGE_COST, PROJECTION_COST, ScoringProtocol
 from blip_serve.errors import ConfigurationError
+from blip_serve.hosts import endpoint, host_pattern, host_pattern_or_network
 
 PREFIX = "BLIP_SERVE_"
 NESTED = "__"
 MiB = 1024 * 1024
 HARD_LIMIT = 10_000
 """Images, or captions, that a request may hold whatever the settings: what is read before they are asked."""
+
+
+HostPattern = Annotated[str, AfterValidator(host_pattern)]
+HostPatternOrNetwork = Annotated[str, AfterValidator(host_pattern_or_network)]
+Endpoint = Annotated[str, AfterValidator(endpoint)]
 
 
 class Section(BaseModel):
@@ -59,6 +65,15 @@ class FetchSettings(Section):
     timeout_s: float = Field(10, gt=0, description="time for one image: look-up, connection, redirects and body")
     max_redirects: int = Field(3, ge=0, description="redirects followed, each checked like the first address")
     max_concurrent: int = Field(32, gt=0, description="fetches under way at once")
+    allowed_hosts: tuple[HostPattern, ...] = Field(
+        (), description="if any: only these public hosts (`images.example.org`, `*.example.org`)"
+    )
+    denied_hosts: tuple[HostPatternOrNetwork, ...] = Field(
+        (), description="never these: hosts as above, addresses, networks (`203.0.113.0/24`)"
+    )
+    private_hosts: tuple[Endpoint, ...] = Field(
+        (), description="also these in a private network: `host` (ports 80 and 443) or `host:port`"
+    )
 
 
 class ImageSettings(Section):

@@ -45,7 +45,7 @@ BAD: list[tuple[str, dict[str, Any], int, str, str | None]] = [
     ("wrong type", good() | {"caption": 5}, 400, "invalid_type", "caption"),
     ("wrong type in a list", {"image": PNG, "captions": ["a", None]}, 400, "invalid_type", "captions[1]"),
     ("image of a wrong type", good() | {"image": 5}, 400, "invalid_type", "image"),
-    ("object without an image", good() | {"image": {"file": "x"}}, 400, "invalid_value", "image"),
+    ("object without an image", good() | {"image": {"file": "x"}}, 400, "unknown_parameter", "image.file"),
     ("object with a number", good() | {"image": {"url": 5}}, 400, "invalid_type", "image.url"),
     ("unknown protocol", good() | {"protocol": "mine"}, 400, "invalid_value", "protocol"),
     ("unknown pairing", good() | {"pairing": "mine"}, 400, "invalid_value", "pairing"),

@@ -64,7 +64,7 @@ def _check_extra(body: BaseModel, others: Others, within: str = "") -> None:
     """Raises `InvalidInput` for what is no field of `body`, or of an object in it, and none of `others`."""
     for name, value in (body.model_extra or {}).items():
         if name not in others:
-            raise _unknown(f"{within}{name[:100]}")
+            raise unknown_parameter(f"{within}{name[:100]}")
         if not others[name](value):
             raise InvalidInput(
                 f"'{name}' is not supported with this value: it would change the answer.",
@@ -110,10 +110,11 @@ def only_fields(form: FormData, known: frozenset[str]) -> None:
     """Raises `InvalidInput` for a part of another name."""
     for name in form:
         if name not in known:
-            raise _unknown(name[:100])
+            raise unknown_parameter(name[:100])
 
 
-def _unknown(name: str) -> InvalidInput:
+def unknown_parameter(name: str) -> InvalidInput:
+    """The answer to a field, by its path, that nothing reads."""
     return InvalidInput(f"Unknown parameter: '{name}'.", code="unknown_parameter", param=name)
 
 

@@ -62,6 +62,7 @@ def test_hosts_are_kept_in_one_spelling(monkeypatch: pytest.MonkeyPatch) -> None
         ("images: {fetch: {private_hosts: ['minio:99999']}}", "images.fetch.private_hosts.0"),
         ("a: [", "not YAML"),
         ("- a", "must hold keys and values"),
+        ("[" * 10_000, "not YAML"),
     ],
 )
 def test_a_broken_file_is_refused_by_file_and_key(tmp_path: Path, text: str, key: str) -> None:

@@ -238,7 +238,7 @@ def _read(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:  # the last: nested a thousand deep
         raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if content is None:
         return {}

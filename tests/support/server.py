@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from blip_serve.api.app import create_app
 from blip_serve.catalogue import ModelCard
 from blip_serve.domain import AnyModel
+from blip_serve.images.fetch import Fetcher
 from blip_serve.loading import Loader
 from blip_serve.settings import LogSettings, ModelSettings, Settings
 from tests.support.waiting import WAIT_S, wait_until
@@ -64,9 +65,11 @@ def always(model: AnyModel) -> Loader:
 
 
 @contextmanager
-def serving(chosen: Settings, load: Loader | None = None, *, ready: bool = True) -> Iterator[Service]:
+def serving(
+    chosen: Settings, load: Loader | None = None, *, fetcher: Fetcher | None = None, ready: bool = True
+) -> Iterator[Service]:
     """Serves while inside; waits until it is ready, if asked to."""
-    app = create_app(chosen, load)
+    app = create_app(chosen, load, fetcher)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -21,6 +21,7 @@ from blip_serve.api import (
 )
 from blip_serve.api.auth import require_key
 from blip_serve.api.middleware import BodyLimitMiddleware, DisconnectMiddleware, RequestMiddleware
+from blip_serve.images.fetch import Fetcher
 from blip_serve.loading import Loader
 from blip_serve.settings import Settings
 from blip_serve.tasks.service import open_service
@@ -41,8 +42,8 @@ class App(FastAPI):
         return document
 
 
-def create_app(settings: Settings, load: Loader | None = None) -> FastAPI:
-    """The application for `settings`; its service lives as long. `load` replaces what loads models.
+def create_app(settings: Settings, load: Loader | None = None, fetcher: Fetcher | None = None) -> FastAPI:
+    """The application for `settings`; its service lives as long. `load` and `fetcher` as `open_service` has them.
 
     `app.state.tasks` are the running service's.
     """
@@ -50,7 +51,7 @@ def create_app(settings: Settings, load: Loader | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_service(settings, telemetry, load) as tasks:
+        async with open_service(settings, telemetry, load, fetcher) as tasks:
             app.state.tasks = tasks
             yield
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 
 from blip_serve.api.errors import invalid_field
 from blip_serve.errors import InvalidInput, UnsupportedMediaType
@@ -96,14 +97,28 @@ def only(*harmless: object) -> Callable[[object], bool]:
 
 @asynccontextmanager
 async def read_form(request: Request, settings: Settings) -> AsyncIterator[FormData]:
-    """The body's parts, bounded; their files are closed on leaving."""
+    """The body's parts, bounded; their files are closed on leaving. Raises `InvalidInput` for too many of them."""
     limits, largest = settings.limits, settings.images.max_bytes
-    async with request.form(
-        max_files=2 * limits.max_images,
-        max_fields=2 * (limits.max_images + limits.max_captions),
-        max_part_size=2 * largest,  # base64 is a third longer than its bytes
-    ) as form:
+    try:
+        form = await request.form(
+            max_files=2 * limits.max_images,
+            max_fields=2 * (limits.max_images + limits.max_captions),
+            max_part_size=2 * largest,  # base64 is a third longer than its bytes
+        )
+    except HTTPException as error:
+        raise _too_many_parts(error) or error from None
+    try:
         yield form
+    finally:
+        await form.close()
+
+
+def _too_many_parts(error: HTTPException) -> InvalidInput | None:
+    """The parser's refusal of more parts than it was told to read, as that of a request with more than the limit."""
+    for parts, field in (("files", "images"), ("fields", "captions")):
+        if error.detail.startswith(f"Too many {parts}"):
+            return InvalidInput(f"'{field}' has too many entries.", code=f"too_many_{field}", param=field)
+    return None
 
 
 def only_fields(form: FormData, known: frozenset[str]) -> None:

@@ -50,12 +50,11 @@ class Fetcher:
         self._max_bytes = max_bytes
         self._destinations = Destinations(settings, allow=allow, ports=ports)
         self._slots = asyncio.Semaphore(settings.max_concurrent)
-        self._resolver = Resolver(settings.max_concurrent)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls or httpx.create_ssl_context(trust_env=False),
             max_connections=settings.max_concurrent,
             max_keepalive_connections=0,  # every request dials anew, and so is checked
-            network_backend=Dialler(resolve or self._resolver, self._destinations.may_dial),
+            network_backend=Dialler(resolve or Resolver(settings.max_concurrent), self._destinations.may_dial),
         )
 
     async def fetch(self, url: str, param: str) -> bytes:
@@ -82,7 +81,6 @@ class Fetcher:
     async def aclose(self) -> None:
         """Closes what is open; nothing can be fetched afterwards."""
         await self._pool.aclose()
-        self._resolver.close()
 
     async def _follow(self, url: str, param: str) -> bytes:
         target = parse_url(url, param)

@@ -46,13 +46,6 @@ def cases(*given: Case) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", [pytest.param(case, id=f"row{case.row:02}-{case.name}") for case in given])
 
 
-def of_row(row: int, **given: Any) -> pytest.MarkDecorator:
-    """Makes a test of each value that `given` names, all of them cases of one row; the argument is `given_case`."""
-    return pytest.mark.parametrize(
-        "given", [pytest.param(value, id=f"row{row:02}-{name.replace('_', ' ')}") for name, value in given.items()]
-    )
-
-
 def ask(service: Service, case: Case) -> httpx.Response:
     """The answer to a case."""
     if isinstance(case.body, bytes):

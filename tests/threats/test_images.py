@@ -192,8 +192,8 @@ def test_row09_as_large_as_the_limit_is_answered(demo: Service) -> None:
     "failure",
     [
         pytest.param(failure, id=f"row15-{type(failure).__name__}")
-        for failure in (SyntaxError("secret"), struct.error("unpack"), MemoryError(), ValueError(), OSError(28, "secret"),
-                        EOFError(), IndexError(), KeyError("a"), TypeError(), zlib.error(), RecursionError())
+        for failure in (SyntaxError("secret"), struct.error("unpack"), MemoryError(), ValueError(), EOFError(),
+                        OSError(28, "secret"), IndexError(), KeyError("a"), TypeError(), zlib.error(), RecursionError())
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("step", ["_open", "load"])

@@ -19,7 +19,7 @@ ROWS = range(1, 56)
 ROW = re.compile(r"row(\d\d)")
 
 IMAGE = data_uri(picture(1))
-GOOD = {"image": IMAGE, "caption": "a red circle"}
+GOOD: dict[str, object] = {"image": IMAGE, "caption": "a red circle"}
 PICTURE = {"type": "image_url", "image_url": {"url": IMAGE}}
 MESSAGES = [{"role": "user", "content": [PICTURE]}]
 

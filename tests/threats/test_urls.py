@@ -80,6 +80,7 @@ def web() -> Iterator[Web]:
     with world_wide(ANSWERS, {}) as web:
         web.names |= {name: [[address]] for name, address in PRIVATE.items()}
         web.names |= {"mixed.test": [["93.184.216.34", "10.0.0.1"]], "other.test": [[HOME]]}
+        web.names["public.test"] = [["93.184.216.34"]]
         yield web
 
 
@@ -130,7 +131,7 @@ NEVER_DIALLED = [
     url(25, "NUL", "http://pictures.test/\0", "invalid_url"),
     url(25, "zone", "http://[fe80::1%25lo]:{forbidden}/", "blocked_url"),
     url(25, "percent", "http://127%2e0%2e0%2e1:{forbidden}/", "invalid_url"),
-    *(url(26, port, f"http://pictures.test:{port}/", "blocked_url")
+    *(url(26, port, f"http://public.test:{port}/", "blocked_url")
       for port in ("22", "25", "81", "6379", "8080", "0", "65536")),
     url(29, "mixed answers", "http://mixed.test/", "blocked_url"),
 ]  # fmt: skip
@@ -168,7 +169,7 @@ FORBIDDEN_HOPS = {
     "metadata": "http://169.254.169.254/latest/meta-data/",
     "a private name": "http://intranet.test/",
     "another port": "http://pictures.test:{forbidden}/",
-    "a port of nothing": "http://pictures.test:22/",
+    "a public host's other port": "http://public.test:22/",
 }
 
 

@@ -38,6 +38,11 @@ def test_models_may_be_given_by_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert [model.source for model in Settings.load().models] == ["/models/mine"]
 
 
+def test_hosts_are_kept_in_one_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLIP_SERVE_IMAGES__FETCH__PRIVATE_HOSTS", '["MinIO.internal.", "[0::1]:9000"]')
+    assert Settings.load().images.fetch.private_hosts == ("minio.internal", "[::1]:9000")
+
+
 @pytest.mark.parametrize(
     ("text", "key"),
     [
@@ -55,8 +60,12 @@ def test_models_may_be_given_by_the_environment(monkeypatch: pytest.MonkeyPatch)
         ("server: {trusted_proxies: [10.0.0.1/8]}", "server.trusted_proxies.0"),
         ("server: {trusted_proxies: ['*']}", "server.trusted_proxies.0"),
         ("default_model: b", "b is not among models"),
+        ("images: {fetch: {allowed_hosts: ['*']}}", "images.fetch.allowed_hosts.0"),
+        ("images: {fetch: {denied_hosts: [a.org, 10.0.0.1/8]}}", "images.fetch.denied_hosts.1"),
+        ("images: {fetch: {private_hosts: ['minio:99999']}}", "images.fetch.private_hosts.0"),
         ("a: [", "not YAML"),
         ("- a", "must hold keys and values"),
+        ("[" * 10_000, "not YAML"),
     ],
 )
 def test_a_broken_file_is_refused_by_file_and_key(tmp_path: Path, text: str, key: str) -> None:

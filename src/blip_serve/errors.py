@@ -93,6 +93,11 @@ class InternalError(ServiceError):
     """A fault of ours; the cause is in the log, not in the message."""
 
 
+def not_finite() -> InternalError:
+    """What a work fails with whose model gave NaN or infinity: counted by a code of its own."""
+    return InternalError("The model gave no finite score for this input.", code="not_finite")
+
+
 class DeviceLost(Exception):
     """The device does not work any more; the engine ends, and the process with it."""
 

@@ -1,12 +1,8 @@
-"""Loads a checkpoint: its files, the class for its architecture (the table is here), a thread to do it on."""
+"""Loads a checkpoint: its files, the class for its architecture (the table is here)."""
 
-import asyncio
-import threading
 from collections.abc import Callable
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
 
 from blip_serve.catalogue import ModelCard
 from blip_serve.domain import AnyModel
@@ -23,7 +19,6 @@ MODEL_CLASSES = {
 }
 """Architecture of a configuration to the class that runs it; imported when first needed, and torch with it."""
 
-T = TypeVar("T")
 Loader = Callable[[ModelSettings, ModelCard], tuple[AnyModel, ModelCard]]
 """Loads a model, and completes its card with what only the checkpoint says."""
 
@@ -46,31 +41,6 @@ def loader(settings: Settings, telemetry: Telemetry) -> Loader:
         return loaded, loaded.card
 
     return load
-
-
-async def in_thread(call: Callable[[], T]) -> T:
-    """The result of a call made on a thread of its own, one that a process about to end does not wait for."""
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[T] = loop.create_future()
-
-    def settle(set_it: Callable[[Any], None], value: object) -> None:
-        if not result.done():
-            set_it(value)
-
-    def run() -> None:
-        try:
-            value = call()
-        except Exception as error:
-            outcome: tuple[Callable[[Any], None], object] = (result.set_exception, error)
-        except BaseException as error:  # a thread has nobody to exit to
-            outcome = (result.set_exception, RuntimeError(repr(error)))
-        else:
-            outcome = (result.set_result, value)
-        with suppress(RuntimeError):  # the loop is gone, and whoever waited with it
-            loop.call_soon_threadsafe(settle, *outcome)
-
-    threading.Thread(target=run, name="load", daemon=True).start()
-    return await result
 
 
 def _architecture(folder: Path) -> str:

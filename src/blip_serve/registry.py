@@ -20,9 +20,10 @@ from blip_serve.errors import (
     PermissionDenied,
     Unavailable,
 )
-from blip_serve.loading import Loader, in_thread
+from blip_serve.loading import Loader
 from blip_serve.settings import ModelSettings, Settings
 from blip_serve.telemetry import Telemetry
+from blip_serve.threads import in_thread
 
 State = Literal["unloaded", "loading", "ready", "failed"]
 RETRY_FAILED_S = 30.0
@@ -193,7 +194,7 @@ class Registry:
         started = time.monotonic()
         try:
             await self._make_room(entry)
-            model, card = await in_thread(lambda: self._load_model(entry.settings, entry.card))
+            model, card = await in_thread(lambda: self._load_model(entry.settings, entry.card), "load")
             await self._warm_up(model)
         except asyncio.CancelledError:
             self._enter(entry, "unloaded")

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from blip_serve.domain import CAPTION_TOKENS, IMAGE_COST, PROJECTION_COST, ScoringProtocol
 from blip_serve.errors import ConfigurationError
+from blip_serve.hosts import endpoint, host_pattern, host_pattern_or_network
 
 PREFIX = "BLIP_SERVE_"
 NESTED = "__"
@@ -24,6 +25,11 @@ MiB = 1024 * 1024
 Access = Literal["open", "key", "off"]
 HARD_LIMIT = 10_000
 """Images, or captions, that a request may hold whatever the settings: what is read before they are asked."""
+
+
+HostPattern = Annotated[str, AfterValidator(host_pattern)]
+HostPatternOrNetwork = Annotated[str, AfterValidator(host_pattern_or_network)]
+Endpoint = Annotated[str, AfterValidator(endpoint)]
 
 
 class Section(BaseModel):
@@ -133,6 +139,15 @@ class FetchSettings(Section):
     timeout_s: float = Field(10, gt=0, description="time for one image: look-up, connection, redirects and body")
     max_redirects: int = Field(3, ge=0, description="redirects followed, each checked like the first address")
     max_concurrent: int = Field(32, gt=0, description="fetches under way at once")
+    allowed_hosts: tuple[HostPattern, ...] = Field(
+        (), description="if any: only these public hosts (`images.example.org`, `*.example.org`)"
+    )
+    denied_hosts: tuple[HostPatternOrNetwork, ...] = Field(
+        (), description="never these: hosts as above, addresses, networks (`203.0.113.0/24`)"
+    )
+    private_hosts: tuple[Endpoint, ...] = Field(
+        (), description="also these in a private network: `host` (ports 80 and 443) or `host:port`"
+    )
 
 
 class ImageSettings(Section):
@@ -306,7 +321,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:  # the last: nested a thousand deep
         raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if content is None:
         return {}

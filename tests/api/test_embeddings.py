@@ -205,7 +205,7 @@ BAD: list[tuple[str, dict[str, Any], int, str, str | None]] = [
     ("image of a wrong type", {"input": [{"image": 5}]}, 400, "invalid_type", "input[0].image"),
     ("url of a wrong type", {"input": {"image": {"url": None}}}, 400, "invalid_type", "input.image.url"),
     ("empty object", {"input": {}}, 400, "invalid_value", "input"),
-    ("unknown key", {"input": [{"text": "a", "title": "b"}]}, 400, "invalid_value", "input[0]"),
+    ("unknown key", {"input": [{"text": "a", "title": "b"}]}, 400, "unknown_parameter", "input[0].title"),
     ("text and image", {"input": {"text": "a", "image": DATA_URI}}, 400, "invalid_value", "input"),
     ("content of a wrong type", {"input": {"content": "a"}}, 400, "invalid_value", "input.content"),
     ("content of several in a list", {"input": [{"content": [{"type": "text", "text": "a"}] * 2}]}, 400,

@@ -46,7 +46,7 @@ BAD: list[tuple[str, dict[str, Any], int, str, str | None]] = [
     ("wrong type", good() | {"caption": 5}, 400, "invalid_type", "caption"),
     ("wrong type in a list", {"image": PNG, "captions": ["a", None]}, 400, "invalid_type", "captions[1]"),
     ("image of a wrong type", good() | {"image": 5}, 400, "invalid_type", "image"),
-    ("object without an image", good() | {"image": {"file": "x"}}, 400, "invalid_value", "image"),
+    ("object without an image", good() | {"image": {"file": "x"}}, 400, "unknown_parameter", "image.file"),
     ("object with a number", good() | {"image": {"url": 5}}, 400, "invalid_type", "image.url"),
     ("unknown protocol", good() | {"protocol": "mine"}, 400, "invalid_value", "protocol"),
     ("unknown pairing", good() | {"pairing": "mine"}, 400, "invalid_value", "pairing"),
@@ -302,11 +302,6 @@ def test_a_form_in_another_encoding_is_refused(small: Service, charset: str) -> 
 
 FORMS = {
     "no boundary": ("", b"--b\r\n"),
-    "too many texts": ("; boundary=b", b'--b\r\ncontent-disposition: form-data; name="caption"\r\n\r\na\r\n' * 100),
-    "too many files": (
-        "; boundary=b",
-        b'--b\r\ncontent-disposition: form-data; name="image"; filename="a"\r\n\r\na\r\n' * 100,
-    ),
     "a header of a megabyte": ("; boundary=b", b"--b\r\nh: " + b"x" * 1_000_000),
     "many headers": ("; boundary=b", b"--b\r\n" + b"h: x\r\n" * 1000 + b"\r\n"),
     "no name": ("; boundary=b", b"--b\r\ncontent-disposition: form-data\r\n\r\na\r\n--b--\r\n"),

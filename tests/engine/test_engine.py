@@ -249,7 +249,7 @@ def test_a_work_that_fails_alone_leaves_its_step_unharmed() -> None:
     assert len(model.steps[1]) == 3
 
 
-def test_a_step_without_memory_is_split_and_tried_once_more() -> None:
+def test_a_step_without_memory_is_split_and_tried_again() -> None:
     def too_large(works: Sequence[FakeWork]) -> None:
         if len(works) > 2:
             raise OutOfMemory("no memory")
@@ -263,7 +263,7 @@ def test_a_step_without_memory_is_split_and_tried_once_more() -> None:
     assert [len(step) for step in model.steps] == [1, 4, 2, 2]
 
 
-def test_a_half_without_memory_fails_alone() -> None:
+def test_a_work_without_memory_fails_alone() -> None:
     def one_is_too_much(works: Sequence[FakeWork]) -> None:
         if any(each.length == 99 for each in works):
             raise OutOfMemory("no memory")
@@ -273,10 +273,9 @@ def test_a_half_without_memory_fails_alone() -> None:
         held(model, engine)
         futures = place.submit(model, [work(0), work(1), work(2), work(3, length=99)])
         model.open.set()
-        assert [futures[i].result(WAIT_S) for i in (0, 1)] == [0, 1]
-        for i in (2, 3):
-            with pytest.raises(OutOfMemory):
-                futures[i].result(WAIT_S)
+        assert [futures[i].result(WAIT_S) for i in range(3)] == [0, 1, 2]
+        with pytest.raises(OutOfMemory):
+            futures[3].result(WAIT_S)
 
 
 def test_a_thread_that_dies_fails_every_waiter_at_once() -> None:

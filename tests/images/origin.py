@@ -11,9 +11,10 @@ Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass
 class Origin:
-    """What the server heard: the requests' heads, and on which port it listens."""
+    """What the server heard: connections and the requests' heads; and on which port it listens."""
 
     port: int = 0
+    connections: int = 0
     heads: list[str] = field(default_factory=list)
 
 
@@ -58,6 +59,7 @@ async def serving(answers: dict[str, Answer], tls: ssl.SSLContext | None = None)
     origin = Origin()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        origin.connections += 1
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             origin.heads.append(head)

@@ -17,6 +17,7 @@ from blip_serve.errors import InvalidInput
 from blip_serve.images import decode
 from blip_serve.images.decode import MAX_JPEG_SCANS, Decoder
 from blip_serve.settings import ImageSettings
+from tests.support.memory import memory_within
 
 from .refusals import refused
 from .samples import file_bytes, gradient, image_bytes, png, webp
@@ -281,6 +282,14 @@ def test_a_gif_whose_frame_outgrows_the_screen_is_held_to_the_limit() -> None:
     assert decoded(bytes(data)).size == (40, 24)
     with refused("image_too_large"):
         decoded(bytes(data), Decoder(ImageSettings(max_pixels=100, max_pixels_in_flight=100)))
+
+
+@pytest.mark.parametrize("disposal", [2, 3])
+def test_a_gif_over_the_limit_costs_no_frame_buffer(disposal: int) -> None:
+    control = b"!\xf9\x04" + bytes([disposal << 2 | 1]) + b"\0\0\0\0"
+    frame = b"," + struct.pack("<HHHH", 0, 0, 9_000, 9_000) + b"\0\2\1\0\0;"
+    with memory_within(30_000_000), refused("image_too_large"):
+        decoded(b"GIF89a\1\0\1\0\0\0\0" + control + frame)
 
 
 def test_pillows_own_limit_reads_as_ours_where_the_setting_is_above_it() -> None:

@@ -38,7 +38,6 @@ def test_a_look_up_that_hangs_holds_up_no_other(monkeypatch: pytest.MonkeyPatch)
         assert not hanging.done()
         release.set()
         await hanging
-        resolver.close()
         return found
 
     monkeypatch.setattr(socket, "getaddrinfo", answer)
@@ -52,3 +51,27 @@ def test_a_name_without_addresses_is_an_os_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(socket, "getaddrinfo", answer)
     with pytest.raises(OSError, match="no such name"):
         asyncio.run(Resolver(1)("missing.test"))
+
+
+def test_look_ups_given_up_keep_their_threads_and_hold_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def hang(*_: object, **__: object) -> list[object]:
+        threads.append(threading.current_thread())
+        release.wait(10)
+        raise OSError("given up")
+
+    async def run() -> None:
+        resolver = Resolver(2)
+        for _ in range(4):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(resolver("hangs.test"), 0.02)
+        assert len(threads) == 2
+        assert all(thread.daemon for thread in threads)
+        release.set()
+        with pytest.raises(OSError, match="given up"):
+            await resolver("hangs.test")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    asyncio.run(run())

@@ -1,20 +1,27 @@
 """Checkpoints that cannot be loaded say which file and why; the hub's cache and its absence."""
 
-import json
 import pickle
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from blip_serve.errors import CheckpointError
 from blip_serve.models.answerer import Answerer
 from blip_serve.models.captioner import Captioner
 from blip_serve.models.files import find_folder
 from tests.support.checkpoints import build
+from tests.support.damage import (
+    RAN,
+    Damage,
+    code_in_a_pickle,
+    code_in_an_archive,
+    edit,
+    edit_weights,
+    pickled,
+    truncate,
+)
 from tests.support.loading import load, load_matcher
 
 
@@ -23,49 +30,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("checkpoint"))
 
 
-def edit(file: str, change: Callable[[dict[str, object]], object]) -> Callable[[Path], object]:
-    def apply(folder: Path) -> None:
-        content = json.loads((folder / file).read_text())
-        change(content)
-        (folder / file).write_text(json.dumps(content))
-
-    return apply
-
-
-def edit_weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], object]:
-    def apply(folder: Path) -> None:
-        state = load_file(folder / "model.safetensors")
-        change(state)
-        save_file(state, folder / "model.safetensors")
-
-    return apply
-
-
-def truncate(file: str) -> Callable[[Path], object]:
-    def apply(folder: Path) -> None:
-        data = (folder / file).read_bytes()
-        (folder / file).write_bytes(data[: len(data) // 2])
-
-    return apply
-
-
-def pickled(content: Callable[[], bytes]) -> Callable[[Path], object]:
-    def apply(folder: Path) -> None:
-        (folder / "model.safetensors").unlink()
-        (folder / "pytorch_model.bin").write_bytes(content())
-
-    return apply
-
-
-RAN: list[str] = []
-
-
-class Hostile:
-    def __reduce__(self) -> tuple[object, ...]:
-        return RAN.append, ("code ran",)
-
-
-BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+BROKEN: dict[str, tuple[Damage, str]] = {
     "no configuration": (lambda folder: (folder / "config.json").unlink(), r"config\.json: No such file"),
     "configuration cut off": (truncate("config.json"), r"config\.json: not JSON"),
     "another family": (edit("config.json", lambda c: c.update(model_type="clip")), r"config\.json: model_type"),
@@ -91,9 +56,8 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         edit_weights(lambda s: s.update({"itm_head.bias": torch.zeros(3)})),
         r"itm_head\.bias is \(3,\), the configuration says \(2,\)",
     ),
-    "code in the weights": (
-        pickled(lambda: pickle.dumps({"a": Hostile()}, protocol=2)), r"pytorch_model\.bin: refused"
-    ),
+    "code in the weights": (pickled(code_in_a_pickle), r"pytorch_model\.bin: refused"),
+    "code in an archive of weights": (code_in_an_archive, r"pytorch_model\.bin: refused"),
     "no state dict": (pickled(lambda: pickle.dumps([1, 2], protocol=2)), r"pytorch_model\.bin"),
     "no tokenizer": (lambda folder: (folder / "vocab.txt").unlink(), "neither tokenizer.json nor vocab.txt"),
     "tokenizer too large": (
@@ -114,7 +78,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.parametrize(("damage", "reason"), BROKEN.values(), ids=BROKEN)
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_broken_checkpoint_names_the_file_and_the_reason(
-    sound: Path, tmp_path: Path, damage: Callable[[Path], object], reason: str
+    sound: Path, tmp_path: Path, damage: Damage, reason: str
 ) -> None:
     folder = tmp_path / "checkpoint"
     shutil.copytree(sound, folder)

@@ -1,5 +1,6 @@
 """The matcher's economy: what is computed how often, cut how, and shared by whom."""
 
+import gc
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from blip_serve.catalogue import Shape
 from blip_serve.domain import Done, Failed, MatchItem, Outcome, Progress
 from blip_serve.errors import InternalError, InvalidInput, OutOfMemory
 from blip_serve.models.config import Config, TextConfig, VisionConfig, costs
+from blip_serve.models.device import CPU_ALLOCATOR
 from blip_serve.models.match_works import MatchWork
 from blip_serve.models.matcher import Matcher
 from tests.support.checkpoints import BASE, LARGE, SMALL, Size, build
@@ -164,7 +166,20 @@ def test_logits_that_are_not_finite_fail_their_work_alone(matcher: Matcher) -> N
     broken, sound = matcher.collect(matcher.launch(works))
     assert isinstance(broken, Failed)
     assert isinstance(broken.error, InternalError)
+    assert broken.error.code == "not_finite"
     assert isinstance(sound, Done)
+
+
+def test_an_image_state_that_is_not_finite_is_not_kept(checkpoint: Path) -> None:
+    matcher = load_matcher(checkpoint)
+    weight = matcher.network.vision_model.embeddings.class_embedding
+    whole = weight.clone()
+    weight.fill_(torch.nan)
+    with pytest.raises(InternalError):
+        run(matcher, item(IMAGE, ["a dog"]))
+    gc.collect()  # the error's traceback holds the state
+    weight.copy_(whole)
+    assert len(run(matcher, item(IMAGE, ["a dog"]))[0]) == 1
 
 
 def test_out_of_memory_becomes_the_domain_s(matcher: Matcher, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,6 +200,21 @@ def test_a_caption_over_the_positions_is_refused_by_its_field(matcher: Matcher) 
 def test_the_warm_up_goes_through_every_phase(matcher: Matcher) -> None:
     [scores] = run(matcher, matcher.warm_up())
     assert len(scores) == 2
+
+
+@pytest.mark.parametrize("failure", [RuntimeError(CPU_ALLOCATOR + ": you tried to allocate"), MemoryError()])
+def test_so_does_a_host_out_of_memory(matcher: Matcher, monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
+    def exhausted(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(matcher.network.vision_model, "forward", exhausted)
+    with pytest.raises(OutOfMemory):
+        matcher.launch(works_of(matcher, item(IMAGE, ["a dog"])))
+
+
+def test_that_is_what_a_host_out_of_memory_says() -> None:
+    with pytest.raises(RuntimeError, match=CPU_ALLOCATOR):
+        torch.empty(10**15)
 
 
 @pytest.mark.parametrize("lost", ["vectors", "tokens"])

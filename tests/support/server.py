@@ -16,6 +16,7 @@ from blip_serve.api.app import create_app
 from blip_serve.api.server import uvicorn_config
 from blip_serve.catalogue import ModelCard
 from blip_serve.domain import AnyModel
+from blip_serve.images.fetch import Fetcher
 from blip_serve.keys import digest
 from blip_serve.loading import Loader
 from blip_serve.settings import LogSettings, ModelSettings, Settings
@@ -66,9 +67,11 @@ def always(model: AnyModel) -> Loader:
 
 
 @contextmanager
-def serving(chosen: Settings, load: Loader | None = None, *, ready: bool = True) -> Iterator[Service]:
+def serving(
+    chosen: Settings, load: Loader | None = None, *, fetcher: Fetcher | None = None, ready: bool = True
+) -> Iterator[Service]:
     """Serves while inside; waits until it is ready, if asked to."""
-    app = create_app(chosen, load)
+    app = create_app(chosen, load, fetcher)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn_config(app)
     config.timeout_graceful_shutdown = 1

@@ -50,12 +50,20 @@ async def read_form(request: Request, settings: Settings) -> AsyncIterator[FormD
         )
         try:
             form = await parser.parse()
-        except MultiPartException:
-            raise InvalidInput("The body could not be read.", code="invalid_body") from None
+        except MultiPartException as error:
+            raise _unreadable(error) from None
     try:
         yield form
     finally:
         await form.close()
+
+
+def _unreadable(error: MultiPartException) -> InvalidInput:
+    """What the parser refuses; more parts than it was told to read are those of a request over the limits."""
+    for parts, field in (("files", "images"), ("fields", "captions")):
+        if error.message.startswith(f"Too many {parts}"):
+            return InvalidInput(f"'{field}' has too many entries.", code=f"too_many_{field}", param=field)
+    return InvalidInput("The body could not be read.", code="invalid_body")
 
 
 def only_fields(form: FormData, known: frozenset[str]) -> None:

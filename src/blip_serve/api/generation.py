@@ -38,8 +38,23 @@ Stop = Annotated[
     WithJsonSchema({"anyOf": [_STRING, {"type": "array", "items": _STRING, "maxItems": MAX_STOPS}]}),
 ]
 """A string, or up to four."""
-Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
-Real = Field(allow_inf_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """Words for what JSON has no number for are that value, and refused as one."""
+    if isinstance(value, str) and value.lstrip("+-").lower() in ("nan", "inf", "infinity"):
+        raise PydanticCustomError("finite_number", "Input should be a finite number")
+    return value
+
+
+def _integer(value: Any) -> Any:
+    """JSON's numbers are of one type: `1e9` is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Finite = BeforeValidator(_finite)
+Integer = BeforeValidator(_integer)
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT), Integer]
 
 
 class GenerationBody(BaseModel):
@@ -48,23 +63,25 @@ class GenerationBody(BaseModel):
     model_config = STRICT
 
     model: str | None = Field(None, description="the configured default where absent")
-    temperature: Annotated[float, Real, Field(ge=0, le=2)] | None = Field(
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False), Finite] | None = Field(
         None, description="0, the likeliest word each time, is the default: the model cards' greedy decoding"
     )
-    top_p: Annotated[float, Real, Field(gt=0, le=1)] | None = Field(
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), Finite] | None = Field(
         None, description="below 1 and without a temperature it samples at temperature 1"
     )
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = Field(
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63), Integer] | None = Field(
         None, description="makes sampling repeatable; by default each request draws its own"
     )
     stop: Stop | None = Field(None, description="the text ends before any of these")
     stream: bool | None = Field(None, description="send the text as it is generated, as server-sent events")
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(None, description="likeliest tokens to list")
+    top_logprobs: Annotated[int, Field(ge=0, le=20), Integer] | None = Field(
+        None, description="likeliest tokens to list"
+    )
     num_beams: Count | None = Field(None, description="above 1: beam search; beams do not sample")
-    min_tokens: Annotated[int, Field(ge=0, le=MAX_COUNT)] | None = Field(
+    min_tokens: Annotated[int, Field(ge=0, le=MAX_COUNT), Integer] | None = Field(
         None, description="tokens before which the text does not end"
     )
-    repetition_penalty: Annotated[float, Real, Field(ge=0.1, le=10)] | None = Field(
+    repetition_penalty: Annotated[float, Field(ge=0.1, le=10, allow_inf_nan=False), Finite] | None = Field(
         None, description="above 1: words said already are less likely"
     )
     protocol: ScoringProtocol | None = Field(

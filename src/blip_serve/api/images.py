@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from blip_serve.api.body import unknown_parameter
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource, parse_image
 
@@ -42,8 +43,10 @@ def image_source(value: str | dict[str, Any], param: str) -> ImageSource:
     """The source of an image that came as `Image`. Raises `InvalidInput` naming the field, or the key within it."""
     if isinstance(value, str):
         return parse_image(value, param)
-    keys = set(value)
-    if len(keys) != 1 or not keys <= {"url", "image"}:
+    keys = {"url", "image"}
+    if unknown := value.keys() - keys:
+        raise unknown_parameter(f"{param}.{min(unknown)[:100]}")
+    if len(value) != 1:
         raise InvalidInput("An image object holds 'url' or 'image', and nothing else.", param=param)
     (key, inner), *_ = value.items()
     if not isinstance(inner, str):

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import WithJsonSchema
 
+from blip_serve.api.body import unknown_parameter
 from blip_serve.api.images import image_source
 from blip_serve.api.parts import read_part
 from blip_serve.domain import Caption
@@ -64,6 +65,8 @@ def read_input(value: Any, param: str) -> Input:
         raise InvalidInput(f"'{param}' must be a string or an object.", code="invalid_type", param=param)
     if "type" in value:
         return read_part(value, param)
+    if unknown := value.keys() - {"text", "image", "url", "content"}:
+        raise unknown_parameter(f"{param}.{min(unknown)[:100]}")
     match list(value):
         case ["text"]:
             return Caption(_string(value["text"], f"{param}.text"), f"{param}.text")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from blip_serve.api.body import unknown_parameter
 from blip_serve.api.parts import read_content
 from blip_serve.domain import Caption
 from blip_serve.errors import InvalidInput
@@ -31,7 +32,7 @@ def read_messages(messages: Sequence[dict[str, Any]], param: str, keys: frozense
         elif role in UNREADABLE:
             _unsupported(f"The models read no messages of role '{role}', only the user's one.", path)
         else:
-            raise InvalidInput(f"'{path}.role' is no role: '{role[:100]}'.", param=f"{path}.role")
+            raise InvalidInput(f"'{path}.role' is no role: '{role[:100]}'.", code="invalid_type", param=f"{path}.role")
         _check_keys(message, path, keys)
     if not asked:
         raise InvalidInput(
@@ -80,8 +81,7 @@ def _role(message: dict[str, Any], path: str) -> str:
 
 def _check_keys(message: dict[str, Any], path: str, keys: frozenset[str]) -> None:
     for key in message.keys() - keys:
-        field = f"{path}.{key[:100]}"
-        raise InvalidInput(f"Unknown parameter: '{field}'.", code="unknown_parameter", param=field)
+        raise unknown_parameter(f"{path}.{key[:100]}")
 
 
 def _unsupported(message: str, param: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from blip_serve.api.body import unknown_parameter
 from blip_serve.api.images import image_source
 from blip_serve.domain import Caption
 from blip_serve.errors import InvalidInput
@@ -70,6 +71,4 @@ def _string(part: dict[str, Any], key: str, param: str) -> str:
 
 def _only_keys(part: dict[str, Any], known: frozenset[str], param: str) -> None:
     for key in part.keys() - known:
-        raise InvalidInput(
-            f"Unknown parameter: '{param}.{key[:100]}'.", code="unknown_parameter", param=f"{param}.{key[:100]}"
-        )
+        raise unknown_parameter(f"{param}.{key[:100]}")

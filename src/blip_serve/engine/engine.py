@@ -24,10 +24,9 @@ DEAD = "The device has failed and the service is about to restart."
 
 @dataclass(eq=False, slots=True)
 class Step:
-    """Tickets that go to the device together. `again`: half of a step that ran out of memory; not split once more."""
+    """Tickets that go to the device together."""
 
     tickets: list[Ticket]
-    again: bool = False
     launched: object = None
     started: float = 0.0
 
@@ -268,10 +267,10 @@ class Engine:
             owner.device_seconds += seconds
 
     def _step_failed(self, step: Step, error: Exception) -> None:
-        """Fails the step's own works only; a step without memory is split and tried once more first."""
-        if isinstance(error, OutOfMemory) and not step.again and len(step.tickets) > 1:
+        """Fails the step's own works only; one without memory is tried again by halves, so that its neighbours live."""
+        if isinstance(error, OutOfMemory) and len(step.tickets) > 1:
             middle = len(step.tickets) // 2
-            self._again += [Step(step.tickets[:middle], again=True), Step(step.tickets[middle:], again=True)]
+            self._again += [Step(step.tickets[:middle]), Step(step.tickets[middle:])]
             return
         told = self._told(error)
         for ticket in step.tickets:

@@ -1,6 +1,6 @@
 """Which addresses may be dialled: those of the public internet. Knows no names and no sockets."""
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 Address = IPv4Address | IPv6Address
 
@@ -37,6 +37,27 @@ _REFUSED_V6 = tuple(
     )
 )
 _NAT64 = IPv6Network("64:ff9b::/96")
+_PRIVATE = tuple(
+    ip_network(network)
+    for network in (
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "::1/128",
+        "fc00::/7",
+    )
+)
+_METADATA = tuple(
+    ip_network(network)
+    for network in (
+        "100.100.100.200/32",  # Alibaba Cloud
+        "fd00:ec2::/32",  # Amazon
+        "fd20:ce::254/128",  # Google Cloud
+    )
+)
+"""Where clouds hand out credentials inside `_PRIVATE`; their other addresses are link-local or Azure's."""
 
 
 def is_public(address: Address) -> bool:
@@ -50,6 +71,28 @@ def is_public(address: Address) -> bool:
         return not any(address in network for network in _REFUSED_V4)
     if address.scope_id is not None:
         return False
-    if address in _NAT64:
-        return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
+    inner = innermost(address)
+    if isinstance(inner, IPv4Address):
+        return is_public(inner)
     return address in _GLOBAL_V6 and not any(address in network for network in _REFUSED_V6)
+
+
+def is_private(address: Address) -> bool:
+    """Whether `address` is one of a private network or this host: what an operator may exempt.
+
+    Never those at which a cloud hands out credentials, nor link-local, multicast and reserved ones.
+    """
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        return False
+    return _within(address, _PRIVATE) and not _within(address, _METADATA)
+
+
+def innermost(address: Address) -> Address:
+    """The IPv4 address inside one of the well-known NAT64 prefix; any other address itself."""
+    if isinstance(address, IPv6Address) and address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+def _within(address: Address, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    return any(address.version == network.version and address in network for network in networks)

@@ -25,13 +25,29 @@ MAX_SIDE = 65535
 MAX_JPEG_SCANS = 100
 """Encoders write about ten. Each costs up to 1 ms a megapixel, and 60 bytes of file."""
 
+
+class FirstFrameGif(GifImageFile):
+    """A GIF of which one frame is read: opening it makes no room for what the second would be laid over.
+
+    Pillow makes it as soon as it meets the first frame, whose size the file's header does not bound.
+    """
+
+    @property
+    def disposal_method(self) -> int:
+        """What becomes of a frame once its time is over: nothing."""
+        return 0
+
+    @disposal_method.setter
+    def disposal_method(self, method: int) -> None: ...
+
+
 # The classes rather than `Image.open`, which tries every format it was given and warns of large images by its own rule.
 _OPENERS: Mapping[ImageFormat, Callable[[io.BytesIO], ImageFile.ImageFile]] = MappingProxyType(
     {
         "PNG": PngImageFile,
         "JPEG": JpegImageFile,
         "WEBP": WebPImageFile,
-        "GIF": GifImageFile,
+        "GIF": FirstFrameGif,
         "BMP": BmpImageFile,
         "AVIF": AvifImageFile,
     }

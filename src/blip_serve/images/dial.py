@@ -10,7 +10,8 @@ from blip_serve.images.addresses import Address
 from blip_serve.images.resolve import Resolve
 from blip_serve.images.stream import HeadLimitedStream
 
-Allow = Callable[[Address], bool]
+MayDial = Callable[[str, int, Address], bool]
+"""Whether a host's port may be dialled at an address."""
 
 _ATTEMPTS = 4
 
@@ -26,9 +27,9 @@ class Dialler(httpcore.AsyncNetworkBackend):
     gains nothing, because there is none.
     """
 
-    def __init__(self, resolve: Resolve, allow: Allow) -> None:
+    def __init__(self, resolve: Resolve, may_dial: MayDial) -> None:
         self._resolve = resolve
-        self._allow = allow
+        self._may_dial = may_dial
         self._network = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -43,7 +44,7 @@ class Dialler(httpcore.AsyncNetworkBackend):
 
         Raises `BlockedAddressError`; `httpcore.ConnectError` or `ConnectTimeout` where none can be reached.
         """
-        *others, last = (await self._addresses(host))[:_ATTEMPTS]
+        *others, last = (await self._addresses(host, port))[:_ATTEMPTS]
         share = timeout and timeout / (len(others) + 1)
         for address in others:
             with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
@@ -53,9 +54,9 @@ class Dialler(httpcore.AsyncNetworkBackend):
     async def _dial(self, address: Address, port: int, timeout_s: float | None) -> HeadLimitedStream:
         return HeadLimitedStream(await self._network.connect_tcp(str(address), port, timeout_s))
 
-    async def _addresses(self, host: str) -> Sequence[Address]:
+    async def _addresses(self, host: str, port: int) -> Sequence[Address]:
         addresses = [ip_address(answer) for answer in await self._answers(host)]
-        if not all(self._allow(address) for address in addresses):
+        if not all(self._may_dial(host, port, address) for address in addresses):
             raise BlockedAddressError
         return addresses
 

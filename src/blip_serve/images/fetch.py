@@ -13,13 +13,12 @@ import httpx
 
 from blip_serve.errors import InvalidInput
 from blip_serve.images.addresses import is_public
-from blip_serve.images.dial import Allow, BlockedAddressError, Dialler
+from blip_serve.images.destinations import WEB_PORTS, Allow, Destinations
+from blip_serve.images.dial import BlockedAddressError, Dialler
 from blip_serve.images.reference import too_many_bytes
 from blip_serve.images.resolve import Resolve, Resolver
 from blip_serve.images.url import blocked, parse_url
 from blip_serve.settings import FetchSettings
-
-WEB_PORTS = frozenset({80, 443})
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PAGES = ("text/html", "application/xhtml+xml")
@@ -32,8 +31,9 @@ _FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, OSError)
 class Fetcher:
     """Fetches images, at most `settings.max_concurrent` at once.
 
-    `allow` says which addresses may be dialled, `ports` which ports; `resolve` looks names up, `tls` verifies
-    certificates. The defaults are the public internet, the web's ports, the system's resolver and certifi's roots.
+    Each hop is held to `settings`' lists of hosts. `allow` says which addresses may be dialled, `ports` which ports;
+    `resolve` looks names up, `tls` verifies certificates. The defaults are the public internet, the web's ports, the
+    system's resolver and certifi's roots.
     """
 
     def __init__(
@@ -48,14 +48,13 @@ class Fetcher:
     ) -> None:
         self._settings = settings
         self._max_bytes = max_bytes
-        self._ports = ports
+        self._destinations = Destinations(settings, allow=allow, ports=ports)
         self._slots = asyncio.Semaphore(settings.max_concurrent)
-        self._resolver = Resolver(settings.max_concurrent)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls or httpx.create_ssl_context(trust_env=False),
             max_connections=settings.max_concurrent,
             max_keepalive_connections=0,  # every request dials anew, and so is checked
-            network_backend=Dialler(resolve or self._resolver, allow),
+            network_backend=Dialler(resolve or Resolver(settings.max_concurrent), self._destinations.may_dial),
         )
 
     async def fetch(self, url: str, param: str) -> bytes:
@@ -82,7 +81,6 @@ class Fetcher:
     async def aclose(self) -> None:
         """Closes what is open; nothing can be fetched afterwards."""
         await self._pool.aclose()
-        self._resolver.close()
 
     async def _follow(self, url: str, param: str) -> bytes:
         target = parse_url(url, param)
@@ -95,7 +93,7 @@ class Fetcher:
 
     async def _get(self, target: httpx.URL, param: str) -> bytes | httpx.URL:
         """The body, or where the server sends us instead."""
-        if _port(target) not in self._ports:
+        if not self._destinations.may_ask(target.raw_host.decode("ascii"), _port(target)):
             raise blocked(param)
         async with self._pool.stream(
             "GET",

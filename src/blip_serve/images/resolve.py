@@ -3,7 +3,8 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+
+from blip_serve.threads import in_thread
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 """A name's addresses, as text. Raises `OSError` where there is none."""
@@ -12,19 +13,18 @@ Resolve = Callable[[str], Awaitable[Sequence[str]]]
 class Resolver:
     """A `Resolve` on threads of its own, so that a look-up that hangs holds up nothing but other look-ups.
 
-    It has as many threads as there may be fetches; a look-up given up keeps its thread until the system's own timeout.
+    It has at most as many as there may be fetches; a look-up given up keeps its thread until the system's own timeout,
+    which the end of the process does not wait for.
     """
 
     def __init__(self, threads: int) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="resolve")
+        self._free = asyncio.Semaphore(threads)
 
     async def __call__(self, host: str) -> list[str]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, _look_up, host)
-
-    def close(self) -> None:
-        """Drops the look-ups not yet begun."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        await self._free.acquire()
+        look_up = asyncio.ensure_future(in_thread(lambda: _look_up(host), "resolve"))
+        look_up.add_done_callback(lambda _: self._free.release())
+        return await asyncio.shield(look_up)
 
 
 def _look_up(host: str) -> list[str]:

@@ -1,19 +1,17 @@
 """The URL of a picture: its shape, checked before anything is looked up. Knows no addresses and no network."""
 
 import re
-from ipaddress import ip_address
 
 import httpx
 
 from blip_serve.errors import InvalidInput
+from blip_serve.hosts import is_address, is_disguised, is_name
 
 MAX_URL_CHARS = 8192
 
 _STRANGE = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f]")  # what parsers disagree about
 _WEB = re.compile(r"https?:", re.IGNORECASE)
 _AUTHORITY = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
-_NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*")
 
 
 def parse_url(text: str, param: str) -> httpx.URL:
@@ -49,7 +47,8 @@ def unsupported_scheme(param: str) -> InvalidInput:
 def blocked(param: str) -> InvalidInput:
     """The answer to a URL that leads elsewhere than to the public web."""
     return InvalidInput(
-        "This URL must not be fetched: only ports 80 and 443 of hosts on the public internet may be.",
+        "This URL must not be fetched: only ports 80 and 443 of hosts on the public internet may be, and of those only "
+        "what this service allows.",
         code="blocked_url",
         param=param,
     )
@@ -62,20 +61,10 @@ def _invalid(param: str) -> InvalidInput:
 def _check_host(host: str, param: str) -> None:
     # Again, of the host as it will be dialled: full-width digits and dots have become plain ones.
     _refuse_disguised(host, param)
-    if not (_is_address(host) or (len(host) <= 253 and _NAME.fullmatch(host))):
+    if not (is_address(host) or is_name(host)):
         raise _invalid(param)
 
 
 def _refuse_disguised(host: str, param: str) -> None:
-    """Refuses what resolvers read as an address though it is not written as one (`127.1`, `0x7f000001`)."""
-    last = host.rpartition(".")[2]
-    if host and (not last or _NUMBER.fullmatch(last)) and not _is_address(host):
+    if is_disguised(host):
         raise blocked(param)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -10,6 +10,8 @@ from torch import Tensor
 from blip_serve.errors import ConfigurationError, DeviceLost, OutOfMemory
 from blip_serve.settings import Settings
 
+CPU_ALLOCATOR = "DefaultCPUAllocator: can't allocate memory"
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -71,15 +73,20 @@ class Device:
     def faults(self) -> Iterator[None]:
         """Turns the device's faults into the domain's.
 
-        `OutOfMemory` is passing (the allocator has emptied its cache and tried again by then). A fault of the
-        accelerator itself is `DeviceLost`: nothing on it works any more until the process starts anew.
+        `OutOfMemory` is passing (the allocator has emptied its cache and tried again by then); a CPU's has no class of
+        its own. A fault of the accelerator itself is `DeviceLost`: nothing on it works any more until the process
+        starts anew.
         """
         try:
             yield
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, MemoryError):
             raise OutOfMemory("The device is out of memory.", retry_after=5) from None
         except torch.AcceleratorError as error:
             raise DeviceLost(str(error)) from error
+        except RuntimeError as error:
+            if CPU_ALLOCATOR in str(error):
+                raise OutOfMemory("The device is out of memory.", retry_after=5) from None
+            raise
 
 
 def open_device(settings: Settings) -> Device:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from blip_serve.domain import Done, Failed, Outcome, Progress
-from blip_serve.errors import InternalError, OutOfMemory
+from blip_serve.errors import OutOfMemory, not_finite
 from blip_serve.models.attention import Projected, Seen, Unprojected
 from blip_serve.models.config import TextConfig
 from blip_serve.models.decoder import Source, TextDecoder, Words
@@ -149,7 +149,7 @@ class Generator:
             if not sequence.ended and (failed := self._reorder(work, parents)):
                 return failed
         else:
-            return Failed(InternalError("The model gave no finite score for this input."))
+            return Failed(not_finite())
         pieces = sequence.pieces()
         return Done(sequence.results(), pieces) if sequence.ended else Progress(DECODE, sequence.width, pieces)
 

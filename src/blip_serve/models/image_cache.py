@@ -95,10 +95,11 @@ class ImageCache:
                 state = self._used[digest] = ImageState(digest, tokens, vector)
             return state
 
-    def keep(self, state: ImageState, tokens: Tensor, vector: Tensor | None) -> None:
-        """Commits an encoding to the state and to the caches; the pixels are done with."""
+    def keep(self, state: ImageState, tokens: Tensor, vector: Tensor | None, *, sound: bool = True) -> None:
+        """Commits an encoding to the state and, if `sound`, to the caches; the pixels are done with."""
         with self._lock:
             state.tokens, state.vector, state.pixels = tokens, vector, None
-            self.tokens.put(state.digest, tokens)
-            if vector is not None:
+            if sound:
+                self.tokens.put(state.digest, tokens)
+            if sound and vector is not None:
                 self.vectors.put(state.digest, vector)

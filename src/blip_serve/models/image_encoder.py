@@ -125,10 +125,10 @@ class ImageEncoder:
         for state in step.states:
             state.encoding = False
         if step.tokens is not None and step.done is not None:
-            step.done.wait()
+            finite = torch.isfinite(step.done.wait()).flatten().tolist()  # one number is enough: attention mixes all
             for i, state in enumerate(step.states):  # copies: a slice would keep the whole batch alive
                 vector = None if step.vectors is None else step.vectors[i].clone()
-                self._cache.keep(state, step.tokens[i].clone(), vector)
+                self._cache.keep(state, step.tokens[i].clone(), vector, sound=finite[i])
         return [
             work.after if work.image.has(work.needs) else Progress(ENCODE, self._cost)  # the step encoding it failed
             for work in step.works

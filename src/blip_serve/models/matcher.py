@@ -26,7 +26,7 @@ from blip_serve.domain import (
     ScoringProtocol,
     Task,
 )
-from blip_serve.errors import InternalError
+from blip_serve.errors import not_finite
 from blip_serve.images.decode import Decoder
 from blip_serve.models.checkpoint import Checkpoint, open_checkpoint
 from blip_serve.models.device import Pending
@@ -230,5 +230,5 @@ def _outcome(work: MatchWork, scores: Sequence[PairScore]) -> Outcome:
 def _finite(result: object, numbers: Sequence[float]) -> Outcome:
     """The result, unless one of its numbers is none."""
     if not all(map(math.isfinite, numbers)):
-        return Failed(InternalError("The model gave no finite score for this input."))
+        return Failed(not_finite())
     return Done(result)

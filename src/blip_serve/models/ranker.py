@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from blip_serve.domain import Done, Failed, Outcome, Progress
-from blip_serve.errors import InternalError
+from blip_serve.errors import not_finite
 from blip_serve.models.attention import Projected, Seen
 from blip_serve.models.decoder import TextDecoder, Words
 from blip_serve.models.device import Device, Pending
@@ -111,5 +111,5 @@ def _seen(
 
 def _outcome(scores: tuple[tuple[int, float], ...]) -> Outcome:
     if not all(math.isfinite(score) for _, score in scores):
-        return Failed(InternalError("The model gave no finite score for this input."))
+        return Failed(not_finite())
     return Done(scores)

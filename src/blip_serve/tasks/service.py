@@ -41,15 +41,20 @@ class Tasks:
 
 
 @asynccontextmanager
-async def open_service(settings: Settings, telemetry: Telemetry, load: Loader | None = None) -> AsyncIterator[Tasks]:
-    """Runs the service while inside, for anyone; preloads start at once. `load` replaces what loads models.
+async def open_service(
+    settings: Settings, telemetry: Telemetry, load: Loader | None = None, fetcher: Fetcher | None = None
+) -> AsyncIterator[Tasks]:
+    """Runs the service while inside, for anyone; preloads start at once.
+
+    `load` replaces what loads models, `fetcher` what fetches images by URL; it is closed at the end.
 
     Raises `ConfigurationError` for settings that contradict each other.
     """
     engine = Engine(settings.engine, telemetry)
     registry = Registry(settings, engine, telemetry, load or loader(settings, telemetry))
     workers = ThreadPoolExecutor(settings.engine.workers, thread_name_prefix="worker")
-    images = ImageLoader(Fetcher(settings.images.fetch, settings.images.max_bytes), settings.images, workers)
+    fetcher = fetcher or Fetcher(settings.images.fetch, settings.images.max_bytes)
+    images = ImageLoader(fetcher, settings.images, workers)
     at_once, timeout = settings.engine.workers, settings.server.request_timeout_s
 
     def tasks_of(caller: Caller) -> Tasks:

@@ -1,0 +1,82 @@
+"""Hosts as URLs and the operator's lists name them: what is a name, what an address, which are the same."""
+
+import re
+from ipaddress import ip_address, ip_network
+
+import httpx
+
+MAX_NAME_CHARS = 253
+
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
+_NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*")
+_NO_HOST = re.compile(r"[\s/?#@:%\\\[\]]")
+_ENDPOINT = re.compile(r"(\[[^\]]*\]|[^:]*):([0-9]{1,5})")
+
+
+def is_address(host: str) -> bool:
+    """Whether `host` is an address, written plainly and without brackets."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_name(host: str) -> bool:
+    """Whether `host` is a name as look-ups take them: lower case, ASCII, no dot at its end."""
+    return len(host) <= MAX_NAME_CHARS and _NAME.fullmatch(host) is not None
+
+
+def is_disguised(host: str) -> bool:
+    """Whether resolvers read `host` as an address though it is not written as one (`127.1`, `0x7f000001`, `a.`)."""
+    last = host.rpartition(".")[2]
+    return bool(host) and (not last or _NUMBER.fullmatch(last) is not None) and not is_address(host)
+
+
+def same_spelling(host: str) -> str:
+    """A host's name or address as hosts are compared: lower case, IDNA, no dot at its end, no brackets.
+
+    Raises `ValueError` for what is neither.
+    """
+    if is_address(bare := host.removeprefix("[").removesuffix("]")):
+        return str(ip_address(bare))
+    if not _NO_HOST.search(host):
+        try:
+            name = httpx.URL(f"http://{host.removesuffix('.')}/").raw_host.decode("ascii")
+        except (httpx.InvalidURL, ValueError):
+            name = ""
+        if is_name(name) and not is_disguised(name):
+            return name
+    raise ValueError("neither a host's name nor an address")
+
+
+def host_pattern(text: str) -> str:
+    """A host, or `*.` and a name for all hosts below it, in one spelling. Raises `ValueError`."""
+    if text.startswith("*."):
+        return f"*.{same_spelling(text[2:])}"
+    return same_spelling(text)
+
+
+def host_pattern_or_network(text: str) -> str:
+    """A pattern, or a network such as `203.0.113.0/24`, in one spelling. Raises `ValueError`."""
+    return str(ip_network(text)) if "/" in text else host_pattern(text)
+
+
+def endpoint(text: str) -> str:
+    """`host` or `host:port` in one spelling; an IPv6 address before a port stands in brackets. Raises `ValueError`."""
+    found = _ENDPOINT.fullmatch(text)
+    if found is None:
+        return same_spelling(text)
+    if not 0 < int(found[2]) < 65536:
+        raise ValueError("the port must be 1 to 65535")
+    return endpoint_of(same_spelling(found[1]), int(found[2]))
+
+
+def endpoint_of(host: str, port: int) -> str:
+    """A host, as `same_spelling` gives it, and a port, as `endpoint` spells them."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def matches(host: str, pattern: str) -> bool:
+    """Whether a host, as `same_spelling` gives it, is what `pattern` means."""
+    return host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern

@@ -1,0 +1,52 @@
+"""Where images may be fetched from: the public web, less or more as the operator's lists say. Dials nothing."""
+
+from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from blip_serve.hosts import endpoint_of, is_address, matches, same_spelling
+from blip_serve.images.addresses import Address, innermost, is_private, is_public
+from blip_serve.settings import FetchSettings
+
+Allow = Callable[[Address], bool]
+
+WEB_PORTS = frozenset({80, 443})
+
+
+class Destinations:
+    """The rules for hosts and ports, asked of every hop, and for addresses, asked of every answer of a look-up.
+
+    `allow` and `ports` say what the public web is.
+    """
+
+    def __init__(self, settings: FetchSettings, *, allow: Allow = is_public, ports: frozenset[int] = WEB_PORTS) -> None:
+        self._allow = allow
+        self._ports = ports
+        self._allowed = settings.allowed_hosts
+        self._private = frozenset(settings.private_hosts)
+        networks = [entry for entry in settings.denied_hosts if "/" in entry or is_address(entry)]
+        self._denied_networks = [ip_network(entry) for entry in networks]
+        self._denied = [entry for entry in settings.denied_hosts if entry not in networks]
+
+    def may_ask(self, host: str, port: int) -> bool:
+        """Whether this port of this host may be asked for anything, whatever its address."""
+        host = same_spelling(host)
+        if any(matches(host, pattern) for pattern in self._denied):
+            return False
+        if self._exempt(host, port):
+            return True
+        allowed = not self._allowed or any(matches(host, pattern) for pattern in self._allowed)
+        return allowed and port in self._ports
+
+    def may_dial(self, host: str, port: int, address: Address) -> bool:
+        """Whether `address`, one of the host's, may be dialled."""
+        inner = innermost(address)
+        if any(_holds(network, address) or _holds(network, inner) for network in self._denied_networks):
+            return False
+        return self._allow(address) or (self._exempt(same_spelling(host), port) and is_private(address))
+
+    def _exempt(self, host: str, port: int) -> bool:
+        return endpoint_of(host, port) in self._private or (host in self._private and port in self._ports)
+
+
+def _holds(network: IPv4Network | IPv6Network, address: Address) -> bool:
+    return address.version == network.version and address in network

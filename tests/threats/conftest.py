@@ -1,0 +1,17 @@
+"""The service that is threatened."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from blip_serve.settings import DEMO, DEMO_CAPTIONS
+from tests.support.server import Service, serving, settings
+
+SMALL = {"max_images": 4, "max_captions": 8, "max_pairs": 16}
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[Service]:
+    """Two of the embedded checkpoints behind small limits on what a request may hold, as by default otherwise."""
+    with serving(settings(models=(DEMO, DEMO_CAPTIONS), limits=SMALL)) as service:
+        yield service

@@ -81,6 +81,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{- define "blip-serve.mounts" -}}
+- {name: settings, mountPath: /etc/blip-serve/settings, readOnly: true}
+- {name: weights, mountPath: /var/lib/blip-serve}
+- {name: tmp, mountPath: /tmp}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{- define "blip-serve.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true

@@ -67,8 +67,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   value: /var/lib/blip-serve
 - name: HF_HUB_DISABLE_TELEMETRY
   value: "1"
-- name: HF_HUB_DISABLE_UPDATE_CHECK
-  value: "1"
 {{- with .Values.weights.tokenSecret }}
 {{- if .name }}
 - name: HF_TOKEN

@@ -72,7 +72,7 @@ def variables(container: dict[str, Any], **elsewhere: str) -> dict[str, str]:
 
 
 def mount_secret(folder: Path, files: dict[str, bytes], version: int) -> None:
-    """Puts a Secret's files into `folder` as the kubelet does, at first and whenever it changes: all at once, by a link."""
+    """Puts a Secret's files into `folder` as the kubelet does, at first and at each change: all at once, by a link."""
     data = folder / f"..{version}"
     data.mkdir(parents=True)
     for name, content in files.items():

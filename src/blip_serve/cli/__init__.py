@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from blip_serve import __version__
-from blip_serve.cli import caption, embed, keys, match, models, rerank, serve
+from blip_serve.cli import caption, embed, keys, match, models, pull, rerank, serve
 from blip_serve.errors import ConfigurationError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -17,6 +17,7 @@ app.command()(caption.caption)
 app.command()(embed.embed)
 app.command()(rerank.rerank)
 app.command()(models.models)
+app.command()(pull.pull)
 app.add_typer(keys.app, name="keys")
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
 import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk
@@ -163,41 +162,6 @@ def test_the_first_piece_leaves_before_the_next_is_computed() -> None:
         assert joined([first, *rest]) == whole.choices[0].message.content
 
 
-def test_a_client_that_leaves_mid_stream_frees_its_place() -> None:
-    model = Stepwise("caption")
-    slots = model.free_slots
-    with serving(fake_settings(), always(model)) as service, sdk(service) as client:
-        model.allow(2)
-        with client.chat.completions.create(model="fake", messages=PLAIN, n=2, stream=True) as stream:
-            pieces = (chunk for chunk in stream if chunk.choices[0].delta.content)
-            next(pieces)
-            assert model.free_slots == slots - 2
-            assert service.metric("queue_requests") == 1
-        wait_until(lambda: service.metric("queue_requests") == 0)
-        wait_until(lambda: service.metric("cancelled_requests_total") == 1)
-        model.allow(1)
-        wait_until(lambda: model.free_slots == slots)
-        begun = model.decoding_steps
-        assert begun <= 3
-        model.allow(100)
-        client.chat.completions.create(model="fake", messages=PLAIN, max_tokens=2)
-        assert model.decoding_steps == begun + 3
-        assert service.metric("errors_total") == 0
-
-
-def test_a_client_that_leaves_a_stream_while_queued_frees_its_place() -> None:
-    model = FakeModel("caption")
-    with serving(fake_settings(), always(model)) as service:
-        model.open.clear()
-        with pytest.raises(httpx.ReadTimeout):
-            service.client.post("/v1/chat/completions", json={"messages": PLAIN, "stream": True}, timeout=0.3)
-        wait_until(lambda: service.metric("queue_requests") == 0)
-        steps = len(model.steps)
-        model.open.set()
-        wait_until(lambda: model.free_slots == 8)
-        assert len(model.steps) == steps
-
-
 def test_a_fault_mid_stream_is_told_in_the_stream(capfd: pytest.CaptureFixture[str]) -> None:
     fails = iter([False, False, True])
 
@@ -218,17 +182,6 @@ def test_a_fault_mid_stream_is_told_in_the_stream(capfd: pytest.CaptureFixture[s
         text = service.client.post("/v1/chat/completions", json={"messages": PLAIN, "stream": True}).text
         assert text.endswith("data: [DONE]\n\n")
     assert "the secret cause" in capfd.readouterr().err
-
-
-def test_a_stream_whose_time_runs_out_says_so() -> None:
-    model = Stepwise("caption")
-    with serving(fake_settings(server={"request_timeout_s": 0.2}), always(model)) as service:
-        model.allow(1)
-        text = service.client.post("/v1/chat/completions", json={"messages": PLAIN, "stream": True}).text
-        model.allow(100)
-        *_, last = text.strip().split("\n\n")
-        error = json.loads(last.removeprefix("data: "))["error"]
-        assert (error["type"], error["code"]) == ("server_error", "deadline_exceeded")
 
 
 def test_greedy_is_the_default(options_of: Options) -> None:

@@ -3,12 +3,11 @@
 import json
 import os
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 from blip_serve.api.app import create_app
 from blip_serve.catalogue import ModelCard
-from blip_serve.models.fake import FakeModel, FakeWork
+from blip_serve.models.fake import FakeModel
 from blip_serve.settings import ModelSettings, Settings
 from tests.support.server import FAKE, Service, always, fake_settings, serving
 from tests.support.waiting import WAIT_S, wait_until
@@ -53,22 +52,6 @@ def test_a_stuck_device_is_not_ready() -> None:
         assert service.client.get("/readyz").json()["reasons"] == ["the device makes no progress"]
         model.open.set()
         stuck.join(WAIT_S)
-
-
-def test_a_dead_device_thread_answers_every_waiter_and_is_not_ready() -> None:
-    dying = False
-
-    def die(works: Sequence[FakeWork]) -> None:
-        if dying:
-            raise SystemExit
-
-    with serving(fake_settings(), always(FakeModel(on_launch=die))) as service:
-        dying = True
-        response = service.client.post("/v1/match", json=BODY)
-        assert response.status_code == 503
-        assert response.json()["error"]["type"] == "server_error"
-        assert service.client.get("/readyz").json()["reasons"] == ["the device thread has died"]
-        assert service.client.post("/v1/match", json=BODY).status_code == 503
 
 
 def test_metrics_cover_what_operators_watch(demo: Service) -> None:

@@ -10,7 +10,7 @@ import pytest
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.domain import Item, MatchItem, Prepared
 from blip_serve.models.fake import FakeModel
-from tests.support.errors import MALFORMED, check
+from tests.support.errors import check
 from tests.support.pictures import encoded, picture
 from tests.support.server import Service, always, fake_settings, serving, settings, with_key
 
@@ -280,13 +280,6 @@ def test_who_gives_a_url_as_a_string_is_told_how_to_give_it(demo: Service) -> No
     assert '{"url": ...}' in response.json()["error"]["message"]
     response = demo.client.post("/v1/rerank", json={"query": "a", "documents": ["a dog"]})
     assert "url" not in response.json()["error"]["message"]
-
-
-@pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
-def test_malformed_json_is_refused(demo: Service, body: bytes) -> None:
-    response = demo.client.post("/v1/rerank", content=body, headers={"content-type": "application/json"})
-    assert response.status_code == 400
-    assert response.json()["error"]["type"] == "invalid_request_error"
 
 
 @pytest.mark.parametrize("field", ["top_n", "shortlist", "query", "documents"])

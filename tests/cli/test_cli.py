@@ -101,18 +101,6 @@ def test_mistakes_are_told_in_a_line_without_a_traceback(arguments: list[str], c
     assert "Traceback" not in done.stderr
 
 
-def test_a_broken_configuration_ends_the_start_with_exit_code_2_and_its_key(tmp_path: Path) -> None:
-    file = tmp_path / "broken.yaml"
-    file.write_text("engine: {max_steps: 5}")
-    done = blip_serve("serve", "--config", str(file))
-    assert (done.returncode, done.stderr) == (2, f"blip-serve: {file}: engine.max_steps: unknown key\n")
-    done = blip_serve("serve", BLIP_SERVE_SERVER__PROT="9")
-    assert (done.returncode, done.stderr) == (2, "blip-serve: environment: BLIP_SERVE_SERVER__PROT: unknown key\n")
-    done = blip_serve("serve", WEB_CONCURRENCY="4")
-    assert done.returncode == 2
-    assert "run more replicas" in done.stderr
-
-
 def test_serve_prints_the_curl_line_answers_it_and_stops_on_sigterm() -> None:
     with served(BLIP_SERVE_SERVER__SHUTDOWN_DELAY_S="0") as (process, url):
         wait_until(lambda: is_ready(url))

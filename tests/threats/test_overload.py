@@ -29,14 +29,15 @@ LARGE = {
 
 
 @contextmanager
-def waiting(service: Service, model: FakeModel, body: dict[str, Any]) -> Iterator[list[httpx.Response]]:
-    """While inside, a request's step is on the device of a held model; its answer is in the list afterwards."""
+def on_the_device(service: Service, model: FakeModel) -> Iterator[list[httpx.Response]]:
+    """Inside, a request's first step has begun, on a device that is held; the list has its answer afterwards."""
     answers: list[httpx.Response] = []
     url = f"{service.url}/v1/match"
-    thread = threading.Thread(target=lambda: answers.append(httpx.post(url, json=body, timeout=WAIT_S)))
-    before = len(model.steps)
+    thread = threading.Thread(target=lambda: answers.append(httpx.post(url, json=GOOD, timeout=WAIT_S)))
+    steps = len(model.steps)
+    model.open.clear()
     thread.start()
-    wait_until(lambda: len(model.steps) > before)
+    wait_until(lambda: len(model.steps) == steps + 1)
     try:
         yield answers
     finally:
@@ -59,8 +60,7 @@ def test_a_full_queue_answers_429_while_the_device_is_busy(path: str, body: dict
     model = FakeModel("match", "embed", "caption")
     settings = fake_settings(engine={"max_queue_cost": 60}, limits=ONE_REQUEST)
     with serving(settings, always(model)) as service:
-        model.open.clear()
-        with waiting(service, model, GOOD) as answers:
+        with on_the_device(service, model) as answers:
             began = time.monotonic()
             refused = service.client.post(path, json=body)
             assert time.monotonic() - began < 1
@@ -76,8 +76,7 @@ def test_a_full_queue_answers_429_while_the_device_is_busy(path: str, body: dict
 def test_row48_a_client_that_leaves_while_queued_reaches_no_step() -> None:
     model = FakeModel("match", "caption")
     with serving(fake_settings(), always(model)) as service:
-        model.open.clear()
-        with waiting(service, model, GOOD):
+        with on_the_device(service, model):
             steps = len(model.steps)
             for stream in (False, True):
                 body = {"messages": PLAIN, "stream": stream}
@@ -130,8 +129,7 @@ def test_row48_a_client_that_leaves_mid_stream_frees_its_place() -> None:
 def test_row49_time_that_runs_out_in_the_queue_is_told_and_never_reaches_the_device() -> None:
     model = FakeModel("match", "caption")
     with serving(fake_settings(server={"request_timeout_s": 0.5}), always(model)) as service:
-        model.open.clear()
-        with waiting(service, model, GOOD) as answers:
+        with on_the_device(service, model) as answers:
             steps = len(model.steps)
             late = service.client.post("/v1/chat/completions", json={"messages": MESSAGES})
             check(late, 503, "deadline_exceeded", None)

@@ -28,7 +28,7 @@ def find_folder(source: str, revision: str | None) -> Path:
     if is_folder(source):
         return Path(source).expanduser()
     if source.startswith(("/", ".", "~")) or source.count("/") != 1:
-        raise CheckpointError(source, "no such folder")
+        raise CheckpointError(Path(source), "no such folder")
     return _download(source, revision)
 
 

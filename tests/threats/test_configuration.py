@@ -1,0 +1,66 @@
+"""Row 55: settings that cannot be used refuse the start, with exit code 2 and the key's name. As processes."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import blip_serve
+
+FILES = {
+    "unknown section": ("enginee: {}", "enginee: unknown key"),
+    "unknown key": ("engine: {max_steps: 5}", "engine.max_steps: unknown key"),
+    "bad type": ("engine: {max_step_cost: many}", "engine.max_step_cost: "),
+    "out of range": ("server: {port: 70000}", "server.port: "),
+    "bad choice": ("dtype: float8", "dtype: "),
+    "in a list": ("models: [{preload: true}]", "models.0.id: "),
+    "bad host": ("images: {fetch: {allowed_hosts: ['http://a']}}", "images.fetch.allowed_hosts.0: "),
+    "no YAML": ("a: [", "not YAML"),
+    "nested deep": ("[" * 5000, "not YAML"),
+    "no keys": ("- a", "must hold keys and values"),
+    "bytes": ("\x00\x01", "not YAML"),
+}
+VARIABLES = {
+    "unknown variable": ("BLIP_SERVE_SERVER__PROT", "9", "BLIP_SERVE_SERVER__PROT: unknown key"),
+    "bad type of a variable": ("BLIP_SERVE_ENGINE__MAX_WAIT_MS", "soon", "engine.max_wait_ms: "),
+    "no JSON in a variable": ("BLIP_SERVE_MODELS", "no json", "models"),
+    "several workers": ("WEB_CONCURRENCY", "4", "run more replicas"),
+}
+
+
+def check_refused(done: subprocess.CompletedProcess[str], words: str) -> None:
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.startswith("blip-serve: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [pytest.param(text, words, id=f"row55-{name}") for name, (text, words) in FILES.items()]
+)
+def test_files(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(text)
+    done = blip_serve("serve", "--config", str(file))
+    check_refused(done, words)
+    assert f"{file}: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"), [pytest.param(*given, id=f"row55-{case}") for case, given in VARIABLES.items()]
+)
+def test_variables(name: str, value: str, words: str) -> None:
+    check_refused(blip_serve("serve", **{name: value}), words)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        pytest.param("nothing.yaml", "nothing.yaml: No such file", id="row55-missing file"),
+        pytest.param("/", "/: Is a directory", id="row55-folder"),
+    ],
+)
+def test_files_that_cannot_be_read(path: str, words: str) -> None:
+    check_refused(blip_serve("serve", "--config", path), words)
+    check_refused(blip_serve("serve", BLIP_SERVE_CONFIG=path), words)

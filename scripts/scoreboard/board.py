@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "scoreboard"
 QUIET: Mapping[str, Any] = {"log": {"format": "json"}, "device": "cpu", "dtype": "float32", "catalogue": False}
 """Settings of every server here: the same on every machine, and nothing to be had from the hub."""
-FAKE = "scoreboard/fake"
-"""The one model of a server whose model is fake."""
+FAKE: Mapping[str, Any] = {"id": "scoreboard/fake", "aliases": ["demo-captioning", "demo-vqa"], "preload": True}
+"""The one model of a server whose model is fake; it goes by the names that the OpenAPI document's examples use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Board:
         """
         config = BUILD / f"{name}.yaml"
         config.parent.mkdir(parents=True, exist_ok=True)
-        models = {} if fake_step_s is None else {"models": [{"id": FAKE, "preload": True}]}
+        models = {} if fake_step_s is None else {"models": [FAKE]}
         config.write_text(yaml.safe_dump({**QUIET, **models, **settings}))
         ours = ["-m", "blip_serve", "serve"]
         command = ours if fake_step_s is None else ["-m", "scoreboard.launch", "--fake-step-s", str(fake_step_s)]

@@ -3,7 +3,8 @@
 import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from scoreboard.board import Board, log_of
 from scoreboard.fuzzing import grammar
 from scoreboard.fuzzing.judge import Judge
 from scoreboard.fuzzing.pictures import damaged
+from scoreboard.routes import JSON, Route, routes
 from scoreboard.memory import MB, Watch, growth, watched
 
 PART = "fuzz"
@@ -51,10 +53,9 @@ def run(board: Board) -> None:
     with board.serve(PART, SETTINGS) as server, watched(server.process.pid) as watch:
         started = time.monotonic()
         sender = Sender(server, judge, started + LIMIT_S)
-        document = server.client.get("/openapi.json").json()
         _document(sender, round(count * SHARE))
         from_document = judge.requests
-        _grammar(sender, document, round(count * SHARE))
+        _grammar(sender, routes(server.client), round(count * SHARE))
         by_grammar = judge.requests - from_document
         _pictures(sender, count)
         seconds = time.monotonic() - started
@@ -118,30 +119,18 @@ def _document(sender: Sender, count: int) -> None:
             )
 
 
-def _grammar(sender: Sender, document: dict[str, Any], count: int) -> None:
+def _grammar(sender: Sender, found: Sequence[Route], count: int) -> None:
     """Images in every form and place."""
-    found = [
-        (path, kind, content)
-        for path, operations in document["paths"].items()
-        for kind, content in operations.get("post", {}).get("requestBody", {}).get("content", {}).items()
-    ]
-    for path, kind, content in found:
-        names = list(content["schema"]["properties"])
-        if kind == "application/json":
-            headers = {"content-type": kind}
-            _draw(
-                grammar.bodies(content["example"], names),
-                count // len(found),
-                lambda body, path=path, headers=headers: sender.send(path, content=body, headers=headers),
-                sender,
-            )
-        else:
-            _draw(
-                grammar.forms(names),
-                count // len(found),
-                lambda parts, path=path: sender.send(path, files=parts or None),
-                sender,
-            )
+    for route in found:
+        strategy = grammar.bodies(route.example, route.fields) if route.kind == JSON else grammar.forms(route.fields)
+        _draw(strategy, count // len(found), partial(_send, sender, route), sender)
+
+
+def _send(sender: Sender, route: Route, drawn: Any) -> None:
+    if route.kind == JSON:
+        sender.send(route.path, content=drawn, headers={"content-type": JSON})
+    else:
+        sender.send(route.path, files=drawn or None)
 
 
 def _pictures(sender: Sender, count: int) -> None:
@@ -153,7 +142,7 @@ def _pictures(sender: Sender, count: int) -> None:
             sender.send("/v1/match", files=[("image", ("a", data)), ("caption", (None, "a red circle"))])
         else:
             body = json.dumps({"input": {"image": grammar.as_base64(data)}})
-            sender.send("/v1/embeddings", content=body, headers={"content-type": "application/json"})
+            sender.send("/v1/embeddings", content=body, headers={"content-type": JSON})
 
 
 def _draw(strategy: st.SearchStrategy[Any], count: int, use: Callable[[Any], None], sender: Sender) -> None:

@@ -3,7 +3,7 @@
 import itertools
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,16 +21,15 @@ from scoreboard.fuzzing import grammar
 from scoreboard.fuzzing.judge import Judge
 from scoreboard.fuzzing.pictures import damaged
 from scoreboard.routes import JSON, Route, routes
-from scoreboard.memory import MB, Watch, growth, watched
+from scoreboard.memory import MB, Sample, growth, watched
 
 PART = "fuzz"
 COUNT, QUICK_COUNT = 20_000, 1_500
 LIMIT_S = 1500.0
-SHARE = 0.3
-"""Of all requests: from the document, and as many by the grammar. Damaged pictures fill up to the count."""
+SHARE = 0.25
+"""Of all requests: damaged pictures, which fill caches and allocator; then requests from the document, as many by the
+grammar, and damaged pictures up to the count."""
 MOST_GROWTH = 0.02
-WARM_SHARE = 0.25
-"""Of the time: by then caches and allocator have what they keep."""
 SEED = 11
 SETTINGS = {
     "server": {"request_timeout_s": 20},
@@ -53,15 +52,21 @@ def run(board: Board) -> None:
     with board.serve(PART, SETTINGS) as server, watched(server.process.pid) as watch:
         started = time.monotonic()
         sender = Sender(server, judge, started + LIMIT_S)
+        files = damaged(SEED)
+        _pictures(sender, files, round(count * SHARE))
+        warm = time.monotonic() - started
+        before = judge.requests
         _document(sender, round(count * SHARE))
-        from_document = judge.requests
+        from_document = judge.requests - before
         _grammar(sender, routes(server.client), round(count * SHARE))
-        by_grammar = judge.requests - from_document
-        _pictures(sender, count)
+        by_grammar = judge.requests - before - from_document
+        _pictures(sender, files, count)
         seconds = time.monotonic() - started
         sane = server.client.get("/readyz").status_code == 200 and server.process.poll() is None
-    drawn = (from_document, by_grammar, judge.requests - from_document - by_grammar)
-    _report(board, judge, drawn, count, sane, watch, seconds)
+    seen = f"{judge.requests} in {seconds:.0f} s: {from_document} from the document, {by_grammar} by the image grammar, "
+    seen += f"{judge.requests - from_document - by_grammar} damaged pictures"
+    board.add(PART, "requests", f">= {count}", seen, judge.requests >= count)
+    _report(board, judge, sane, watch.after(warm))
 
 
 class Sender:
@@ -133,9 +138,9 @@ def _send(sender: Sender, route: Route, drawn: Any) -> None:
         sender.send(route.path, files=drawn or None)
 
 
-def _pictures(sender: Sender, count: int) -> None:
+def _pictures(sender: Sender, files: Iterator[bytes], count: int) -> None:
     """Damaged files, uploaded and in JSON, until `count` requests were sent."""
-    for number, data in enumerate(damaged(SEED)):
+    for number, data in enumerate(files):
         if sender.judge.requests >= count or sender.late:
             return
         if number % 2:
@@ -167,31 +172,20 @@ def _draw(strategy: st.SearchStrategy[Any], count: int, use: Callable[[Any], Non
         return
 
 
-def _report(
-    board: Board,
-    judge: Judge,
-    drawn: tuple[int, int, int],
-    count: int,
-    sane: bool,
-    watch: Watch,
-    seconds: float,
-) -> None:
+def _report(board: Board, judge: Judge, sane: bool, samples: Sequence[Sample]) -> None:
     for wrong in judge.wrong[:20]:
         print(f"  {wrong}")
-    kinds = "{} from the document, {} by the image grammar, {} damaged pictures".format(*drawn)
+    add = partial(board.add, PART)
     statuses = ", ".join(f"{status}: {times}" for status, times in sorted(judge.statuses.items()))
-    add = board.add
-    add(PART, "requests", f">= {count}", f"{judge.requests} in {seconds:.0f} s ({kinds})", judge.requests >= count)
     seen = f"{statuses}; {len(judge.codes)} codes of errors"
-    add(PART, "answers by status", "200 and 400 among them", seen, {200, 400} <= judge.statuses.keys())
+    add("answers by status", "200 and 400 among them", seen, {200, 400} <= judge.statuses.keys())
     seen = f"{judge.server_errors}; overload answered (429, 503): {judge.overloaded}"
-    add(PART, "5xx", "0", seen, not judge.server_errors)
-    add(PART, "answers out of the envelope, without id, or telling of us", "0", f"{judge.broken}", not judge.broken)
-    add(PART, "requests not answered", "0", f"{judge.unanswered}", not judge.unanswered)
-    add(PART, "server still runs and is ready", "yes", "yes" if sane else "no", sane)
+    add("5xx", "0", seen, not judge.server_errors)
+    add("answers out of the envelope, without id, or telling of us", "0", f"{judge.broken}", not judge.broken)
+    add("requests not answered", "0", f"{judge.unanswered}", not judge.unanswered)
+    add("server still runs and is ready", "yes", "yes" if sane else "no", sane)
     faults = log_of(PART).read_text(errors="replace").count("Traceback")
-    add(PART, "tracebacks in its log", "0", f"{faults}", not faults)
-    samples = watch.after(WARM_SHARE * seconds)
+    add("tracebacks in its log", "0", f"{faults}", not faults)
     rise = growth(samples)
     seen = f"{rise:+.2%}, {samples[0][1] / MB:.0f} to {samples[-1][1] / MB:.0f} MB"
-    add(PART, "rise of resident memory after the first quarter", f"< {MOST_GROWTH:.0%}", seen, rise < MOST_GROWTH)
+    add("rise of resident memory after the first pictures", f"< {MOST_GROWTH:.0%}", seen, rise < MOST_GROWTH)

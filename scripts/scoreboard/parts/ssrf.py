@@ -157,7 +157,7 @@ def _rebinding(board: Board, server: Server, found: list[Route], look_ups: names
     for route, host in cases:
         asked = [server.client.post(route.path, **route.with_image(f"http://{host}/")) for _ in range(3)]
         first += asked[0].status_code == 200
-        later += all(answer.json().get("error", {}).get("code") == "blocked_url" for answer in asked[1:])
+        later += all((answer.json().get("error") or {}).get("code") == "blocked_url" for answer in asked[1:])
         often += max(look_ups.looked_up[host, kind] for kind in ("A", "AAAA")) == len(asked)
     count = len(cases)
     well = first == later == often == count

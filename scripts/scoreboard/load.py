@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.bodies import MATCH
+from bench.connection import Connection, open_connection
 from bench.traffic import Pool, arrivals, at_times
 from tests.support.pictures import data_uri, picture
 
@@ -63,3 +64,33 @@ def p99(seconds: Sequence[float]) -> float:
     if len(seconds) < 2:
         return max(seconds, default=0.0)
     return statistics.quantiles(seconds, n=100, method="inclusive")[98]
+
+
+async def closed_loop(url: str, clients: int, *, keep: bool, until: asyncio.Event) -> list[Outcome]:
+    """`clients` that each ask for `PAIR` anew once answered, until the event or until nobody listens there any more.
+
+    `keep`: on one connection as long as the server keeps it, else on a new one each time.
+    """
+    outcomes: list[Outcome] = []
+
+    async def client() -> None:
+        connection: Connection | None = None
+        while not until.is_set():
+            try:
+                connection = connection or await open_connection(url)
+            except OSError:
+                return
+            at = time.perf_counter()
+            try:
+                answer = await connection.post(MATCH, PAIR)
+            except (OSError, asyncio.IncompleteReadError):
+                answer = None
+            outcomes.append(Outcome(at, answer.status if answer else 0, time.perf_counter() - at))
+            if not (keep and answer and answer.headers.get("connection") != "close"):
+                connection.close()
+                connection = None
+        if connection is not None:
+            connection.close()
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return outcomes

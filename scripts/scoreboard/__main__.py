@@ -14,8 +14,8 @@ from scoreboard.parts import disconnects, drain, fuzz, kill, overload, slow, soa
 from scoreboard.report import write
 
 PARTS: tuple[ModuleType, ...] = (threats, fuzz, ssrf, overload, slow, kill, drain, disconnects, soak)
-APART = {"fuzz", "ssrf"}
-"""Parts that give the service URLs to fetch: each runs in a network namespace, from which nothing leaves."""
+APART = {"fuzz", "ssrf", "slow"}
+"""Parts that run in a network namespace: those that have URLs fetched, so that nothing leaves, and one that sets it up."""
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("fastapi", "uvicorn", "httptools", "uvloop", "pillow", "torch", "schemathesis", "hypothesis")
 

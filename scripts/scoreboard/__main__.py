@@ -15,7 +15,7 @@ from scoreboard.report import write
 
 PARTS: tuple[ModuleType, ...] = (threats, fuzz, ssrf, overload, slow, kill, drain, disconnects, soak)
 APART = {"fuzz", "ssrf", "slow"}
-"""Parts that run in a network namespace: those that have URLs fetched, so that nothing leaves, and one that sets it up."""
+"""Parts that run in a network namespace: two have URLs fetched, and nothing may leave; one sets the system up."""
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("fastapi", "uvicorn", "httptools", "uvloop", "pillow", "torch", "schemathesis", "hypothesis")
 

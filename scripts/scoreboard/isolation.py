@@ -17,7 +17,10 @@ exec "$@"
 
 
 def run_apart(module: str, *arguments: str) -> None:
-    """`python -m MODULE ARGUMENTS` in a namespace of its own. Raises `RuntimeError` where that cannot be, or ends badly."""
+    """Runs `python -m MODULE ARGUMENTS` in a namespace of its own.
+
+    Raises `RuntimeError` where that cannot be had, or ends badly.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as names:
         names.write(f"nameserver {NAMESERVER}\noptions timeout:1 attempts:1\n")
         names.flush()

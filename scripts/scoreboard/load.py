@@ -29,7 +29,7 @@ PATIENCE_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of a request that was due `at` (`time.perf_counter`): its status, 0 where none came, and the seconds from then."""
+    """Of a request due `at` (`time.perf_counter`): its status, 0 where none came, and the seconds from then."""
 
     at: float
     status: int

@@ -93,7 +93,11 @@ async def broken(client: httpx.AsyncClient, mixed: Mixed) -> int:
 async def wrong(client: httpx.AsyncClient, mixed: Mixed) -> int:
     """Something that cannot be answered."""
     body = mixed.generator.choice(
-        [{"image": "!", "caption": "a"}, {"image": mixed.uri()}, {"model": "none", "image": mixed.uri(), "caption": "a"}]
+        [
+            {"image": "!", "caption": "a"},
+            {"image": mixed.uri()},
+            {"model": "none", "image": mixed.uri(), "caption": "a"},
+        ]
     )
     return (await client.post("/v1/match", json=body)).status_code
 
@@ -115,7 +119,7 @@ def _chat(mixed: Mixed) -> dict[str, object]:
 
 KINDS: tuple[Ask, ...] = (match, match, form, form, embed, rerank, stream, stream, broken, wrong, leave)
 EXPECTED = {
-    **dict.fromkeys(("match", "form", "embed", "rerank", "stream"), {200}),
+    **{kind.__name__: {200} for kind in (match, form, embed, rerank, stream)},
     "broken": {200, 400},
     "wrong": {400, 404},
     "leave": {0, 200},
@@ -125,6 +129,4 @@ EXPECTED = {
 
 def unexpected(statuses: Counter[str]) -> int:
     """Answers that were none of these."""
-    return sum(
-        times for name, times in statuses.items() if int(name.split()[1]) not in EXPECTED[name.split()[0]]
-    )
+    return sum(times for name, times in statuses.items() if int(name.split()[1]) not in EXPECTED[name.split()[0]])

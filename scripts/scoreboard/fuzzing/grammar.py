@@ -13,7 +13,6 @@ Part = tuple[str, tuple[str | None, bytes, str]]
 """Of a form: name, file name (`None`: a text), content, content type."""
 
 
-
 def as_base64(data: bytes) -> str:
     """A file as clients send it in JSON, without a data URI's head."""
     return base64.b64encode(data).decode()

@@ -20,8 +20,9 @@ from scoreboard.board import Board, log_of
 from scoreboard.fuzzing import grammar
 from scoreboard.fuzzing.judge import Judge
 from scoreboard.fuzzing.pictures import damaged
+from scoreboard.memory import MB, Sample, growth
 from scoreboard.routes import JSON, Route, routes
-from scoreboard.memory import MB, Sample, growth, watched
+from scoreboard.watch import watched
 
 PART = "fuzz"
 COUNT, QUICK_COUNT = 20_000, 1_500
@@ -63,7 +64,9 @@ def run(board: Board) -> None:
         _pictures(sender, files, count)
         seconds = time.monotonic() - started
         sane = server.client.get("/readyz").status_code == 200 and server.process.poll() is None
-    seen = f"{judge.requests} in {seconds:.0f} s: {from_document} from the document, {by_grammar} by the image grammar, "
+    seen = (
+        f"{judge.requests} in {seconds:.0f} s: {from_document} from the document, {by_grammar} by the image grammar, "
+    )
     seen += f"{judge.requests - from_document - by_grammar} damaged pictures"
     board.add(PART, "requests", f">= {count}", seen, judge.requests >= count)
     _report(board, judge, sane, watch.after(warm))

@@ -28,7 +28,9 @@ def run(board: Board) -> None:
     with board.serve("kill", {}, port=port) as server:
         seconds = time.perf_counter() - killed
         again = asyncio.run(_load(server.url))
-    board.add(PART, "ended by the signal, under load", "-9", f"{code}, after {answered} answers", code == -9 and answered > 0)
+    board.add(
+        PART, "ended by the signal, under load", "-9", f"{code}, after {answered} answers", code == -9 and answered > 0
+    )
     asked = f"<= {SLACK * max(starts):.1f} s, {SLACK:g} times the slowest of {STARTS} other starts"
     says = f"{seconds:.1f} s ({', '.join(f'{start:.1f}' for start in starts)} s before)"
     board.add(PART, "serving again on the same port after", asked, says, seconds <= SLACK * max(starts))

@@ -37,9 +37,7 @@ def _short_queue(board: Board) -> None:
     seconds = QUICK_SECONDS if board.quick else SECONDS
     with board.serve(PART, _settings(PLACES, DEADLINE_S), fake_step_s=STEP_S) as server:
         capacity = _capacity(server.url, seconds / 4)
-        seen = {
-            times: asyncio.run(open_loop(server.url, times * capacity, seconds, SEED + times)) for times in TIMES
-        }
+        seen = {times: asyncio.run(open_loop(server.url, times * capacity, seconds, SEED + times)) for times in TIMES}
     add = partial(board.add, PART)
     once = len(of_status(seen[1], 200)) / seconds
     add(
@@ -68,7 +66,9 @@ def _long_queue(board: Board) -> None:
         capacity = _capacity(server.url, seconds / 4)
         seen = asyncio.run(open_loop(server.url, 2 * capacity, seconds, SEED))
     dropped = len(of_status(seen, 503))
-    board.add(PART, f"a queue of {MANY_PLACES} at 2x: requests dropped for their deadline", "> 0", f"{dropped}", dropped > 0)
+    board.add(
+        PART, f"a queue of {MANY_PLACES} at 2x: requests dropped for their deadline", "> 0", f"{dropped}", dropped > 0
+    )
     _in_time(board, f"a queue of {MANY_PLACES} at 2x", seen, SHORT_DEADLINE_S)
 
 

@@ -3,16 +3,18 @@
 import asyncio
 import math
 import shutil
-import subprocess
+from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import psutil
 
+from bench.bodies import MATCH
 from bench.process import Server
-from scoreboard.board import BUILD, Board
+from scoreboard.board import Board
 from scoreboard.load import Outcome, closed_loop, of_status, p99
 from scoreboard.slow import Behaviour, drip_body, drip_head, lifetimes, read_nothing
 
@@ -36,7 +38,7 @@ ATTACKS = {"-H": "slow headers", "-B": "slow body", "-X": "slow read"}
 
 SEND_BUFFERS = Path("/proc/sys/net/ipv4/tcp_wmem")
 SMALL = "4096 16384 16384"
-"""Bytes that the system keeps of a connection's answers: less than one of them, so that the service has to keep the rest."""
+"""Bytes of its answers that the system keeps a connection: fewer than one has, so that the service keeps the rest."""
 
 
 def run(board: Board) -> None:
@@ -65,8 +67,10 @@ async def _ours(board: Board, server: Server) -> None:
     most = process.num_fds() - at_rest
     beside = await _good(server.url, seconds)
     ended.set()
-    lasted = {name: sum(await asyncio.gather(*tasks), []) for name, tasks in slow.items()}
-    _report_good(board, f"{most} slow connections of ours", alone, beside, most >= sum(count for _, count in KINDS.values()))
+    lasted = {name: list(chain.from_iterable(await asyncio.gather(*tasks))) for name, tasks in slow.items()}
+    _report_good(
+        board, f"{most} slow connections of ours", alone, beside, most >= sum(count for _, count in KINDS.values())
+    )
     for name, each in lasted.items():
         cut = [seconds for seconds in each if seconds < math.inf]
         asked = f"all, after {DEADLINE_S:g} s, and at most {SLACK_S:g} more"
@@ -87,15 +91,13 @@ async def _theirs(board: Board, server: Server, option: str, name: str) -> None:
 @asynccontextmanager
 async def _attack(url: str, option: str, seconds: float) -> AsyncIterator[None]:
     """slowhttptest with 200 connections while inside; it ends by itself soon after."""
-    BUILD.mkdir(parents=True, exist_ok=True)
-    path = "/openapi.json" if option == "-X" else "/v1/match"
-    command = [TOOL, option, "-c", "200", "-r", "200", "-i", "1", "-x", "10", "-p", "2", "-l", str(round(seconds))]
-    with (BUILD / f"{TOOL}{option}.log").open("wb") as log:
-        process = subprocess.Popen([*command, "-u", url + path], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            yield
-        finally:
-            await asyncio.to_thread(process.wait, 2 * seconds + 30)
+    path = "/openapi.json" if option == "-X" else MATCH
+    options = ["-c", "200", "-r", "200", "-i", "1", "-x", "10", "-p", "2", "-l", str(round(seconds)), "-u", url + path]
+    process = await asyncio.create_subprocess_exec(TOOL, option, *options, stdin=DEVNULL, stdout=DEVNULL)
+    try:
+        yield
+    finally:
+        await asyncio.wait_for(process.wait(), 2 * seconds + 30)
 
 
 async def _good(url: str, seconds: float) -> list[Outcome]:

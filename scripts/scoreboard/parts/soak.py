@@ -7,8 +7,9 @@ import time
 import psutil
 
 from scoreboard.board import Board
-from scoreboard.memory import MB, growth, watched
+from scoreboard.memory import MB, growth
 from scoreboard.mixed import Mixed, unexpected
+from scoreboard.watch import watched
 
 PART = "soak"
 SECONDS, WARM_S = 600.0, 60.0

@@ -30,16 +30,36 @@ TRAPS = (
     *("172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.1.1", "0.0.0.0", "198.18.0.1", "255.255.255.255"),
     *("224.0.0.1", "192.0.2.1", "240.0.0.1", "[::1]", "[::]", "[fe80::1]", "[fe80::1%25lo]", "[fc00::1]", "[ff02::1]"),
     *("2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "017700000001", "127.1", "127.0.1", "0", "127.0.0.1."),
-    *("[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]", "[64:ff9b::a9fe:a9fe]", "[64:ff9b::127.0.0.1]", "[64:ff9b:1::7f00:1]"),
+    *(
+        "[::ffff:127.0.0.1]",
+        "[::ffff:a9fe:a9fe]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[64:ff9b::127.0.0.1]",
+        "[64:ff9b:1::7f00:1]",
+    ),
     *("[::169.254.169.254]", "[::127.0.0.1]", "[2002:7f00:1::1]", "[2002:a9fe:a9fe::]", "[2001:0:7f00:1::1]"),
-    *("１２７.0.0.1", "127。0。0。1", "①②⑦.0.0.1", "user:pass@127.0.0.1", "good.test@127.0.0.1", "127.0.0.1\\@good.test"),
+    *(
+        "１２７.0.0.1",
+        "127。0。0。1",
+        "①②⑦.0.0.1",
+        "user:pass@127.0.0.1",
+        "good.test@127.0.0.1",
+        "127.0.0.1\\@good.test",
+    ),
     *("good.test\\@127.0.0.1", "127.0.0.1\t", "127.0.\n0.1", "%31%32%37.0.0.1", "127.0.0.1%00.good.test"),
     *("localhost", "LOCALHOST", "localhost.", "localhost.good.test@localhost"),
     *("good.test:22", "good.test:8080", "93.184.215.14:6379", "127.0.0.1:80", "127.0.0.1:443", "good.test:0"),
 )
 """Hosts as a URL may spell them, with what comes before and after: rows 21 to 26 of threats.md."""
 URLS = (
-    *("file:///etc/passwd", "ftp://127.0.0.1/a", "gopher://127.0.0.1:80/_", "data:text/html,a", "//127.0.0.1/", "http:127.0.0.1"),
+    *(
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/a",
+        "gopher://127.0.0.1:80/_",
+        "data:text/html,a",
+        "//127.0.0.1/",
+        "http:127.0.0.1",
+    ),
     *(BACK, "http:\\\\127.0.0.1/", "https://127.0.0.1/", "jar:http://127.0.0.1!/", "unix:/run/a.sock"),
 )
 FOREIGN_NAMES: dict[str, names.Answers] = {
@@ -77,7 +97,14 @@ def run(board: Board) -> None:
             _good(board, server.client, found)
             _refused(board, "addresses as a URL may spell them", server, found, _spelled())
             _refused(board, "names that answer with such addresses", server, found, _named())
-            _refused(board, "redirects to such addresses and names, and in circles", server, found, _redirected(), REFUSALS | {NO_HEADER})
+            _refused(
+                board,
+                "redirects to such addresses and names, and in circles",
+                server,
+                found,
+                _redirected(),
+                REFUSALS | {NO_HEADER},
+            )
             _rebinding(board, server, found, look_ups)
         time.sleep(SETTLE_S)
         strange = ", ".join(f"{times} to {where}" for where, times in seen.strange.most_common(5))
@@ -111,7 +138,9 @@ def _good(board: Board, client: httpx.Client, found: list[Route]) -> None:
     urls = ("http://good.test/", "http://good6.test/a.png", f"http://{hosts.GOOD[0]}/", f"http://[{hosts.GOOD[1]}]/")
     answers = [client.post(route.path, **route.with_image(url)) for route in found for url in urls]
     well = sum(answer.status_code == 200 for answer in answers)
-    board.add(PART, "pictures of public hosts, by every route", f"{len(answers)} answered", f"{well}", well == len(answers))
+    board.add(
+        PART, "pictures of public hosts, by every route", f"{len(answers)} answered", f"{well}", well == len(answers)
+    )
 
 
 def _spelled() -> list[str]:

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from ipaddress import ip_address
 
 from dnslib import AAAA, CNAME, QTYPE, RCODE, RR, A, DNSRecord
-from dnslib.server import BaseResolver, DNSLogger, DNSServer
+from dnslib.server import DNSLogger, DNSServer
 
 Answers = Sequence[Sequence[str]]
 """Of each look-up, the last of them for all that follow: addresses, or one other name."""
 
 
-class Names(BaseResolver):
-    """Answers for `zone`; a name not there is looked for with what follows its first `-` cut off (`a-7.test` as `a.test`)."""
+class Names:
+    """Answers for `zone`; `a-7.test`, where it is not there, as `a.test`."""
 
     def __init__(self, zone: Mapping[str, Answers]) -> None:
         self._zone = zone

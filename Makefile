@@ -9,10 +9,11 @@ CONFIG ?=
 DEVICE ?= cpu
 QUICK ?=
 BENCHED := $(VENV)/.ready-bench
+SCORED := $(VENV)/.ready-scoreboard
 CLIENTS := $(CURDIR)/build/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-full test-clients lint check bench train-demo
+.PHONY: help setup serve test test-full test-clients lint check bench scoreboard train-demo
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -56,6 +57,13 @@ bench: $(BENCHED) ## the benchmark: under 15 minutes on 2 cores; QUICK=1 under 2
 $(BENCHED): $(READY)
 	$(BIN)/pip install --quiet --constraint configs/constraints.txt --editable '.[bench]'
 	@touch $(BENCHED)
+
+scoreboard: $(SCORED) ## what the service withstands, in one table: under 25 minutes on 2 cores; QUICK=1 under 6
+	PYTHONPATH=scripts:. $(BIN)/python -m scoreboard $(if $(QUICK),--quick)
+
+$(SCORED): $(READY)
+	$(BIN)/pip install --quiet --constraint configs/constraints.txt --editable '.[scoreboard]'
+	@touch $(SCORED)
 
 train-demo: $(READY) ## train the embedded checkpoints anew (about two hours on 2 cores)
 	$(BIN)/python scripts/train_demo.py retrieval

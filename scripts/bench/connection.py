@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer: its status, its stages in milliseconds as `server-timing` has them, and its body.
+    """An answer: its status, headers by lower-case name, stages in milliseconds as `server-timing` has them, and body.
 
     `arrivals`: when each chunk of the body was there, by `time.perf_counter`; one where it came whole.
     """
 
     status: int
+    headers: dict[str, str]
     stages: dict[str, float]
     chunks: list[bytes]
     arrivals: list[float]
@@ -56,7 +57,8 @@ class Connection:
         async for chunk in self._body(headers):
             chunks.append(chunk)
             arrivals.append(time.perf_counter())
-        return Answer(int(status.split()[1]), _stages(headers.get("server-timing", "")), chunks, arrivals)
+        stages = _stages(headers.get("server-timing", ""))
+        return Answer(int(status.split()[1]), headers, stages, chunks, arrivals)
 
     async def _body(self, headers: dict[str, str]) -> AsyncIterator[bytes]:
         if "content-length" in headers:

@@ -19,8 +19,8 @@ PACKAGES = ("torch", "transformers", "fastapi", "uvicorn", "litserve", "pillow")
 TIMES = 3
 
 
-def describe(device: str) -> dict[str, str]:
-    """What a reader must know to repeat the figures."""
+def describe(device: str, packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """What a reader must know to repeat the figures; `packages` with their versions."""
     cpu = Path("/proc/cpuinfo").read_text()
     flags = set(_field(cpu, "flags").split())
     found = {
@@ -31,7 +31,7 @@ def describe(device: str) -> dict[str, str]:
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "system": platform.platform(),
         "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
+        **{package: version(package) for package in packages},
     }
     if device == "cuda":
         found["gpu"] = torch.cuda.get_device_name()

@@ -42,12 +42,12 @@ class Server:
 
 
 @contextmanager
-def running(arguments: Sequence[str], ready: str, log: Path) -> Iterator[Server]:
-    """Runs `python ARGUMENTS --port PORT` while inside, from when `GET ready` answers 200.
+def running(arguments: Sequence[str], ready: str, log: Path, port: int | None = None) -> Iterator[Server]:
+    """Runs `python ARGUMENTS --port PORT` while inside, from when `GET ready` answers 200; on a free port by default.
 
     It has its processes' group to itself, which is ended with it. What it prints goes to `log`.
     """
-    port = _free_port()
+    port = port or free_port()
     url = f"http://127.0.0.1:{port}"
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
@@ -66,7 +66,8 @@ def running(arguments: Sequence[str], ready: str, log: Path) -> Iterator[Server]
         _end(process)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
@@ -87,10 +88,10 @@ def _wait(process: "subprocess.Popen[bytes]", client: httpx.Client, ready: str, 
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    os.killpg(process.pid, signal.SIGCONT)
-    os.killpg(process.pid, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(END_S)
-    with suppress(ProcessLookupError):
+    with suppress(ProcessLookupError):  # whoever used it may have ended it
+        os.killpg(process.pid, signal.SIGCONT)
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(END_S)
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

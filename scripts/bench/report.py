@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 from bench import charts
+from bench.markdown import table
 from bench.measure import Row, read
 from bench.ratios import ratios
 from bench.targets import TARGETS, Target
@@ -36,7 +37,7 @@ def page(name: str, machine: dict[str, str], rows: Sequence[Row], drawn: Sequenc
     """The whole page in Markdown."""
     parts = [
         f"# Benchmark: {name}",
-        "\n".join(_table(["machine", ""], [[key, value] for key, value in machine.items()])),
+        "\n".join(table(["machine", ""], [[key, value] for key, value in machine.items()])),
         SIDES,
         *(f"![{chart.stem}]({chart.name})" for chart in drawn),
         *_targets(rows),
@@ -50,7 +51,7 @@ def _targets(rows: Sequence[Row]) -> Iterator[str]:
     lines = [_target(target, value) for target in TARGETS if (value := target.seen(rows)) is not None]
     if lines:
         yield "## What was asked, and what was seen"
-        yield "\n".join(_table(["", "asked", "seen", ""], lines, "lrrl"))
+        yield "\n".join(table(["", "asked", "seen", ""], lines, "lrrl"))
 
 
 def _target(target: Target, value: float) -> list[str]:
@@ -77,7 +78,7 @@ def _group(group: str, rows: Sequence[Row]) -> str:
     used = [place for place in range(len(heads)) if any(line[place] for line in lines)]
     lines = [[line[place] for place in used] for line in lines]
     marks = "".join("lllrrrl"[place] for place in used)
-    return f"## {group.capitalize()}\n\n" + "\n".join(_table([heads[place] for place in used], lines, marks))
+    return f"## {group.capitalize()}\n\n" + "\n".join(table([heads[place] for place in used], lines, marks))
 
 
 def _order(rows: Sequence[Row]) -> Callable[[Row], tuple[int, float]]:
@@ -97,14 +98,6 @@ def _quartiles(row: Row) -> str:
 def number(value: float) -> str:
     """Three digits of it, or all before the point."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _table(heads: Sequence[str], lines: Sequence[Sequence[str]], marks: str = "") -> Iterator[str]:
-    """`marks`: a letter a column, `r` for numbers."""
-    yield "| " + " | ".join(heads) + " |"
-    yield "|" + "|".join("---:" if mark == "r" else "---" for mark in marks or "l" * len(heads)) + "|"
-    for line in lines:
-        yield "| " + " | ".join(line) + " |"
 
 
 if __name__ == "__main__":

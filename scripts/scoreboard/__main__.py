@@ -1,0 +1,63 @@
+"""`python -m scoreboard`: runs the parts, prints one table, and fails where one row did not pass."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+from bench.machine import describe
+from scoreboard.board import BUILD, Board, read
+from scoreboard.isolation import run_apart
+from scoreboard.parts import disconnects, drain, fuzz, kill, overload, slow, soak, ssrf, threats
+from scoreboard.report import write
+
+PARTS: tuple[ModuleType, ...] = (threats, fuzz, ssrf, overload, slow, kill, drain, disconnects, soak)
+APART = {"fuzz", "ssrf", "slow"}
+"""Parts that run in a network namespace: two have URLs fetched, and nothing may leave; one sets the system up."""
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("fastapi", "uvicorn", "httptools", "uvloop", "pillow", "torch", "schemathesis", "hypothesis")
+
+
+def main() -> None:
+    """Runs the parts asked for, or all."""
+    parts = {module.__name__.rpartition(".")[2]: module for module in PARTS}
+    parser = argparse.ArgumentParser(prog="scoreboard", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(parts)}; all by default")
+    parser.add_argument("--quick", action="store_true", help="short forms; written to build/scoreboard")
+    parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)  # of a part run apart: where its rows go
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(parts):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    names = arguments.parts or list(parts)
+    if arguments.rows is not None:
+        _run(names, parts, Board(arguments.quick, arguments.rows), apart=True)
+        return
+
+    file = (BUILD if arguments.quick or arguments.parts else RESULTS) / "scoreboard.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"machine": describe("cpu", PACKAGES)}) + "\n")
+    board = Board(arguments.quick, file)
+    _run(names, parts, board)
+    print(f"\n{write(file)}")
+    sys.exit(0 if all(row.passed for row in read(file)[1]) else 1)
+
+
+def _run(names: list[str], parts: dict[str, ModuleType], board: Board, apart: bool = False) -> None:
+    """A part that breaks off is a row that did not pass; the others still run."""
+    for name in names:
+        started = time.monotonic()
+        try:
+            if name in APART and not apart:
+                quick = ["--quick"] if board.quick else []
+                run_apart("scoreboard", name, *quick, "--rows", str(board.file))
+            else:
+                parts[name].run(board)
+        except Exception as error:
+            board.add(name, "runs to its end", "yes", f"{type(error).__name__}: {error}"[:300], False)
+        print(f"-- {name}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

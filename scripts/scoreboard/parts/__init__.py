@@ -1,0 +1,1 @@
+"""Parts of the board; each module proves one thing, by its `run(board)`."""

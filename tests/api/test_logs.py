@@ -96,35 +96,6 @@ def test_a_request_is_logged_with_its_client_its_stages_and_its_code(capfd: pyte
     assert (unknown["code"], unknown["route"]) == ("not_found", "unmatched")
 
 
-FORWARDED: list[tuple[str, tuple[str, ...], str, str]] = [
-    ("by nobody", (), "203.0.113.9", "127.0.0.1"),
-    ("by another", ("10.0.0.0/8",), "203.0.113.9", "127.0.0.1"),
-    ("by the peer", ("127.0.0.1",), "203.0.113.9", "203.0.113.9"),
-    ("by the peer's network", ("127.0.0.0/8",), "203.0.113.9", "203.0.113.9"),
-    ("with a forged first", ("127.0.0.1",), "1.2.3.4, 203.0.113.9", "203.0.113.9"),
-    ("with what is no address", ("127.0.0.1",), "nonsense", "unknown"),
-    ("with a forged zone", ("127.0.0.1",), "fe80::1%nonsense", "fe80::1"),
-]
-
-
-@pytest.mark.parametrize(
-    ("trusted", "header", "client"), [case[1:] for case in FORWARDED], ids=[c[0] for c in FORWARDED]
-)
-def test_a_forwarded_address_is_believed_of_trusted_proxies_only(
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    trusted: tuple[str, ...],
-    header: str,
-    client: str,
-) -> None:
-    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")  # uvicorn's own, which is none of our settings
-    settings = fake_settings(server={"trusted_proxies": trusted}, log={"level": "info"})
-    with serving(settings, always(FakeModel())) as service:
-        service.client.get("/v1/models", headers={"x-forwarded-for": header})
-    [line] = lines(capfd.readouterr().err)
-    assert f" client={client} " in line
-
-
 def test_a_refusal_of_pydantics_shows_no_input() -> None:
     """Where one is raised by mistake, its text is logged."""
     with pytest.raises(ValidationError) as refused:

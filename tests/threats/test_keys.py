@@ -34,7 +34,7 @@ def error_of(response: httpx.Response) -> tuple[int, str, str, str | None]:
     "header", [{}, {"authorization": "Bearer wrong"}, {"authorization": "Basic right"}, {"authorization": "Bearer"},
                {"authorization": "Bearer clé".encode()}, {"authorization": f"Bearer {digest('right')}"}],
 )  # fmt: skip
-def test_a_missing_or_wrong_key_is_401(service: Service, header: dict[str, str]) -> None:
+def test_row44_a_missing_or_wrong_key_is_401(service: Service, header: dict[str, str]) -> None:
     for response in (
         service.client.post("/v1/match", json=BODY, headers=header),
         service.client.get("/v1/models", headers=header),
@@ -48,6 +48,7 @@ def test_a_missing_or_wrong_key_is_401(service: Service, header: dict[str, str])
         assert response.headers["x-request-id"]
     assert service.client.get("/livez", headers=header).status_code == 200
     assert service.client.get("/readyz", headers=header).status_code == 200
+    assert service.client.post("/v1/match", json=BODY, headers=GOOD).status_code == 200
 
 
 def test_a_good_key_opens_everything(service: Service) -> None:
@@ -66,7 +67,7 @@ def test_metrics_and_docs_are_as_open_as_their_settings(access: str, status: int
             assert service.client.get(path, headers={} if status != 404 else GOOD).status_code == status
 
 
-def test_the_file_s_keys_are_read_again_and_a_broken_file_changes_nothing(
+def test_row44_the_file_s_keys_are_read_again_and_a_broken_file_changes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "keys.yaml"
@@ -105,7 +106,7 @@ def test_a_changed_file_keeps_its_permissions_and_no_trace_of_a_key(tmp_path: Pa
     assert not [line for line in file.read_text().splitlines() if "one" in line or "two" in line]
 
 
-def test_a_rate_is_counted_by_key_and_told_in_headers() -> None:
+def test_row45_a_rate_is_counted_by_key_and_told_in_headers() -> None:
     keys = ({"name": "slow", "sha256": digest("slow"), "rate": "3/hour"}, {"name": "free", "sha256": digest("free")})
     with serving(fake_settings(auth={"keys": keys}), always(FakeModel())) as service:
         slow, free = {"authorization": "Bearer slow"}, {"authorization": "Bearer free"}
@@ -135,7 +136,7 @@ def test_a_rate_s_requests_come_back() -> None:
         wait_until(lambda: service.client.get("/v1/models", headers=GOOD).status_code == 200)
 
 
-def test_a_key_s_requests_at_once_are_bounded_and_others_unaffected() -> None:
+def test_row45_a_key_s_requests_at_once_are_bounded_and_others_unaffected() -> None:
     model = FakeModel()
     keys = ({"name": "two", "sha256": digest("two"), "concurrency": 2}, {"name": "free", "sha256": digest("free")})
     with serving(fake_settings(auth={"keys": keys}), always(model)) as service:

@@ -99,7 +99,7 @@ class Load:
             thread.join(WAIT_S)
 
 
-def test_sigterm_is_announced_and_loses_nothing() -> None:
+def test_row50_sigterm_is_announced_and_loses_nothing() -> None:
     with running("fine", "0.01", server__shutdown_delay_s=1) as server:
         load = Load(server, 4)
         wait_until(lambda: len(load.statuses) > 20)
@@ -116,7 +116,7 @@ def test_sigterm_is_announced_and_loses_nothing() -> None:
         assert not load.errors
 
 
-def test_a_request_in_flight_when_the_port_closes_is_answered() -> None:
+def test_row50_a_request_in_flight_when_the_port_closes_is_answered() -> None:
     with running("fine", "0.5", server__shutdown_delay_s=0) as server:
         answers: list[httpx.Response] = []
         asking = threading.Thread(target=lambda: answers.append(server.client.post("/v1/match", json=BODY)))
@@ -133,7 +133,7 @@ def test_a_request_in_flight_when_the_port_closes_is_answered() -> None:
         assert server.exit_code() == 0
 
 
-def test_a_request_that_outlives_the_drain_is_told_so_and_the_exit_is_in_time() -> None:
+def test_row50_a_request_that_outlives_the_drain_is_told_so_and_the_exit_is_in_time() -> None:
     with running("hang", server__shutdown_delay_s=0, server__drain_timeout_s=0.2) as server:
         answers: list[httpx.Response] = []
         asking = threading.Thread(target=lambda: answers.append(server.client.post("/v1/match", json=BODY)))
@@ -163,7 +163,7 @@ def test_a_second_signal_ends_it_at_once(second: signal.Signals) -> None:
             assert server.exit_code() == 1
 
 
-def test_the_death_of_the_device_thread_answers_its_waiter_and_ends_the_process_with_1() -> None:
+def test_row51_the_death_of_the_device_thread_answers_its_waiter_and_ends_the_process_with_1() -> None:
     with running("die") as server:
         answer = server.client.post("/v1/match", json=BODY)
         assert (answer.status_code, answer.json()["error"]["type"]) == (503, "server_error")
@@ -171,7 +171,7 @@ def test_the_death_of_the_device_thread_answers_its_waiter_and_ends_the_process_
         assert "device_lost" in server.log()
 
 
-def test_a_hang_of_the_device_is_not_ready_then_answers_its_waiters_and_ends_the_process_with_1() -> None:
+def test_row51_a_hang_of_the_device_is_not_ready_then_answers_its_waiters_and_ends_the_process_with_1() -> None:
     with running("hang", engine__stall_after_s=0.2, engine__exit_after_s=1.5) as server:
         answers: list[httpx.Response] = []
         asking = threading.Thread(target=lambda: answers.append(server.client.post("/v1/match", json=BODY)))

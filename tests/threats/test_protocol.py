@@ -58,7 +58,7 @@ HEADS = {
 
 
 @pytest.mark.parametrize("request_", HEADS.values(), ids=HEADS)
-def test_a_head_over_the_bounds_is_answered_431_and_the_connection_closed(service: Service, request_: bytes) -> None:
+def test_row18_a_head_over_the_bounds_is_answered_431_and_closed(service: Service, request_: bytes) -> None:
     before = refused(service, "head_too_large")
     answer = exchange(service.url, request_)
     assert status(answer) == 431
@@ -81,7 +81,7 @@ WELL_FORMED = {
 
 
 @pytest.mark.parametrize("request_", WELL_FORMED.values(), ids=WELL_FORMED)
-def test_what_is_within_the_bounds_is_answered(service: Service, request_: bytes) -> None:
+def test_row18_what_is_within_the_bounds_is_answered(service: Service, request_: bytes) -> None:
     answer = exchange(service.url, request_)
     assert status(answer) == 200
     assert b"connection: close" in answer
@@ -113,7 +113,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize("pieces", SLOW.values(), ids=SLOW)
-def test_a_request_that_does_not_end_is_answered_408_and_the_connection_closed(
+def test_row19_a_request_that_does_not_end_is_answered_408_and_the_connection_closed(
     impatient: Service, pieces: list[bytes]
 ) -> None:
     with connect(impatient.url) as client:
@@ -127,7 +127,7 @@ def test_a_request_that_does_not_end_is_answered_408_and_the_connection_closed(
 
 
 @pytest.mark.parametrize("before", [b"", GET + b"\r\n"])
-def test_dripping_does_not_move_the_deadline(impatient: Service, before: bytes) -> None:
+def test_row19_dripping_does_not_move_the_deadline(impatient: Service, before: bytes) -> None:
     """Bytes come more often than the deadline, before a first request and after it."""
     ended = threading.Event()
     with connect(impatient.url) as client:
@@ -230,7 +230,7 @@ def endless(service: Service, head: bytes, pieces: int = 1000) -> tuple[bytes, i
         (MATCH.replace(b"application/json", b"text/plain") + b"transfer-encoding: chunked\r\n\r\n", 415),
     ],
 )
-def test_an_answer_before_a_requests_end_closes_the_connection(service: Service, head: bytes, expected: int) -> None:
+def test_row17_an_answer_before_a_body_ends_closes_the_connection(service: Service, head: bytes, expected: int) -> None:
     answer, taken = endless(service, head)
     assert status(answer) == expected
     assert b"connection: close" in answer
@@ -238,14 +238,14 @@ def test_an_answer_before_a_requests_end_closes_the_connection(service: Service,
     assert taken < 100
 
 
-def test_a_body_over_the_limit_is_refused_before_it_is_asked_for(service: Service) -> None:
+def test_row17_a_body_over_the_limit_is_refused_before_it_is_asked_for(service: Service) -> None:
     head = MATCH + b"content-length: 999999999\r\nexpect: 100-continue\r\n\r\n"
     answer = exchange(service.url, head)
     assert status(answer) == 413
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "request_too_large"
 
 
-def test_a_good_client_beside_200_slow_ones_sees_no_failure(service: Service) -> None:
+def test_row19_a_good_client_beside_200_slow_ones_sees_no_failure(service: Service) -> None:
     slow = [connect(service.url) for _ in range(200)]
     for i, client in enumerate(slow):
         client.sendall(GET if i % 2 else MATCH + b"content-length: 1000\r\n\r\n{")

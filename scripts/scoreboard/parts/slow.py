@@ -32,6 +32,8 @@ MOST_LATER_S = 0.05
 """By which the good client's p99 may rise."""
 SLACK_S = 2.5
 """Beyond the deadline: what the service grants a client to read its refusal (2 s), and its way."""
+SETTLE_S = 0.5
+"""In which the service notes that its clients have gone."""
 TOOL = "slowhttptest"
 ATTACKS = {"-H": "slow headers", "-B": "slow body", "-X": "slow read"}
 
@@ -56,7 +58,9 @@ def run(board: Board) -> None:
 async def _ours(board: Board, server: Server) -> None:
     seconds = QUICK_SECONDS if board.quick else SECONDS
     process = psutil.Process(server.process.pid)
+    server.client.close()
     alone = await _good(server.url, seconds / 2)
+    await asyncio.sleep(SETTLE_S)
     at_rest = process.num_fds()
     ended = asyncio.Event()
     slow = {
@@ -76,6 +80,7 @@ async def _ours(board: Board, server: Server) -> None:
         asked = f"all, after {DEADLINE_S:g} s, and at most {SLACK_S:g} more"
         says = f"{len(cut)} of {len(each)}, after {min(cut, default=0):.1f} to {max(cut, default=0):.1f} s"
         board.add(PART, f"clients that {name}: cut off", asked, says, cut == each and min(cut) > DEADLINE_S / 2)
+    await asyncio.sleep(SETTLE_S)
     left = process.num_fds() - at_rest
     board.add(PART, "descriptors of the service then, beyond those before", "<= 0", f"{left}", left <= 0)
 

@@ -109,6 +109,7 @@ def run(board: Board) -> None:
         time.sleep(SETTLE_S)
         strange = ", ".join(f"{times} to {where}" for where, times in seen.strange.most_common(5))
         board.add(PART, "packets to anywhere else, over all of these", "0", strange or "0", not strange)
+        seen.strange.clear()
         _exempt(board, seen)
 
 

@@ -96,10 +96,15 @@ class ImageCache:
             return state
 
     def keep(self, state: ImageState, tokens: Tensor, vector: Tensor | None, *, sound: bool = True) -> None:
-        """Commits an encoding to the state and, if `sound`, to the caches; the pixels are done with."""
+        """Commits an encoding to the state and to the caches; the pixels are done with.
+
+        One that is not `sound` serves the works that wait for it, and is not found again.
+        """
         with self._lock:
             state.tokens, state.vector, state.pixels = tokens, vector, None
-            if sound:
-                self.tokens.put(state.digest, tokens)
-            if sound and vector is not None:
+            if not sound:
+                self._used.pop(state.digest, None)
+                return
+            self.tokens.put(state.digest, tokens)
+            if vector is not None:
                 self.vectors.put(state.digest, vector)

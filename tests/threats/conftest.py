@@ -7,6 +7,14 @@ import pytest
 from blip_serve.settings import DEMO, DEMO_CAPTIONS
 from tests.support.server import Service, serving, settings
 
+COLLECTED = pytest.StashKey[list[str]]()
+"""The tests found, whichever of them are asked for."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.config.stash.setdefault(COLLECTED, []).append(item.nodeid)
+
+
 SMALL = {"max_images": 4, "max_captions": 8, "max_pairs": 16}
 
 

@@ -1,5 +1,6 @@
 """API keys over HTTP: who is let in, how often, how many at once, to which models, and what is noted of it."""
 
+import hmac
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,22 @@ def test_row44_a_missing_or_wrong_key_is_401(service: Service, header: dict[str,
     assert service.client.get("/livez", headers=header).status_code == 200
     assert service.client.get("/readyz", headers=header).status_code == 200
     assert service.client.post("/v1/match", json=BODY, headers=GOOD).status_code == 200
+
+
+@pytest.mark.parametrize("key", ["right", "other", "wrong"])
+def test_row44_a_key_is_compared_with_each_in_constant_time(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+    constant = hmac.compare_digest
+
+    def compare(one: str, other: str) -> bool:
+        compared.append(one)
+        return constant(one, other)
+
+    keys = tuple({"name": name, "sha256": digest(name)} for name in ("right", "other"))
+    with serving(fake_settings(auth={"keys": keys}), always(FakeModel())) as service:
+        monkeypatch.setattr(hmac, "compare_digest", compare)
+        service.client.get("/v1/models", headers={"authorization": f"Bearer {key}"})
+    assert compared == [digest("right"), digest("other")]
 
 
 def test_a_good_key_opens_everything(service: Service) -> None:

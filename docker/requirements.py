@@ -1,4 +1,4 @@
-"""Prints what a pyproject.toml requires, and its extras named after it, a line each: a layer without the project itself."""
+"""Prints what a pyproject.toml requires, with the extras named: for a layer that holds all but the project itself."""
 
 import sys
 import tomllib

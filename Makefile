@@ -13,7 +13,7 @@ SCORED := $(VENV)/.ready-scoreboard
 CLIENTS := $(CURDIR)/build/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-full test-clients lint check bench scoreboard train-demo
+.PHONY: help setup serve test test-full test-clients test-deploy test-image lint check bench scoreboard train-demo
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -31,7 +31,7 @@ serve: $(READY) ## serve on PORT (8000) with the embedded checkpoint, or with CO
 	$(BIN)/blip-serve serve --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
 
 test: $(READY) ## the fast tests: under 5 minutes on 2 cores, no network
-	$(BIN)/python -m pytest -m 'not full'
+	$(BIN)/python -m pytest -m 'not full and not deploy'
 
 test-full: $(READY) ## parity at full base and large size: minutes, and 10 GB of memory
 	$(BIN)/python -m pytest -m full -s
@@ -43,6 +43,13 @@ test-clients: $(READY) ## other openai clients: npm's (with Node) and Python's f
 	$(PYTHON) -m venv $(CLIENTS)/openai-1.0.0
 	$(CLIENTS)/openai-1.0.0/bin/pip install --quiet openai==1.0.0 'httpx<0.28'
 	TEST_CLIENTS=$(CLIENTS) $(BIN)/python -m pytest tests/clients
+
+test-deploy: $(READY) ## replicas behind a real nginx and HAProxy, with Redis and Prometheus: scripts/deploy/install.sh first
+	$(BIN)/python -m pytest -m deploy -s tests/deploy
+
+test-image: ## build the image without Docker, start it and ask it: as root, after `scripts/deploy/install.sh image`
+	scripts/deploy/build_image.sh
+	scripts/deploy/check_image.sh
 
 lint: $(READY) ## ruff and mypy strict
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The service as a process, with a fake model that behaves as told once it is warm; prints its address.
+"""The service as a process, on loopback, with a fake model that behaves as told once it is warm; prints its address.
 
 `python -m tests.support.fake_server fine|hang|die [SECONDS]`: steps take so long, do not end, or end the device thread.
 """
@@ -17,7 +17,8 @@ from tests.support.server import always
 
 def main(behaviour: str, step_seconds: float = 0.0) -> None:
     """Serves until it is told to stop."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    settings = Settings.load()
+    listener = socket.create_server(("127.0.0.1", settings.server.port), backlog=2048)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     warm = threading.Event()
 
@@ -29,7 +30,8 @@ def main(behaviour: str, step_seconds: float = 0.0) -> None:
         if works[0].phase == "score":
             warm.set()
 
-    app = create_app(Settings.load(), always(FakeModel(step_seconds=step_seconds, on_launch=behave)))
+    model = FakeModel("match", "embed", "caption", step_seconds=step_seconds, on_launch=behave)
+    app = create_app(settings, always(model))
     Server(app).run_to_exit(listener)
 
 

@@ -56,7 +56,7 @@ class Process:
 @contextmanager
 def running(*arguments: str, **settings: object) -> Iterator[Process]:
     """A process of `tests.support.fake_server`, ready."""
-    environment = {f"BLIP_SERVE_{key.upper()}": str(value) for key, value in settings.items()}
+    environment = {f"BLIP_SERVE_{key.upper()}": str(value) for key, value in ({"server__port": 0} | settings).items()}
     environment |= {"BLIP_SERVE_MODELS": FAKE, "BLIP_SERVE_CATALOGUE": "false"}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.fake_server", *arguments],

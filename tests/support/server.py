@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from blip_serve.domain import AnyModel
 from blip_serve.keys import digest
 from blip_serve.loading import Loader
 from blip_serve.settings import LogSettings, ModelSettings, Settings
+from blip_serve.tasks.service import open_service
 from tests.support.waiting import WAIT_S, wait_until
 
 QUIET = LogSettings(level="error")
@@ -68,7 +70,7 @@ def always(model: AnyModel) -> Loader:
 @contextmanager
 def serving(chosen: Settings, load: Loader | None = None, *, ready: bool = True) -> Iterator[Service]:
     """Serves while inside; waits until it is ready, if asked to."""
-    app = create_app(chosen, load)
+    app = create_app(chosen, partial(open_service, load=load))
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn_config(app)
     config.timeout_graceful_shutdown = 1

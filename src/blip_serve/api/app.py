@@ -24,9 +24,8 @@ from blip_serve.api.auth import SCHEME, KeyMiddleware
 from blip_serve.api.middleware import BodyLimitMiddleware, DisconnectMiddleware, RequestMiddleware
 from blip_serve.api.rates import Rates
 from blip_serve.keys import KeyRing
-from blip_serve.loading import Loader
 from blip_serve.settings import Settings
-from blip_serve.tasks.service import open_service
+from blip_serve.tasks.service import OpenTasks, open_service
 from blip_serve.telemetry import Telemetry
 
 
@@ -44,8 +43,8 @@ class App(FastAPI):
         return document
 
 
-def create_app(settings: Settings, load: Loader | None = None) -> FastAPI:
-    """The application for `settings`; its service lives as long. `load` replaces what loads models.
+def create_app(settings: Settings, open_tasks: OpenTasks = open_service) -> FastAPI:
+    """The application for `settings`; its service lives as long. `open_tasks` may open it elsewhere.
 
     `app.state.tasks` are the running service's; `app.state.draining` is set by the server that is about to stop.
 
@@ -57,7 +56,7 @@ def create_app(settings: Settings, load: Loader | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_service(settings, telemetry, load) as tasks:
+        async with open_tasks(settings, telemetry) as tasks:
             app.state.tasks = tasks
             watch = asyncio.create_task(keys.watch())
             try:

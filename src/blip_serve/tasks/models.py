@@ -2,8 +2,8 @@
 
 from typing import Literal
 
+from blip_serve.directory import ModelStatus, list_models
 from blip_serve.models.files import is_cached, is_folder
-from blip_serve.registry import ModelStatus, list_models
 
 __all__ = ["list_models", "where"]
 

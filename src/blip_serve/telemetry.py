@@ -64,10 +64,11 @@ class Telemetry:
         return generate_latest(self._registry)
 
     def samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
-        """Name, labels and value of all that the page shows."""
+        """Name, labels and value of all that the page shows, but for when each began."""
         for metric in self._registry.collect():
             for sample in metric.samples:
-                yield sample.name, sample.labels, sample.value
+                if not sample.name.endswith("_created"):
+                    yield sample.name, sample.labels, sample.value
 
     def request_started(self) -> None:
         """A request arrived."""

@@ -8,9 +8,9 @@ WAIT_S = 20.0
 """Bound of every wait in the tests; none is reached unless a test fails."""
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = WAIT_S, every: float = 0.002) -> None:
     """Polls a condition; fails the test where it never comes."""
-    deadline = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition never came"
-        threading.Event().wait(0.002)
+        threading.Event().wait(every)

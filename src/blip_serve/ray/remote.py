@@ -12,6 +12,7 @@ from blip_serve.domain import ANYONE, Caller, Task
 from blip_serve.errors import ServiceError
 from blip_serve.ray.affinity import affinity
 from blip_serve.ray.deployments import Deployments
+from blip_serve.ray.metrics import export
 from blip_serve.settings import Settings
 from blip_serve.tasks.decide import Decide, DecideRequest
 from blip_serve.tasks.embed import Embed, EmbedRequest
@@ -107,8 +108,9 @@ async def open_remote(
         )
 
     await deployments.look()
-    watch = asyncio.create_task(deployments.watch())
+    running = [asyncio.create_task(deployments.watch()), asyncio.create_task(export(telemetry))]
     try:
         yield tasks_of(ANYONE)
     finally:
-        watch.cancel()
+        for task in running:
+            task.cancel()

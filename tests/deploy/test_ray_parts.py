@@ -1,0 +1,86 @@
+"""What the service on a Ray cluster is made of, without a cluster."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip("ray.serve", reason="the extra `ray` is not installed")
+
+from ray.exceptions import ActorDiedError, TaskCancelledError
+from ray.serve._private.common import DeploymentID
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import ServeDeploySchema
+
+from blip_serve.catalogue import ModelCard
+from blip_serve.directory import State
+from blip_serve.domain import Caption, GenerationOptions
+from blip_serve.errors import ConfigurationError, DeadlineExceeded, Overloaded, ServiceError, Unavailable
+from blip_serve.images.reference import Base64Image, BytesImage, UrlImage
+from blip_serve.ray import build
+from blip_serve.ray.affinity import affinity
+from blip_serve.ray.application import deployment_name
+from blip_serve.ray.deployments import Deployed
+from blip_serve.settings import ModelSettings
+from blip_serve.tasks.embed import EmbedRequest
+from blip_serve.tasks.generate import GenerateRequest
+from blip_serve.tasks.match import MatchRequest
+from blip_serve.tasks.rerank import RerankRequest
+
+pytestmark = pytest.mark.deploy
+
+
+def test_the_configuration_names_every_deployment() -> None:
+    text = (Path(__file__).parents[2] / "configs" / "ray.yaml").read_text(encoding="utf-8")
+    (application,) = ServeDeploySchema.model_validate(yaml.safe_load(text)).applications
+    models = [deployment_name(model["id"]) for model in application.args["models"]]
+    assert [deployment.name for deployment in application.deployments] == ["gateway", *models]
+    build(application.args)
+
+
+def test_who_may_call_must_be_said() -> None:
+    with pytest.raises(ConfigurationError, match="auth"):
+        build({})
+    with pytest.raises(ConfigurationError, match=r"server\.port"):
+        build({"server": {"port": "none"}})
+
+
+def test_requests_about_one_image_have_one_key() -> None:
+    text = Caption("a star", "caption")
+    image, other = BytesImage(b"an image", "image"), BytesImage(b"another", "image")
+    about = {
+        affinity(MatchRequest((image, other), (text,))),
+        affinity(EmbedRequest((text, image))),
+        affinity(RerankRequest(text, (image, other))),
+        affinity(GenerateRequest(replace(image, param="messages"), text, GenerationOptions())),
+    }
+    assert len(about) == 1
+    assert about.isdisjoint({affinity(EmbedRequest((other,))), affinity(EmbedRequest((text,)))})
+    assert affinity(EmbedRequest((text,))) == ""
+    long = Base64Image("a" * 1_000_000, "image")
+    assert affinity(EmbedRequest((long,))) != affinity(EmbedRequest((replace(long, text=long.text + "a"),)))
+    assert affinity(EmbedRequest((UrlImage("http://a/b", "image"),)))
+
+
+@pytest.mark.parametrize(
+    ("raised", "state", "kind", "code"),
+    [
+        (TimeoutError(), "ready", DeadlineExceeded, "deadline_exceeded"),
+        (TimeoutError(), "loading", Unavailable, "loading"),
+        (ActorDiedError(), "ready", Unavailable, "unavailable"),
+        (TaskCancelledError(), "ready", Unavailable, "unavailable"),
+        (BackPressureError(2, 1), "ready", Overloaded, "overloaded"),
+        (DeploymentUnavailableError(DeploymentID("a")), "failed", Unavailable, "load_failed"),
+    ],
+)
+def test_faults_of_the_cluster_are_errors_of_the_service(
+    raised: Exception, state: State, kind: type[ServiceError], code: str
+) -> None:
+    model = ModelSettings(id="a")
+    deployed = Deployed(model, ModelCard("a"), state=state, handle=DeploymentHandle("a", "b"))
+    with pytest.raises(kind) as caught, deployed.faults():
+        raise raised
+    assert caught.value.code == code
+    assert (caught.value.retry_after is None) == (code in ("deadline_exceeded", "load_failed"))

@@ -1,7 +1,12 @@
 """What the service on a Ray cluster is made of, without a cluster."""
 
+import asyncio
+from collections.abc import AsyncIterator, Generator
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -15,21 +20,61 @@ from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ServeDeploySchema
 
 from blip_serve.catalogue import ModelCard
-from blip_serve.directory import State
-from blip_serve.domain import Caption, GenerationOptions
+from blip_serve.directory import Directory, State
+from blip_serve.domain import ANYONE, Caption, GenerationOptions
 from blip_serve.errors import ConfigurationError, DeadlineExceeded, Overloaded, ServiceError, Unavailable
 from blip_serve.images.reference import Base64Image, BytesImage, UrlImage
 from blip_serve.ray import build
 from blip_serve.ray.affinity import affinity
 from blip_serve.ray.application import deployment_name
-from blip_serve.ray.deployments import Deployed
-from blip_serve.settings import ModelSettings
+from blip_serve.ray.deployments import Deployed, Deployments
+from blip_serve.ray.remote import Remote, RemoteGenerate
+from blip_serve.settings import ModelSettings, Settings
 from blip_serve.tasks.embed import EmbedRequest
-from blip_serve.tasks.generate import GenerateRequest
-from blip_serve.tasks.match import MatchRequest
+from blip_serve.tasks.generate import Began, Generate, GenerateRequest
+from blip_serve.tasks.match import Match, MatchRequest, MatchResult
 from blip_serve.tasks.rerank import RerankRequest
+from blip_serve.tasks.usage import Usage
 
 pytestmark = pytest.mark.deploy
+
+IMAGE = BytesImage(b"an image", "image")
+WORDS = Caption("a star", "caption")
+BEGAN = Began("a", "hf", Usage(1, 1, 0))
+
+
+class Endless:
+    """A handle, and what its calls return: a result that never comes, or a stream that never ends."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def options(self, **_: object) -> "Endless":
+        return self
+
+    def remote(self, *_: object) -> "Endless":
+        return self
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return asyncio.Event().wait().__await__()  # type: ignore[return-value]
+
+    def __aiter__(self) -> AsyncIterator[Began]:
+        return self
+
+    async def __anext__(self) -> Began:
+        return BEGAN
+
+
+def deployments(handle: Endless) -> Deployments:
+    """Those of one settings' models, all behind `handle`."""
+
+    def make(model: ModelSettings, card: ModelCard) -> Deployed:
+        return Deployed(model, card, state="ready", handle=handle)
+
+    return cast(Deployments, SimpleNamespace(directory=Directory(Settings(catalogue=False), make)))
 
 
 def test_the_configuration_names_every_deployment() -> None:
@@ -47,9 +92,28 @@ def test_who_may_call_must_be_said() -> None:
         build({"server": {"port": "none"}})
 
 
+def test_what_nobody_waits_for_is_cancelled() -> None:
+    async def run() -> None:
+        late, left, closed = Endless(), Endless(), Endless()
+        match: Remote[MatchRequest, MatchResult] = Remote("match", Match.needs, deployments(late), 0.01, ANYONE)
+        with pytest.raises(DeadlineExceeded):
+            await match.run(MatchRequest((IMAGE,), (WORDS,)))
+        assert late.cancelled
+        match = Remote("match", Match.needs, deployments(left), 60, ANYONE)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(match.run(MatchRequest((IMAGE,), (WORDS,))), 0.01)
+        assert left.cancelled
+        generate = RemoteGenerate("generate", Generate.needs, deployments(closed), 60, ANYONE)
+        async with aclosing(generate.stream(GenerateRequest(IMAGE, WORDS, GenerationOptions()))) as events:
+            assert await anext(events) == BEGAN
+            assert not closed.cancelled
+        assert closed.cancelled
+
+    asyncio.run(run())
+
+
 def test_requests_about_one_image_have_one_key() -> None:
-    text = Caption("a star", "caption")
-    image, other = BytesImage(b"an image", "image"), BytesImage(b"another", "image")
+    text, image, other = WORDS, IMAGE, BytesImage(b"another", "image")
     about = {
         affinity(MatchRequest((image, other), (text,))),
         affinity(EmbedRequest((text, image))),

@@ -12,8 +12,6 @@ from typing import Any
 os.environ |= {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",  # else a token is written into the home folder
-    "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.5",
-    "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.5",
 }
 
 import httpx
@@ -49,7 +47,8 @@ class Cluster:
 
     def running(self, deployment: str) -> int:
         """How many of its replicas run."""
-        return serve.status().applications[APPLICATION].deployments[deployment].replica_states.get("RUNNING", 0)
+        found = serve.status().applications[APPLICATION].deployments[deployment]
+        return int(found.replica_states.get("RUNNING", 0))
 
     def actors(self, deployment: str) -> list[Any]:
         """Its replicas' processes, for `ray.kill`."""

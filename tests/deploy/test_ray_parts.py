@@ -1,6 +1,8 @@
 """What the service on a Ray cluster is made of, without a cluster."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Generator
 from contextlib import aclosing
 from dataclasses import replace
@@ -90,6 +92,11 @@ def test_who_may_call_must_be_said() -> None:
         build({})
     with pytest.raises(ConfigurationError, match=r"server\.port"):
         build({"server": {"port": "none"}})
+
+
+def test_the_gateway_has_no_torch() -> None:
+    code = "import blip_serve.ray, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
 def test_what_nobody_waits_for_is_cancelled() -> None:

@@ -3,42 +3,30 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import get_args
 
-from blip_serve.catalogue import ModelCard, known_cards, resolve
+from blip_serve.catalogue import ModelCard
+from blip_serve.directory import Directory, Known, ModelStatus, State
 from blip_serve.domain import ANYONE, AnyModel, Caller, ScoringProtocol, Task
 from blip_serve.engine.engine import Engine
-from blip_serve.errors import (
-    CheckpointError,
-    ConfigurationError,
-    InvalidInput,
-    ModelNotFound,
-    PermissionDenied,
-    Unavailable,
-)
+from blip_serve.errors import CheckpointError, ConfigurationError
 from blip_serve.loading import Loader
-from blip_serve.settings import ModelSettings, Settings
+from blip_serve.settings import Settings
 from blip_serve.telemetry import Telemetry
 from blip_serve.threads import in_thread
 
-State = Literal["unloaded", "loading", "ready", "failed"]
 RETRY_FAILED_S = 30.0
 """A request for a model that failed to load starts another try no sooner than this after the last."""
 WARM_UP_S = 300.0
 
 
 @dataclass(eq=False, slots=True)
-class Entry:
-    """One model the service knows by name."""
+class Entry(Known):
+    """One model, and what of it is here."""
 
-    settings: ModelSettings
-    card: ModelCard
-    state: State = "unloaded"
-    error: str | None = None
     model: AnyModel | None = None
     leases: int = 0
     placed: bool = False  # takes one of the `max_loaded` places
@@ -46,11 +34,6 @@ class Entry:
     last_used: float = 0.0
     last_tried: float = -math.inf
     load: "asyncio.Task[None] | None" = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What clients may call it."""
-        return (self.settings.id, *self.settings.aliases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +46,6 @@ class Lease:
     card: ModelCard
 
 
-@dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """A model as the models page shows it."""
-
-    id: str
-    card: ModelCard
-    aliases: tuple[str, ...]
-    protocol: ScoringProtocol
-    preload: bool
-    source: str
-    revision: str | None
-    state: State
-    error: str | None
-
-
 class Registry:
     """The models by name. Lives on the event loop; loads run on threads, one at a time a model however many wait."""
 
@@ -86,43 +54,35 @@ class Registry:
         self._telemetry = telemetry
         self._load_model = load
         self._max_loaded = settings.max_loaded
-        self._entries = {entry.settings.id: entry for entry in _entries(settings)}
-        configured_last = reversed(self._entries.values())  # an alias goes before an id of the catalogue
-        self._names = {name: entry for entry in configured_last for name in entry.names}
-        configured = [model.id for model in settings.models]
-        self._defaults = [settings.default_model, *configured] if settings.default_model else configured
+        self._directory = Directory(settings, Entry)
         self._freed = asyncio.Condition()
-        for entry in self._entries.values():
+        for entry in self._directory.entries.values():
             self._enter(entry, "unloaded")
 
     def preload(self) -> None:
         """Starts loading the models to be preloaded."""
-        for entry in self._entries.values():
+        for entry in self._directory.entries.values():
             if entry.settings.preload:
                 self._start_load(entry)
 
     async def close(self) -> None:
         """Gives up the loads under way."""
-        loads = [entry.load for entry in self._entries.values() if entry.load is not None]
+        loads = [entry.load for entry in self._directory.entries.values() if entry.load is not None]
         for load in loads:
             load.cancel()
         await asyncio.gather(*loads, return_exceptions=True)
 
     def statuses(self, caller: Caller = ANYONE) -> list[ModelStatus]:
         """Every model the caller may use, in the configuration's order."""
-        return [_status(entry) for entry in self._entries.values() if _may_use(caller, entry)]
+        return self._directory.statuses(caller)
 
     def status(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
         """One model by any of its names. Raises `ModelNotFound`, and `PermissionDenied`."""
-        return _status(self._find(name, caller))
+        return self._directory.status(name, caller)
 
     def not_ready(self) -> list[str]:
         """Why the preloaded models are not all ready, a line each."""
-        return [
-            f"{entry.settings.id}: {entry.state}"
-            for entry in self._entries.values()
-            if entry.settings.preload and entry.state != "ready"
-        ]
+        return self._directory.not_ready()
 
     @asynccontextmanager
     async def lease(
@@ -130,18 +90,14 @@ class Registry:
     ) -> AsyncIterator[Lease]:
         """A running model for one of `tasks`, loaded first if need be; `deadline` in monotonic seconds.
 
-        No name means the default model, or where it does none of them or is not the caller's, the first that is.
-
-        Raises `ModelNotFound`, `PermissionDenied` for a model that is not the caller's, `InvalidInput` for one that
-        does none of them, and `Unavailable` for one that failed to load or is not there by the deadline.
+        Raises what `Directory.choose` raises, and `Unavailable` for one that failed to load or is not there by the
+        deadline.
         """
-        entry = self._find(name, caller) if name else self._default(tasks, caller)
-        if entry.card.tasks is not None:
-            _check_task(entry, entry.card.tasks, tasks)
+        entry = self._directory.choose(name, tasks, caller)
         entry.leases += 1  # before it is loaded: nothing may unload it between its load and its use
         try:
             model = entry.model or await self._await_load(entry, deadline)
-            _check_task(entry, model.tasks, tasks)
+            entry.check_task(model.tasks, tasks)
             yield Lease(entry.settings.id, model, entry.settings.protocol, entry.card)
         finally:
             entry.leases -= 1
@@ -151,37 +107,18 @@ class Registry:
             async with self._freed:
                 self._freed.notify_all()
 
-    def _find(self, name: str, caller: Caller) -> Entry:
-        entry = self._names.get(name) or self._entries.get(resolve(name, self._entries) or "")
-        if entry is None:
-            raise ModelNotFound(f"The model '{name[:200]}' does not exist.", param="model")
-        if not _may_use(caller, entry):
-            raise PermissionDenied(f"This API key may not use the model '{name[:200]}'.", param="model")
-        return entry
-
-    def _default(self, tasks: Sequence[Task], caller: Caller) -> Entry:
-        """The first of the default models that does one of `tasks`, so far as is known; else the first."""
-        entries = [entry for name in self._defaults if _may_use(caller, entry := self._names[name])]
-        if not entries:
-            raise PermissionDenied("This API key may not use the default model: name one.", param="model")
-        fit = (entry for entry in entries if entry.card.tasks is None or set(tasks) & set(entry.card.tasks))
-        return next(fit, entries[0])
-
     async def _await_load(self, entry: Entry, deadline: float) -> AnyModel:
         while entry.model is None:
             load = entry.load or self._retry(entry)
             done, _ = await asyncio.wait([load], timeout=max(0.0, deadline - time.monotonic()))
             if not done:
-                raise Unavailable(f"The model '{entry.settings.id}' is loading.", code="loading", retry_after=10)
+                raise entry.loading()
         return entry.model
 
     def _retry(self, entry: Entry) -> "asyncio.Task[None]":
         """A load begun, unless the last one failed a moment ago."""
         if entry.state == "failed" and time.monotonic() - entry.last_tried < RETRY_FAILED_S:
-            raise Unavailable(
-                f"The model '{entry.settings.id}' could not be loaded; /v1/models and the log say why.",
-                code="load_failed",
-            )
+            raise entry.load_failed()
         return self._start_load(entry)
 
     def _start_load(self, entry: Entry) -> "asyncio.Task[None]":
@@ -229,7 +166,7 @@ class Registry:
 
     def _has_place(self) -> bool:
         """Whether one more model may be loaded; unloads the idle one that was used longest ago to make it so."""
-        placed = [entry for entry in self._entries.values() if entry.placed]
+        placed = [entry for entry in self._directory.entries.values() if entry.placed]
         if len(placed) < self._max_loaded:
             return True
         idle = [entry for entry in placed if entry.model is not None and not entry.leases]
@@ -251,52 +188,3 @@ class Registry:
     def _enter(self, entry: Entry, state: State, error: str | None = None) -> None:
         entry.state, entry.error = state, error
         self._telemetry.model_changed(entry.settings.id, state, get_args(State))
-
-
-def list_models(settings: Settings) -> list[ModelStatus]:
-    """The models of `settings`, none of them loaded."""
-    return [_status(entry) for entry in _entries(settings)]
-
-
-def _entries(settings: Settings) -> list[Entry]:
-    cards = known_cards()
-    entries = [Entry(model, _card(model, cards)) for model in settings.models]
-    if settings.catalogue:
-        configured = {entry.card.id for entry in entries}
-        entries += [Entry(ModelSettings(id=id), card) for id, card in cards.items() if id not in configured]
-    return entries
-
-
-def _card(model: ModelSettings, cards: dict[str, ModelCard]) -> ModelCard:
-    """The catalogue's card of the model, or of the hub id it comes from; an empty one for any other."""
-    known = resolve(model.source or model.id, cards)
-    return replace(cards[known], id=model.id) if known else ModelCard(model.id)
-
-
-def _check_task(entry: Entry, does: Collection[Task], asked: Sequence[Task]) -> None:
-    if not set(asked) & set(does):
-        raise InvalidInput(
-            f"The model '{entry.settings.id}' does not do this task ({' or '.join(asked)}); "
-            f"it does: {', '.join(sorted(does))}.",
-            code="task_not_supported",
-            param="model",
-        )
-
-
-def _may_use(caller: Caller, entry: Entry) -> bool:
-    return any(fnmatchcase(name, pattern) for name in entry.names for pattern in caller.models)
-
-
-def _status(entry: Entry) -> ModelStatus:
-    model = entry.settings
-    return ModelStatus(
-        id=model.id,
-        card=entry.card,
-        aliases=model.aliases,
-        protocol=model.protocol,
-        preload=model.preload,
-        source=model.source or model.id,
-        revision=model.revision,
-        state=entry.state,
-        error=entry.error,
-    )

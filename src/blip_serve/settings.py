@@ -4,7 +4,7 @@ The only place that reads the environment. Environment beats file beats default.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -20,6 +20,7 @@ from blip_serve.errors import ConfigurationError
 from blip_serve.hosts import endpoint, host_pattern, host_pattern_or_network
 
 PREFIX = "BLIP_SERVE_"
+CONFIG = f"{PREFIX}CONFIG"
 NESTED = "__"
 MiB = 1024 * 1024
 Access = Literal["open", "key", "off"]
@@ -287,13 +288,20 @@ class Settings(BaseSettings):
 
         Raises `ConfigurationError` naming the file and the key.
         """
-        environment = {k: v for k, v in os.environ.items() if k.startswith(PREFIX)}
-        named = environment.pop(f"{PREFIX}CONFIG", None)
+        named = os.environ.get(CONFIG)
         source = path or (Path(named) if named else None)
-        _refuse_unknown_variables(environment, cls)
+        return cls.of(read_yaml(source) if source else {}, source)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], source: Path | None = None) -> Self:
+        """Settings of `values`, which come from `source`, overridden by the environment.
+
+        Raises `ConfigurationError` naming the key.
+        """
+        _refuse_unknown_variables([k for k in os.environ if k.startswith(PREFIX) and k != CONFIG], cls)
         _refuse_worker_processes()
         try:
-            return cls(**(read_yaml(source) if source else {}))
+            return cls(**values)
         except ValidationError as error:
             raise ConfigurationError(explain(error, source)) from None
         except ValueError as error:  # pydantic-settings: a variable that is not JSON where JSON is needed
@@ -340,7 +348,7 @@ def explain(error: ValidationError, path: Path | None) -> str:
     return f"{path or 'settings'}: " + "; ".join(faults)
 
 
-def _refuse_unknown_variables(environment: Mapping[str, str], settings: type[BaseModel]) -> None:
+def _refuse_unknown_variables(environment: Iterable[str], settings: type[BaseModel]) -> None:
     for name in environment:
         keys = name.removeprefix(PREFIX).lower().split(NESTED)
         if not _is_key(keys, settings):

@@ -4,7 +4,7 @@ import logging
 import sys
 import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TextIO, TypeVar
 
 import structlog
@@ -62,6 +62,13 @@ class Telemetry:
     def page(self) -> bytes:
         """The metrics in Prometheus's text format."""
         return generate_latest(self._registry)
+
+    def samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
+        """Name, labels and value of all that the page shows, but for when each began."""
+        for metric in self._registry.collect():
+            for sample in metric.samples:
+                if not sample.name.endswith("_created"):
+                    yield sample.name, sample.labels, sample.value
 
     def request_started(self) -> None:
         """A request arrived."""

@@ -7,11 +7,13 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 from blip_serve.api.app import create_app
 from blip_serve.api.server import Server
 from blip_serve.models.fake import FakeModel, FakeWork
 from blip_serve.settings import Settings
+from blip_serve.tasks.service import open_service
 from tests.support.server import always
 
 
@@ -31,7 +33,7 @@ def main(behaviour: str, step_seconds: float = 0.0) -> None:
             warm.set()
 
     model = FakeModel("match", "embed", "caption", step_seconds=step_seconds, on_launch=behave)
-    app = create_app(settings, always(model))
+    app = create_app(settings, partial(open_service, load=always(model)))
     Server(app).run_to_exit(listener)
 
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -20,6 +21,7 @@ from blip_serve.images.fetch import Fetcher
 from blip_serve.keys import digest
 from blip_serve.loading import Loader
 from blip_serve.settings import LogSettings, ModelSettings, Settings
+from blip_serve.tasks.service import open_service
 from tests.support.waiting import WAIT_S, wait_until
 
 QUIET = LogSettings(level="error")
@@ -71,7 +73,7 @@ def serving(
     chosen: Settings, load: Loader | None = None, *, fetcher: Fetcher | None = None, ready: bool = True
 ) -> Iterator[Service]:
     """Serves while inside; waits until it is ready, if asked to."""
-    app = create_app(chosen, load, fetcher)
+    app = create_app(chosen, partial(open_service, load=load, fetcher=fetcher))
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn_config(app)
     config.timeout_graceful_shutdown = 1

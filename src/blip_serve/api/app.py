@@ -23,11 +23,9 @@ from blip_serve.api import (
 from blip_serve.api.auth import SCHEME, KeyMiddleware
 from blip_serve.api.middleware import BodyLimitMiddleware, DisconnectMiddleware, RequestMiddleware
 from blip_serve.api.rates import Rates
-from blip_serve.images.fetch import Fetcher
 from blip_serve.keys import KeyRing
-from blip_serve.loading import Loader
 from blip_serve.settings import Settings
-from blip_serve.tasks.service import open_service
+from blip_serve.tasks.service import OpenTasks, open_service
 from blip_serve.telemetry import Telemetry
 
 
@@ -45,8 +43,8 @@ class App(FastAPI):
         return document
 
 
-def create_app(settings: Settings, load: Loader | None = None, fetcher: Fetcher | None = None) -> FastAPI:
-    """The application for `settings`; its service lives as long. `load` and `fetcher` as `open_service` has them.
+def create_app(settings: Settings, open_tasks: OpenTasks = open_service) -> FastAPI:
+    """The application for `settings`; its service lives as long. `open_tasks` may open it elsewhere.
 
     `app.state.tasks` are the running service's; `app.state.draining` is set by the server that is about to stop.
 
@@ -58,7 +56,7 @@ def create_app(settings: Settings, load: Loader | None = None, fetcher: Fetcher 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_service(settings, telemetry, load, fetcher) as tasks:
+        async with open_tasks(settings, telemetry) as tasks:
             app.state.tasks = tasks
             watch = asyncio.create_task(keys.watch())
             try:

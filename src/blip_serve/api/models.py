@@ -7,8 +7,8 @@ from pydantic import BaseModel, Field
 
 from blip_serve.api.context import TasksOf
 from blip_serve.api.errors import ErrorEnvelope
+from blip_serve.directory import ModelStatus, State
 from blip_serve.domain import ScoringProtocol, Task
-from blip_serve.registry import ModelStatus, State
 
 
 class Inputs(BaseModel):

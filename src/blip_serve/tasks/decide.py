@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from itertools import chain
+from typing import ClassVar
 
-from blip_serve.domain import Caption, MatchItem, PairScore, Prepared, RankItem, ScoringProtocol
+from blip_serve.domain import Caption, MatchItem, PairScore, Prepared, RankItem, ScoringProtocol, Task
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, request_cost
@@ -60,7 +61,9 @@ class Ranked:
 
 
 class Decide:
-    """The task."""
+    """The task; `needs`: what its model must do, one of them."""
+
+    needs: ClassVar[tuple[Task, ...]] = ("match", "answer")
 
     def __init__(self, sessions: Sessions, limits: LimitSettings) -> None:
         self._sessions = sessions
@@ -69,7 +72,7 @@ class Decide:
     async def run(self, request: DecideRequest) -> DecideResult:
         """Answers the request's questions. Raises `ServiceError`s that name the request's fields."""
         captions = check_questions(request.questions, self._limits)
-        async with self._sessions.open(request.model, ["match", "answer"], request_cost(1, captions)) as session:
+        async with self._sessions.open(request.model, self.needs, request_cost(1, captions)) as session:
             protocol = request.protocol or session.lease.protocol
             ask = self._match if "match" in session.lease.model.tasks else self._rank
             numbers = await ask(session, request, protocol)

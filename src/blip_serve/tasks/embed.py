@@ -1,9 +1,10 @@
 """Texts and images to unit vectors in one space."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from blip_serve.catalogue import ModelCard
-from blip_serve.domain import Caption, EmbedItem, ImageBytes, Prepared, ScoringProtocol
+from blip_serve.domain import Caption, EmbedItem, ImageBytes, Prepared, ScoringProtocol, Task
 from blip_serve.errors import InvalidInput
 from blip_serve.settings import LimitSettings, request_cost
 from blip_serve.tasks.inputs import Input, check_inputs, split
@@ -47,7 +48,9 @@ class Embedded:
 
 
 class Embed:
-    """The task."""
+    """The task; `needs`: what its model must do, one of them."""
+
+    needs: ClassVar[tuple[Task, ...]] = ("embed",)
 
     def __init__(self, sessions: Sessions, limits: LimitSettings) -> None:
         self._sessions = sessions
@@ -57,7 +60,7 @@ class Embed:
         """The inputs' vectors. Raises `ServiceError`s that name the request's fields."""
         images, texts = split(request.inputs)
         check_inputs(images, texts, self._limits)
-        async with self._sessions.open(request.model, ["embed"], request_cost(len(images), len(texts))) as session:
+        async with self._sessions.open(request.model, self.needs, request_cost(len(images), len(texts))) as session:
             _check_width(request.dimensions, session.lease.card)
             protocol = request.protocol or session.lease.protocol
             found = await all_of([_embed(session, each, protocol) for each in request.inputs])

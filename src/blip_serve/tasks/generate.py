@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
-from blip_serve.domain import Caption, GeneratedText, GenerateItem, GenerationOptions, Piece, ScoringProtocol
+from blip_serve.domain import Caption, GeneratedText, GenerateItem, GenerationOptions, Piece, ScoringProtocol, Task
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, generation_cost
@@ -56,7 +57,9 @@ Event = Began | Piece | GenerateResult
 
 
 class Generate:
-    """The task."""
+    """The task; `needs`: what its model must do, one of them."""
+
+    needs: ClassVar[tuple[Task, ...]] = ("caption", "answer")
 
     def __init__(self, sessions: Sessions, limits: LimitSettings) -> None:
         self._sessions = sessions
@@ -88,7 +91,7 @@ class Generate:
         _check(request, self._limits)
         options = request.options
         cost = generation_cost(max(request.n, options.num_beams), options.max_tokens)
-        async with self._sessions.open(request.model, ["caption", "answer"], cost) as session:
+        async with self._sessions.open(request.model, self.needs, cost) as session:
             model, protocol = session.lease.id, request.protocol or session.lease.protocol
             image = await session.load(request.image)
             item = GenerateItem(image, request.text, request.n, options, protocol, stream=emit is not None)

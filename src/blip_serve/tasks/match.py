@@ -1,9 +1,9 @@
 """Image-text matching: images x captions to scores. Knows no HTTP and no tensors."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from blip_serve.domain import Caption, ImageBytes, MatchItem, PairScore, Prepared, Score, ScoringProtocol
+from blip_serve.domain import Caption, ImageBytes, MatchItem, PairScore, Prepared, Score, ScoringProtocol, Task
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, request_cost
@@ -59,7 +59,9 @@ class Run:
 
 
 class Match:
-    """The task."""
+    """The task; `needs`: what its model must do, one of them."""
+
+    needs: ClassVar[tuple[Task, ...]] = ("match",)
 
     def __init__(self, sessions: Sessions, limits: LimitSettings) -> None:
         self._sessions = sessions
@@ -69,7 +71,7 @@ class Match:
         """Scores the request's pairs. Raises `ServiceError`s that name the request's fields."""
         captions = self._captions_of_images(request)
         cost = request_cost(len(request.images), sum(map(len, captions)))
-        async with self._sessions.open(request.model, ["match"], cost) as session:
+        async with self._sessions.open(request.model, self.needs, cost) as session:
             protocol = request.protocol or session.lease.protocol
             parts = [
                 score_image(session, image, tuple(request.captions[i] for i in indices), protocol, request.scores)

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from blip_serve.directory import ModelStatus, list_models
 from blip_serve.models.files import find_folder, is_cached, is_folder
-from blip_serve.registry import ModelStatus, list_models
 
 __all__ = ["fetch", "list_models", "where"]
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
-from blip_serve.domain import Caption, MatchItem, PairScore, ScoringProtocol
+from blip_serve.domain import Caption, MatchItem, PairScore, ScoringProtocol, Task
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, request_cost
 from blip_serve.tasks.inputs import Input, check_inputs, check_pairs, same_kind, split
@@ -54,7 +55,9 @@ class RerankResult:
 
 
 class Rerank:
-    """The task."""
+    """The task; `needs`: what its model must do, one of them."""
+
+    needs: ClassVar[tuple[Task, ...]] = ("match",)
 
     def __init__(self, sessions: Sessions, limits: LimitSettings) -> None:
         self._sessions = sessions
@@ -65,7 +68,7 @@ class Rerank:
         images, texts = _sides(request)
         check_inputs(images, texts, self._limits)
         check_pairs(images, texts, self._limits)
-        async with self._sessions.open(request.model, ["match"], request_cost(len(images), len(texts))) as session:
+        async with self._sessions.open(request.model, self.needs, request_cost(len(images), len(texts))) as session:
             protocol = request.protocol or session.lease.protocol
             first = NEEDED[request.rank_by if request.shortlist is None else "cosine"]
             runs = await all_of([score_image(session, image, texts, protocol, first) for image in images])

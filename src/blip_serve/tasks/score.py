@@ -38,7 +38,9 @@ class ScoreResult:
 
 
 class PairScoring:
-    """The task: image-text matching that says one number a pair."""
+    """The task: image-text matching that says one number a pair; `needs`: as `Match`."""
+
+    needs = Match.needs
 
     def __init__(self, match: Match) -> None:
         self._match = match

@@ -1,43 +1,68 @@
 """Puts the service together and takes it apart: the one place that knows all the pieces."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
+from blip_serve.directory import ModelStatus
 from blip_serve.domain import ANYONE, Caller
 from blip_serve.engine.engine import Engine
 from blip_serve.images.fetch import Fetcher
 from blip_serve.images.loader import ImageLoader
 from blip_serve.loading import Loader, loader
-from blip_serve.registry import ModelStatus, Registry
+from blip_serve.registry import Registry
 from blip_serve.settings import Settings
-from blip_serve.tasks.decide import Decide
-from blip_serve.tasks.embed import Embed
-from blip_serve.tasks.generate import Generate
-from blip_serve.tasks.match import Match
-from blip_serve.tasks.rerank import Rerank
-from blip_serve.tasks.score import PairScoring
+from blip_serve.tasks.decide import Decide, DecideRequest, DecideResult
+from blip_serve.tasks.embed import Embed, EmbedRequest, EmbedResult
+from blip_serve.tasks.generate import Event, Generate, GenerateRequest, GenerateResult
+from blip_serve.tasks.match import Match, MatchRequest, MatchResult
+from blip_serve.tasks.rerank import Rerank, RerankRequest, RerankResult
+from blip_serve.tasks.score import PairScoring, ScoreRequest, ScoreResult
 from blip_serve.tasks.session import Sessions
 from blip_serve.telemetry import Telemetry
+
+RequestT = TypeVar("RequestT", contravariant=True)
+ResultT = TypeVar("ResultT", covariant=True)
+
+
+class Runs(Protocol[RequestT, ResultT]):
+    """A task, here or in another process."""
+
+    async def run(self, request: RequestT) -> ResultT:
+        """The request's result. Raises `ServiceError`s that name the request's fields."""
+        ...
+
+
+class Streams(Runs[GenerateRequest, GenerateResult], Protocol):
+    """The task that also gives its result piece by piece."""
+
+    def stream(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+        """As `Generate.stream` says."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
     """All that the faces of the service (HTTP, the command line) may call, for one caller; `of` makes another's."""
 
-    match: Match
-    embed: Embed
-    rerank: Rerank
-    score: PairScoring
-    generate: Generate
-    decide: Decide
+    match: Runs[MatchRequest, MatchResult]
+    embed: Runs[EmbedRequest, EmbedResult]
+    rerank: Runs[RerankRequest, RerankResult]
+    score: Runs[ScoreRequest, ScoreResult]
+    generate: Streams
+    decide: Runs[DecideRequest, DecideResult]
     models: Callable[[], list[ModelStatus]]
     model: Callable[[str], ModelStatus]
     not_ready: Callable[[], list[str]]
     device_lost: Callable[[], bool]
     of: "Callable[[Caller], Tasks]"
+
+
+OpenTasks = Callable[[Settings, Telemetry], AbstractAsyncContextManager[Tasks]]
+"""How a face of the service comes by its tasks: `open_service` runs them in this process."""
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ KEPT, FRESH = 12, 4
 BEFORE_S = 2.0
 PROBE_S = 0.02
 CLOSING_S = 0.1
-"""Before the end of the delay: a connection that comes as the port closes may never be read (TCP tells its client so)."""
+"""Before the end of the delay: who comes as the port closes may find that nobody reads it."""
 END_S = 2.0
 """From the end of the delay and the last answer to the end of the process."""
 

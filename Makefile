@@ -10,6 +10,7 @@ DEVICE ?= cpu
 QUICK ?=
 BENCHED := $(VENV)/.ready-bench
 SCORED := $(VENV)/.ready-scoreboard
+DEPLOYED := $(VENV)/.ready-deploy
 CLIENTS := $(CURDIR)/build/clients
 
 .DEFAULT_GOAL := help
@@ -44,8 +45,12 @@ test-clients: $(READY) ## other openai clients: npm's (with Node) and Python's f
 	$(CLIENTS)/openai-1.0.0/bin/pip install --quiet openai==1.0.0 'httpx<0.28'
 	TEST_CLIENTS=$(CLIENTS) $(BIN)/python -m pytest tests/clients
 
-test-deploy: $(READY) ## replicas behind a real nginx and HAProxy, with Redis and Prometheus: scripts/deploy/install.sh first
+test-deploy: $(DEPLOYED) ## real balancers, Redis, Prometheus, the chart, a Ray cluster: scripts/deploy/install.sh first
 	$(BIN)/python -m pytest -m deploy -s tests/deploy
+
+$(DEPLOYED): $(READY)
+	$(BIN)/pip install --quiet --constraint configs/constraints.txt --editable '.[deploy,ray]'
+	@touch $(DEPLOYED)
 
 test-image: ## build the image without Docker, start it and ask it: as root, after `scripts/deploy/install.sh image`
 	scripts/deploy/build_image.sh

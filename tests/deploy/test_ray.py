@@ -207,7 +207,7 @@ def test_a_client_that_left_is_worked_for_no_longer(cluster: Cluster) -> None:
     wait_until(lambda: working() == 1, every=0.2)
     connection.close()
     wait_until(lambda: working() == 0, every=0.2)
-    assert used() == before
+    assert used() - before < 1000  # it would have been 16,000
 
 
 def test_no_request_of_the_sdk_fails_when_a_replica_dies(cluster: Cluster) -> None:

@@ -79,9 +79,8 @@ async def rerank(client: httpx.AsyncClient, mixed: Mixed) -> int:
 async def stream(client: httpx.AsyncClient, mixed: Mixed) -> int:
     """A caption, word by word."""
     async with client.stream("POST", "/v1/chat/completions", json=_chat(mixed)) as answer:
-        async for _ in answer.aiter_bytes():
-            pass
-        return answer.status_code
+        said = b"".join([piece async for piece in answer.aiter_bytes()])
+        return answer.status_code if said.endswith(b"data: [DONE]\n\n") else 0
 
 
 async def broken(client: httpx.AsyncClient, mixed: Mixed) -> int:

@@ -117,6 +117,8 @@ OTHERS = {
         for kept in (0.3, 0.9)
     ),
     Case(12, "signature alone", with_image(uri(PNG[:16])), "invalid_image"),
+    Case(12, "JPEG of fill bytes", with_image(uri(b"\xff\xd8" + b"\xff" * 2_000_000 + b"\x00")), "invalid_image"),
+    Case(12, "JPEG of comments", with_image(uri(b"\xff\xd8" + b"\xff\xfe\x00\x02" * 2_000_000)), "invalid_image"),
     Case(12, "second of two", {"images": [IMAGE, uri(PNG[:-30])], "caption": "a"}, "invalid_image", "images[1]"),
     Case(12, "of a chat", {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {
         "url": uri(PNG[:-30])}}]}]}, "invalid_image", "messages[0].content[0].image_url.url",

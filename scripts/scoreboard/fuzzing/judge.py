@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-OVERLOAD = frozenset({"overloaded", "rate_limit_exceeded", "deadline_exceeded", "loading", "unavailable"})
-"""Codes of the documented 429 and 503: no fault, but counted by themselves."""
 OURS = re.compile(
     r"Traceback|\.py\b|site-packages|/(usr|home|work|tmp|root|opt)/|\bPIL\b|Pillow|cannot identify|"
     r"\btorch\b|\bpydantic\b|object at 0x|Error\(|Exception"
@@ -42,7 +40,7 @@ class Judge:
         if status < 400:
             return
         fault, code = _fault(body)
-        if code in OVERLOAD and status in (429, 503):
+        if status == 429:  # no fault, but counted by itself
             self.overloaded += 1
         elif status >= 500:
             self.server_errors += 1

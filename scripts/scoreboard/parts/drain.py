@@ -31,6 +31,7 @@ class Drained:
     outcomes: list[Outcome] = field(default_factory=list)
     probes: list[tuple[float, int]] = field(default_factory=list)
     signalled: float = 0.0
+    hung: int = 0
 
 
 def run(board: Board) -> None:
@@ -58,6 +59,7 @@ async def _drain(server: Server) -> Drained:
     ended.set()
     for task in late:
         task.cancel()
+    seen.hung = sum(task in late for task in clients)
     seen.outcomes = [outcome for task in clients if task not in late for outcome in task.result()]
     return seen
 
@@ -87,6 +89,7 @@ def _report(board: Board, seen: Drained, code: int, seconds: float) -> None:
     board.add(
         PART, "requests sent after it, before the port closes, and not answered", "0", says, bool(early) and not lost
     )
+    board.add(PART, "clients that still wait at the end", "0", f"{seen.hung}", not seen.hung)
     odd = len(after) - lost - unread - len(of_status(after, 200, 503))
     served = f"{odd}; 200: {len(of_status(after, 200))}, 503: {len(of_status(after, 503))}"
     board.add(PART, "of all these, answers other than 200 and 503", "0", served, not odd)

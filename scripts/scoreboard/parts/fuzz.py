@@ -182,7 +182,7 @@ def _report(board: Board, judge: Judge, sane: bool, samples: Sequence[Sample]) -
     statuses = ", ".join(f"{status}: {times}" for status, times in sorted(judge.statuses.items()))
     seen = f"{statuses}; {len(judge.codes)} codes of errors"
     add("answers by status", "200 and 400 among them", seen, {200, 400} <= judge.statuses.keys())
-    seen = f"{judge.server_errors}; overload answered (429, 503): {judge.overloaded}"
+    seen = f"{judge.server_errors}; refused for overload (429): {judge.overloaded}"
     add("5xx", "0", seen, not judge.server_errors)
     add("answers out of the envelope, without id, or telling of us", "0", f"{judge.broken}", not judge.broken)
     add("requests not answered", "0", f"{judge.unanswered}", not judge.unanswered)

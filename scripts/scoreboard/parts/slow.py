@@ -79,7 +79,7 @@ async def _ours(board: Board, server: Server) -> None:
         cut = [seconds for seconds in each if seconds < math.inf]
         asked = f"all, after {DEADLINE_S:g} s, and at most {SLACK_S:g} more"
         says = f"{len(cut)} of {len(each)}, after {min(cut, default=0):.1f} to {max(cut, default=0):.1f} s"
-        board.add(PART, f"clients that {name}: cut off", asked, says, cut == each and min(cut) > DEADLINE_S / 2)
+        board.add(PART, f"clients that {name}: cut off", asked, says, cut == each and min(cut) >= DEADLINE_S - 0.1)
     await asyncio.sleep(SETTLE_S)
     left = process.num_fds() - at_rest
     board.add(PART, "descriptors of the service then, beyond those before", "<= 0", f"{left}", left <= 0)

@@ -110,6 +110,7 @@ def run(board: Board) -> None:
         strange = ", ".join(f"{times} to {where}" for where, times in seen.strange.most_common(5))
         board.add(PART, "packets to anywhere else, over all of these", "0", strange or "0", not strange)
         seen.strange.clear()
+        _control(board, seen)  # the trap saw all along
         _exempt(board, seen)
 
 

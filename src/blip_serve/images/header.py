@@ -13,9 +13,11 @@ ImageFormat = Literal["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF"]
 Size = tuple[int, int]
 """Width and height in pixels."""
 
-_JPEG_MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])")  # but those that stand alone, without a length
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # but those that stand alone, without a length
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SOS, _EOI = 0xDA, 0xD9
+_MAX_SEGMENTS = 10_000
+"""Files of cameras have some dozens, with a long colour profile some hundreds. 10,000 are read in 2 ms."""
 
 
 def sniff(data: bytes) -> ImageFormat | None:
@@ -43,12 +45,12 @@ def declared_size(data: bytes, kind: ImageFormat) -> Size | None:
     """
     try:
         return _SIZES[kind](data) if kind in _SIZES else None
-    except struct.error:
+    except (struct.error, ValueError):
         return None
 
 
 def jpeg_scans(data: bytes) -> int:
-    """How many times a JPEG's decoder has to go over the whole picture."""
+    """How many times a JPEG's decoder has to go over the whole picture. Raises `ValueError` for too many segments."""
     return sum(marker == _SOS for marker, _ in _jpeg_segments(data))
 
 
@@ -90,8 +92,11 @@ def _jpeg(data: bytes) -> Size | None:
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
     """Each segment's marker and where its length stands, up to the end of the image."""
-    position = 2
+    position, count = 2, 0
     while (found := _JPEG_MARKER.search(data, position)) and found[1][0] != _EOI:
+        count += 1
+        if count > _MAX_SEGMENTS:
+            raise ValueError("too many segments")
         yield found[1][0], found.end()
         position = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
 

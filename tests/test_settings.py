@@ -102,5 +102,5 @@ def test_a_value_of_a_wrong_type_in_the_environment_is_refused(monkeypatch: pyte
         Settings.load()
     monkeypatch.delenv("BLIP_SERVE_ENGINE__MAX_WAIT_MS")
     monkeypatch.setenv("BLIP_SERVE_MODELS", "no json")
-    with pytest.raises(ConfigurationError, match="models"):
+    with pytest.raises(ConfigurationError, match="BLIP_SERVE_MODELS: must be a JSON list"):
         Settings.load()

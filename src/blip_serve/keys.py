@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -64,17 +63,23 @@ def change_keys(file: Path, change: Callable[[tuple[KeySettings, ...]], Sequence
 
     Raises `ConfigurationError` where it cannot be read or written, or is being changed by another for too long.
     """
+    file = file.resolve()  # a link stays one
     new = file.with_name(f".{file.name}.new")
+    if not file.parent.is_dir():
+        raise ConfigurationError(f"{file.parent}: no such folder")
     try:
         with FileLock(file.with_name(f".{file.name}.lock"), timeout=LOCK_S, mode=0o600):
             found = KeyFile(keys=tuple(change(read_keys(file) if file.exists() else ())))
             new.unlink(missing_ok=True)
             with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
                 out.write(HEADER + yaml.safe_dump(_plain(found), sort_keys=False))
+                out.flush()
+                os.fsync(out.fileno())
             if file.exists():
+                owner = file.stat()
                 shutil.copymode(file, new)
-                with suppress(PermissionError):
-                    os.chown(new, file.stat().st_uid, file.stat().st_gid)
+                if (os.geteuid(), os.getegid()) != (owner.st_uid, owner.st_gid):
+                    os.chown(new, owner.st_uid, owner.st_gid)
             new.replace(file)
     except Timeout:
         raise ConfigurationError(f"{file}: being changed by another command") from None
@@ -102,19 +107,23 @@ class KeyRing:
         return found
 
     async def watch(self) -> None:
-        """Reads the file anew whenever it has changed; where it cannot be read, the keys stay as they were."""
+        """Reads the file anew when it has changed; where it cannot be read, the keys stay, and it is tried again."""
+        told = ""
         while True:
             await asyncio.sleep(LOOK_S)
             stamp = await asyncio.to_thread(_stamp, self._settings.keys_file)
             if stamp == self._seen:
                 continue
-            self._seen = stamp
             try:
                 self._keys = await asyncio.to_thread(self._read)
-            except ConfigurationError as error:
-                self._telemetry.log.error("keys_not_read", reason=str(error), kept=len(self._keys))
+            except Exception as error:  # nobody else would notice that keys are no longer revoked
+                if str(error) != told:
+                    self._telemetry.log.error("keys_not_read", reason=str(error), kept=len(self._keys))
+                told = str(error)
             else:
-                self._telemetry.log.info("keys_read", keys=len(self._keys))
+                self._seen, told = stamp, ""
+                log = self._telemetry.log.info if self._keys else self._telemetry.log.warning
+                log("keys_read", keys=len(self._keys))
 
     def _read(self) -> tuple[KeySettings, ...]:
         file = self._settings.keys_file
@@ -130,7 +139,7 @@ def _stamp(file: Path | None) -> tuple[int, ...]:
         found = os.stat(file) if file else None
     except OSError:
         return ()
-    return (found.st_mtime_ns, found.st_size, found.st_ino) if found else ()
+    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino) if found else ()
 
 
 def _plain(found: KeyFile) -> dict[str, Any]:

@@ -3,16 +3,27 @@
 The only place that reads the environment. Environment beats file beats default.
 """
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from datetime import date
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_origin
 
 import limits
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from blip_serve.domain import CAPTION_TOKENS, IMAGE_COST, PROJECTION_COST, ScoringProtocol
@@ -23,7 +34,10 @@ PREFIX = "BLIP_SERVE_"
 CONFIG = f"{PREFIX}CONFIG"
 NESTED = "__"
 MiB = 1024 * 1024
-Access = Literal["open", "key", "off"]
+Access = Annotated[
+    Literal["open", "key", "off"],
+    BeforeValidator(lambda value: "off" if value is False else value),  # as YAML reads `off`
+]
 HARD_LIMIT = 10_000
 """Images, or captions, that a request may hold whatever the settings: what is read before they are asked."""
 
@@ -40,7 +54,9 @@ class Section(BaseModel):
 
 
 def _rate(text: str) -> str:
-    limits.parse(text)
+    parsed = limits.parse_many(text)
+    if len(parsed) != 1 or parsed[0].amount < 1:
+        raise ValueError("one rate of at least 1, such as 100/minute")
     return text
 
 
@@ -298,7 +314,7 @@ class Settings(BaseSettings):
 
         Raises `ConfigurationError` naming the key.
         """
-        _refuse_unknown_variables([k for k in os.environ if k.startswith(PREFIX) and k != CONFIG], cls)
+        _refuse_unreadable_variables([k for k in os.environ if k.startswith(PREFIX) and k != CONFIG], cls)
         _refuse_worker_processes()
         try:
             return cls(**values)
@@ -329,7 +345,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:  # the last: nested a thousand deep
+    except (ValueError, yaml.YAMLError, RecursionError) as error:  # also no UTF-8, no such day, nested a thousand deep
         raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if content is None:
         return {}
@@ -343,24 +359,34 @@ def explain(error: ValidationError, path: Path | None) -> str:
     faults = []
     for fault in error.errors(include_url=False):
         key = ".".join(str(part) for part in fault["loc"]) or "settings"
-        reason = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"]
+        reason = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
         faults.append(f"{key}: {reason}")
     return f"{path or 'settings'}: " + "; ".join(faults)
 
 
-def _refuse_unknown_variables(environment: Iterable[str], settings: type[BaseModel]) -> None:
+def _refuse_unreadable_variables(environment: Iterable[str], settings: type[BaseModel]) -> None:
+    """Raises `ConfigurationError` for variables that name no key, and for lists that are not JSON."""
     for name in environment:
-        keys = name.removeprefix(PREFIX).lower().split(NESTED)
-        if not _is_key(keys, settings):
+        field = _field(name.removeprefix(PREFIX).lower().split(NESTED), settings)
+        if field is None:
             raise ConfigurationError(f"environment: {name}: unknown key")
+        if get_origin(field.annotation) is tuple:
+            _refuse_no_json(name)
 
 
-def _is_key(keys: list[str], section: type[BaseModel]) -> bool:
+def _field(keys: list[str], section: type[BaseModel]) -> FieldInfo | None:
     field = section.model_fields.get(keys[0])
     if field is None or len(keys) == 1:
-        return field is not None
+        return field
     inner = field.annotation
-    return isinstance(inner, type) and issubclass(inner, BaseModel) and _is_key(keys[1:], inner)
+    return _field(keys[1:], inner) if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+
+
+def _refuse_no_json(name: str) -> None:
+    try:
+        json.loads(os.environ[name])
+    except ValueError:
+        raise ConfigurationError(f"environment: {name}: must be a JSON list, in square brackets") from None
 
 
 def _refuse_worker_processes() -> None:

@@ -5,7 +5,8 @@ import sys
 import traceback
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import TextIO, TypeVar
+from contextlib import suppress
+from typing import TextIO, TypeVar, cast
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -162,7 +163,7 @@ def make_log(settings: LogSettings) -> structlog.stdlib.BoundLogger:
         )
     )
     log: structlog.stdlib.BoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
+        structlog.PrintLogger(cast(TextIO, Unfailing(sys.stderr))),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.level.upper()]),
         processors=[
             structlog.processors.add_log_level,
@@ -172,6 +173,23 @@ def make_log(settings: LogSettings) -> structlog.stdlib.BoundLogger:
         ],
     )
     return log
+
+
+class Unfailing:
+    """A file of which nothing fails: where the log's disk is full or its reader gone, lines are lost, not requests."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        """Writes, where it can be written."""
+        with suppress(OSError, ValueError):
+            self._file.write(text)
+
+    def flush(self) -> None:
+        """Flushes, where it can be flushed."""
+        with suppress(OSError, ValueError):
+            self._file.flush()
 
 
 class LibraryLog(logging.Handler):

@@ -1,8 +1,11 @@
 """What is logged of a request: one line, whatever the request holds, and none of its secrets."""
 
+import errno
+import io
 import json
 import logging
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -94,6 +97,23 @@ def test_a_request_is_logged_with_its_client_its_stages_and_its_code(capfd: pyte
     assert "code" not in scored
     assert (refused["code"], refused["status"]) == ("empty_input", 400)
     assert (unknown["code"], unknown["route"]) == ("not_found", "unmatched")
+
+
+class Full(io.StringIO):
+    """A log on a disk without room."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_log_that_cannot_be_written_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as full:
+        full.setattr(sys, "stderr", Full())
+        log = {"level": "debug", "format": "json"}
+        with serving(fake_settings(log=log), always(failing())) as service:
+            statuses = [service.client.post("/v1/match", json=GOOD).status_code for _ in range(3)]
+            assert statuses == [500] * 3  # by the failing step, not by what could not be said of it
+            assert service.client.get("/readyz").status_code == 200
 
 
 def test_a_refusal_of_pydantics_shows_no_input() -> None:

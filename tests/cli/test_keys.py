@@ -40,7 +40,7 @@ def test_keys_are_made_listed_and_revoked(keys_file: Path) -> None:
     [
         (["create", "bob"], "there is a key named bob"),
         (["create", "two words"], "name: String should match pattern"),
-        (["create", "carol", "--rate", "often"], "rate: Value error"),
+        (["create", "carol", "--rate", "often"], "rate: "),
         (["create", "carol", "--concurrency", "0"], "concurrency: Input should be greater than 0"),
         (["revoke", "carol"], "no key is named carol"),
     ],
@@ -53,6 +53,13 @@ def test_mistakes_are_told_and_change_nothing(keys_file: Path, arguments: list[s
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert keys_file.read_text() == before
+
+
+def test_a_file_that_is_not_there_is_said_to_be_none(tmp_path: Path) -> None:
+    done = blip_serve("keys", "revoke", "bob", "--file", str(tmp_path / "none.yaml"))
+    assert (done.returncode, "No such file" in done.stderr, list(tmp_path.iterdir())) == (2, True, [])
+    done = blip_serve("keys", "create", "bob", "--file", str(tmp_path / "none" / "keys.yaml"))
+    assert (done.returncode, "no such folder" in done.stderr, list(tmp_path.iterdir())) == (2, True, [])
 
 
 def test_without_a_file_the_setting_is_named() -> None:
@@ -70,6 +77,9 @@ def test_without_a_file_the_setting_is_named() -> None:
         ([], {"BLIP_SERVE_AUTH__KEYS_FILE": "/nowhere/keys.yaml"}, "/nowhere/keys.yaml: No such file"),
         ([], {"BLIP_SERVE_AUTH__KEYS": '[{"name": "a", "sha256": "b"}]'}, "auth.keys.0.sha256"),
         ([], {"BLIP_SERVE_AUTH__RATE": "often"}, "auth.rate"),
+        ([], {"BLIP_SERVE_AUTH__RATE": "0/minute"}, "auth.rate: one rate of at least 1"),
+        ([], {"BLIP_SERVE_AUTH__RATE": "100/minute;1/second"}, "auth.rate: one rate of at least 1"),
+        ([], {"BLIP_SERVE_SERVER__TRUSTED_PROXIES": "10.0.0.1"}, "SERVER__TRUSTED_PROXIES: must be a JSON list"),
         ([], {"BLIP_SERVE_AUTH__REDIS_URL": "http://redis"}, "redis_url must begin with"),
     ],
 )

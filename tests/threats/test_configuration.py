@@ -16,7 +16,8 @@ FILES = {
 VARIABLES = {
     "unknown variable": ("BLIP_SERVE_SERVER__PROT", "9", "BLIP_SERVE_SERVER__PROT: unknown key"),
     "bad type of a variable": ("BLIP_SERVE_ENGINE__MAX_WAIT_MS", "soon", "engine.max_wait_ms: "),
-    "no JSON in a variable": ("BLIP_SERVE_MODELS", "no json", "models"),
+    "no JSON in a variable": ("BLIP_SERVE_MODELS", "no json", "BLIP_SERVE_MODELS: must be a JSON list"),
+    "no JSON in a nested one": ("BLIP_SERVE_IMAGES__FETCH__DENIED_HOSTS", "a.org", "DENIED_HOSTS: must be a JSON list"),
     "several workers": ("WEB_CONCURRENCY", "4", "run more replicas"),
 }
 

@@ -107,9 +107,14 @@ def test_row44_the_file_s_keys_are_read_again_and_a_broken_file_changes_nothing(
             told += capsys.readouterr().err
             return "keys_not_read" in told
 
-        file.write_text("keys: [{name: third")
+        file.write_text("keys: [{name: third, created: 2026-02-30}]")  # no such day: not every error is YAML's own
         wait_until(is_told)
         assert status("two") == 200
+        file.unlink()
+        assert status("two") == 200
+        change_keys(file, lambda keys: [KeySettings(name="fourth", sha256=digest("four"))])
+        wait_until(lambda: status("four") == 200)
+        assert status("two") == 401
 
 
 def test_a_changed_file_keeps_its_permissions_and_no_trace_of_a_key(tmp_path: Path) -> None:
@@ -121,6 +126,15 @@ def test_a_changed_file_keeps_its_permissions_and_no_trace_of_a_key(tmp_path: Pa
     assert file.stat().st_mode & 0o777 == 0o640
     assert [key.name for key in read_keys(file)] == ["first", "second"]
     assert not [line for line in file.read_text().splitlines() if "one" in line or "two" in line]
+
+
+def test_a_link_to_the_file_stays_one(tmp_path: Path) -> None:
+    file, link = tmp_path / "keys.yaml", tmp_path / "link.yaml"
+    change_keys(file, lambda keys: [KeySettings(name="first", sha256=digest("one"))])
+    link.symlink_to(file)
+    change_keys(link, lambda keys: [])
+    assert link.is_symlink()
+    assert read_keys(file) == ()
 
 
 def test_row45_a_rate_is_counted_by_key_and_told_in_headers() -> None:

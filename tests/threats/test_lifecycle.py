@@ -100,7 +100,7 @@ class Load:
 
 
 def test_row50_sigterm_is_announced_and_loses_nothing() -> None:
-    with running("fine", "0.01", server__shutdown_delay_s=1) as server:
+    with running("fine", "0.01", server__shutdown_delay_s=2) as server:
         load = Load(server, 4)
         wait_until(lambda: len(load.statuses) > 20)
         server.process.send_signal(signal.SIGTERM)

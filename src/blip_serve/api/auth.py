@@ -57,7 +57,7 @@ class KeyMiddleware:
     async def _admit(self, key: KeySettings, scope: Scope, receive: Receive, send: Send) -> None:
         most, rate = key.concurrency or self._settings.concurrency, key.rate or self._settings.rate
         if most is not None and self._in_flight[key.name] > most:
-            error = RateLimited(f"This API key may have {most} requests at once.", retry_after=CONCURRENCY_RETRY_S)
+            error = RateLimited(f"This API key is limited to {most} requests at once.", retry_after=CONCURRENCY_RETRY_S)
             await self._refuse(error, {}, scope, receive, send)
             return
         if rate is None:
@@ -67,7 +67,7 @@ class KeyMiddleware:
         if standing.admitted:
             await self._app(scope, receive, _with(send, standing.headers))
             return
-        error = RateLimited(f"This API key may make {rate} requests.", retry_after=standing.retry_after)
+        error = RateLimited(f"This API key is limited to {rate}.", retry_after=standing.retry_after)
         await self._refuse(error, standing.headers, scope, receive, send)
 
     async def _refuse(

@@ -17,7 +17,7 @@ from blip_serve.errors import Overloaded, RequestTooLarge, Unavailable
 from blip_serve.telemetry import Telemetry
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-PROBES = ("/livez", "/readyz", "/metrics")
+QUIET = ("/livez", "/readyz", "/metrics")
 CLIENT_LEFT = 499
 """Status logged and counted for a request whose client left before the answer (nginx's convention)."""
 
@@ -72,7 +72,7 @@ class RequestMiddleware:
             self._telemetry.request_cancelled()
         self._telemetry.request_ended(route, scope["method"] if route != "unmatched" else "any", status, seconds)
         code = scope.get("state", {}).get("error_code")
-        log = self._telemetry.log.debug if route in PROBES else self._telemetry.log.info
+        log = self._telemetry.log.debug if route in QUIET else self._telemetry.log.info
         caller: Caller | None = scope.get("state", {}).get("caller")
         if caller is not None:
             self._telemetry.key_used(caller.name, status)

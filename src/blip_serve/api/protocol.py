@@ -101,8 +101,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._framing += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.cycle.keep_alive = False  # answered as if it asked for none; the parser reads no further request
+        except httptools.HttpParserUpgrade:  # the parser takes the head for the whole request
+            if any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers):
+                self.cycle.more_body = True
+                self._refuse(400, "Upgrades are not supported: send HTTP/1.1 without the header Upgrade.", "upgrade")
+            self.cycle.keep_alive = False  # without a body, answered as if it asked for none
         except httptools.HttpParserError as error:
             self._refuse_unread(error.__context__)
         else:
@@ -238,6 +241,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._idle or (self.cycle.more_body and not self.cycle.response_started):
             if not self._idle:
                 self.cycle.disconnected = True
+                self.cycle.waiting_for_100_continue = False
                 self.cycle.message_event.set()
             self._say(status, text)
             self._linger()

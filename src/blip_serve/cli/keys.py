@@ -70,6 +70,7 @@ def list_(file: File = None, config: Config = None) -> None:
 def revoke(name: Name, file: File = None, config: Config = None) -> None:
     """Take a key out of the file: a running service refuses it within two seconds."""
     keys_file = _file(file, config)
+    read_keys(keys_file)  # there has to be one
 
     def remove(keys: tuple[KeySettings, ...]) -> Sequence[KeySettings]:
         if all(known.name != name for known in keys):

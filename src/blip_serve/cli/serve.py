@@ -83,11 +83,13 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _announce(app: FastAPI, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     at = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     picture = EMBEDDED / "pictures" / "red-circle.png"
     app.state.telemetry.log.info("serving", at=at, docs=f"{at}/docs", ready=f"{at}/readyz")
+    key = '-H "Authorization: Bearer $KEY" ' if app.state.settings.auth.asks else ""
     print(
-        f'\nTry it:\n\n  curl {at}/v1/match -F image=@{picture} -F caption="a large red circle" '
+        f'\nTry it:\n\n  curl {at}/v1/match {key}-F image=@{picture} -F caption="a large red circle" '
         '-F caption="a large blue circle"\n',
         file=sys.stderr,
     )

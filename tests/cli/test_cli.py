@@ -16,7 +16,7 @@ import pytest
 
 from blip_serve.catalogue import EMBEDDED
 from tests.support.command import blip_serve
-from tests.support.waiting import WAIT_S, wait_until
+from tests.support.waiting import STARTED_S, WAIT_S, wait_until
 
 PICTURES = EMBEDDED / "pictures"
 RED = str(PICTURES / "red-circle.png")
@@ -103,7 +103,7 @@ def test_mistakes_are_told_in_a_line_without_a_traceback(arguments: list[str], c
 
 def test_serve_prints_the_curl_line_answers_it_and_stops_on_sigterm() -> None:
     with served(BLIP_SERVE_SERVER__SHUTDOWN_DELAY_S="0") as (process, url):
-        wait_until(lambda: is_ready(url))
+        wait_until(lambda: is_ready(url), STARTED_S, every=0.1)
         response = httpx.post(
             f"{url}/v1/match",
             files={"image": Path(RED).read_bytes()},

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.test_cli import is_ready, served
 from tests.support.command import blip_serve
-from tests.support.waiting import wait_until
+from tests.support.waiting import STARTED_S, wait_until
 
 
 @pytest.fixture
@@ -96,13 +96,15 @@ def test_all_addresses_are_listened_on_with_keys_or_when_told_so(keys_file: Path
     key = create(keys_file, "alice")
     lazy = {"BLIP_SERVE_MODELS": '[{"id": "blip-serve/demo-retrieval"}]'}
     with served("--host", "0.0.0.0", BLIP_SERVE_AUTH__KEYS_FILE=str(keys_file), **lazy) as (_, url):
-        wait_until(lambda: is_ready(url))
+        wait_until(lambda: is_ready(url), STARTED_S, every=0.1)
         assert httpx.get(f"{url}/v1/models", trust_env=False).status_code == 401
         listed = blip_serve("models", "--url", url, BLIP_API_KEY=key)
         assert "demo-retrieval" in listed.stdout
         assert blip_serve("keys", "revoke", "alice", "--file", str(keys_file)).returncode == 0
         headers = {"authorization": f"Bearer {key}"}
-        wait_until(lambda: httpx.get(f"{url}/v1/models", headers=headers, trust_env=False).status_code == 401)
+        wait_until(
+            lambda: httpx.get(f"{url}/v1/models", headers=headers, trust_env=False).status_code == 401, every=0.1
+        )
     with served("--host", "0.0.0.0", "--no-auth", **lazy) as (_, url):
-        wait_until(lambda: is_ready(url))
+        wait_until(lambda: is_ready(url), STARTED_S, every=0.1)
         assert httpx.get(f"{url}/v1/models", trust_env=False).status_code == 200

@@ -66,7 +66,7 @@ def running(*arguments: str, **settings: object) -> Iterator[Process]:
     with process, httpx.Client(base_url=process.stdout.readline().strip(), trust_env=False, timeout=WAIT_S) as client:
         found = Process(process, client)
         try:
-            wait_until(found.is_ready)
+            wait_until(found.is_ready, every=0.05)
             yield found
         finally:
             process.kill()
@@ -104,7 +104,7 @@ def test_row50_sigterm_is_announced_and_loses_nothing() -> None:
         load = Load(server, 4)
         wait_until(lambda: len(load.statuses) > 20)
         server.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: not server.is_ready())
+        wait_until(lambda: not server.is_ready(), every=0.02)
         announced = server.ready()
         assert announced is not None, "the port closed before /readyz said so"
         assert announced.json() == {"status": "unavailable", "reasons": ["draining"]}
@@ -156,7 +156,7 @@ def test_an_interrupt_waits_for_no_balancer() -> None:
 def test_a_second_signal_ends_it_at_once(second: signal.Signals) -> None:
     with running("fine", server__shutdown_delay_s=1000, server__drain_timeout_s=1000) as server:
         server.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: not server.is_ready())
+        wait_until(lambda: not server.is_ready(), every=0.02)
         with connect(server.url) as held:
             held.sendall(b"GET /livez HTTP/1.1\r\n")
             server.process.send_signal(second)
@@ -176,7 +176,7 @@ def test_row51_a_hang_of_the_device_is_not_ready_then_answers_its_waiters_and_en
         answers: list[httpx.Response] = []
         asking = threading.Thread(target=lambda: answers.append(server.client.post("/v1/match", json=BODY)))
         asking.start()
-        wait_until(lambda: not server.is_ready())
+        wait_until(lambda: not server.is_ready(), every=0.02)
         response = server.ready()
         assert response is not None
         assert response.json()["reasons"] == ["the device makes no progress"]

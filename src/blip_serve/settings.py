@@ -355,13 +355,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def explain(error: ValidationError, path: Path | None) -> str:
-    """What pydantic found, by key, in the file at `path`."""
-    faults = []
+    """What pydantic found, the first fault of each key, in the file at `path`."""
+    faults: dict[str, str] = {}
     for fault in error.errors(include_url=False):
-        key = ".".join(str(part) for part in fault["loc"]) or "settings"
+        parts = [str(part) for part in fault["loc"]]
+        key = ".".join(part for part in parts if "[" not in part) or "settings"  # but the names of types it tried
         reason = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
-        faults.append(f"{key}: {reason}")
-    return f"{path or 'settings'}: " + "; ".join(faults)
+        faults.setdefault(key, reason)
+    return f"{path or 'settings'}: " + "; ".join(f"{key}: {reason}" for key, reason in faults.items())
 
 
 def _refuse_unreadable_variables(environment: Iterable[str], settings: type[BaseModel]) -> None:

@@ -32,7 +32,7 @@ serve: $(READY) ## serve on PORT (8000) with the embedded checkpoint, or with CO
 	$(BIN)/blip-serve serve --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
 
 test: $(READY) ## the fast tests: under 5 minutes on 2 cores, no network
-	$(BIN)/python -m pytest -m 'not full and not deploy'
+	$(BIN)/python -m pytest -m 'not full and not deploy' --numprocesses 2 --dist loadfile
 
 test-full: $(READY) ## parity at full base and large size: minutes, and 10 GB of memory
 	$(BIN)/python -m pytest -m full -s

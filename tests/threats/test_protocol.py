@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi import Request, Response
 
+from blip_serve.api import protocol
 from blip_serve.models.fake import FakeModel
 from tests.support.raw import connect, exchange, read_to_end, status
 from tests.support.server import Service, always, fake_settings, serving, with_key
@@ -229,7 +230,10 @@ def endless(service: Service, head: bytes, pieces: int = 1000) -> tuple[bytes, i
         (MATCH.replace(b"application/json", b"text/plain") + b"transfer-encoding: chunked\r\n\r\n", 415),
     ],
 )
-def test_row17_an_answer_before_a_body_ends_closes_the_connection(service: Service, head: bytes, expected: int) -> None:
+def test_row17_an_answer_before_a_body_ends_closes_the_connection(
+    service: Service, head: bytes, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "LINGER_S", 0.3)
     answer, taken = endless(service, head)
     assert status(answer) == expected
     assert b"connection: close" in answer

@@ -6,6 +6,7 @@ import time
 
 import psutil
 
+from blip_serve.api.protocol import LINGER_S
 from scoreboard.board import Board
 from scoreboard.memory import MB, growth
 from scoreboard.mixed import Mixed, unexpected
@@ -15,8 +16,8 @@ PART = "soak"
 SECONDS, WARM_S = 600.0, 60.0
 QUICK_SECONDS, QUICK_WARM_S = 30.0, 10.0
 CLIENTS = 4
-ROUND_S, QUIET_S = 5.0, 0.5
-"""Load, then a rest in which no connection is open and descriptors and threads are counted."""
+ROUND_S, QUIET_S = 10.0, LINGER_S + 0.5
+"""Load, then a rest in which no connection is open, and none lingers, and descriptors and threads are counted."""
 MOST_GROWTH, QUICK_MOST_GROWTH = 0.01, 0.05
 SEED = 13
 SETTINGS = {"images": {"cache_tokens_bytes": 2**22, "cache_vectors_bytes": 2**18}}

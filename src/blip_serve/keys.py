@@ -108,10 +108,10 @@ class KeyRing:
 
     async def watch(self) -> None:
         """Reads the file anew when it has changed; where it cannot be read, the keys stay, and it is tried again."""
-        told = ""
-        while True:
+        told, file = "", self._settings.keys_file
+        while file is not None:
             await asyncio.sleep(LOOK_S)
-            stamp = await asyncio.to_thread(_stamp, self._settings.keys_file)
+            stamp = await asyncio.to_thread(_stamp, file)
             if stamp == self._seen:
                 continue
             try:

@@ -18,8 +18,9 @@ from blip_serve.errors import ConfigurationError
 from blip_serve.telemetry import Telemetry
 
 REDIS_S = 0.5
-"""A request's wait for Redis, and how long one that did not answer is left alone, in tries."""
+"""A request's wait for Redis, to connect and to answer."""
 AWAY_S = 5.0
+"""How long a Redis that did not answer is left alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     settings: ServerSettings = app.state.settings.server
     return uvicorn.Config(
         app,
-        http=partial(BoundedProtocol, bounds=settings, telemetry=app.state.telemetry),  # type: ignore[arg-type]
+        http=partial(BoundedProtocol, bounds=settings, telemetry=app.state.telemetry),  # type: ignore[arg-type]  # called as a class
         ws="none",
         log_config=None,
         access_log=False,

@@ -1,5 +1,6 @@
 """Which addresses may be dialled: those of the public internet. Knows no names and no sockets."""
 
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 Address = IPv4Address | IPv6Address
@@ -84,7 +85,7 @@ def is_private(address: Address) -> bool:
     """
     if isinstance(address, IPv6Address) and address.scope_id is not None:
         return False
-    return _within(address, _PRIVATE) and not _within(address, _METADATA)
+    return within(address, _PRIVATE) and not within(address, _METADATA)
 
 
 def innermost(address: Address) -> Address:
@@ -94,5 +95,6 @@ def innermost(address: Address) -> Address:
     return address
 
 
-def _within(address: Address, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+def within(address: Address, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether `address` is of one of the networks."""
     return any(address.version == network.version and address in network for network in networks)

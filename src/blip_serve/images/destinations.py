@@ -1,10 +1,10 @@
 """Where images may be fetched from: the public web, less or more as the operator's lists say. Dials nothing."""
 
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 
 from blip_serve.hosts import endpoint_of, is_address, matches, same_spelling
-from blip_serve.images.addresses import Address, innermost, is_private, is_public
+from blip_serve.images.addresses import Address, innermost, is_private, is_public, within
 from blip_serve.settings import FetchSettings
 
 Allow = Callable[[Address], bool]
@@ -40,13 +40,9 @@ class Destinations:
     def may_dial(self, host: str, port: int, address: Address) -> bool:
         """Whether `address`, one of the host's, may be dialled."""
         inner = innermost(address)
-        if any(_holds(network, address) or _holds(network, inner) for network in self._denied_networks):
+        if within(address, self._denied_networks) or within(inner, self._denied_networks):
             return False
         return self._allow(address) or (self._exempt(same_spelling(host), port) and is_private(address))
 
     def _exempt(self, host: str, port: int) -> bool:
         return endpoint_of(host, port) in self._private or (host in self._private and port in self._ports)
-
-
-def _holds(network: IPv4Network | IPv6Network, address: Address) -> bool:
-    return address.version == network.version and address in network

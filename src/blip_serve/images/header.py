@@ -17,7 +17,7 @@ _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # but those that 
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SOS, _EOI = 0xDA, 0xD9
 _MAX_SEGMENTS = 10_000
-"""Files of cameras have some dozens, with a long colour profile some hundreds. 10,000 are read in 2 ms."""
+"""Files of cameras have some dozens, with a long colour profile some hundreds. 10,000 are read in 5 ms."""
 
 
 def sniff(data: bytes) -> ImageFormat | None:

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from blip_serve.models.config import TextConfig
 from blip_serve.models.layers import Dense, Linear, merge_heads, split_heads
 
-Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Puts what came before in front of the (B, heads, T, D / heads) keys and values of new words."""
+Extend = Callable[[Tensor], Tensor]
+"""Puts what came before in front of the (B, 2 heads, T, D / heads) keys and values of new words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,11 @@ class Projected:
     value: Tensor
     rows: int
 
+    @property
+    def count(self) -> int:
+        """Of the images."""
+        return len(self.key)
+
 
 @dataclass(frozen=True, slots=True)
 class Unprojected:
@@ -34,6 +39,11 @@ class Unprojected:
 
     tokens: Tensor
     rows: int
+
+    @property
+    def count(self) -> int:
+        """Of the images."""
+        return len(self.tokens)
 
 
 Seen = Projected | Unprojected
@@ -79,11 +89,12 @@ class SelfAttention(Attention):
 
         `mask` (B, 1, 1 or T, S) is true where a position may attend to one of the S there are, `extend`'s included.
         """
-        query, key, value = (split_heads(part, self.heads) for part in self.joined(x).chunk(3, dim=-1))
-        if extend is not None:
-            key, value = extend(key, value)
-        found = F.scaled_dot_product_attention(query[:, :, :queries], key, value, mask)
-        out: Tensor = self.output(merge_heads(found), x[:, :queries])
+        joined = split_heads(self.joined(x), 3 * self.heads)
+        query, new = joined[:, : self.heads], joined[:, self.heads :]
+        if queries < x.shape[1]:
+            query, x = query[:, :, :queries], x[:, :queries]
+        key, value = (new if extend is None else extend(new)).chunk(2, dim=1)
+        out: Tensor = self.output(merge_heads(F.scaled_dot_product_attention(query, key, value, mask)), x)
         return out
 
 
@@ -107,16 +118,19 @@ class CrossAttention(Attention):
     def forward(self, x: Tensor, seen: Sequence[Seen]) -> Tensor:
         """(B, T, D) -> (B, T, D); the rows of an image are one long query to it."""
         query = self.query(x)
-        done, parts = 0, []
-        for images in seen:
-            count = len(images.key) if isinstance(images, Projected) else len(images.tokens)
-            rows = query[done : done + count * images.rows]
-            asking = rows.reshape(count, -1, rows.shape[-1])
-            found = self._find(asking, images) if isinstance(images, Projected) else self._fold(asking, images.tokens)
-            parts.append(found.view_as(rows))
-            done += len(rows)
-        out: Tensor = self.output(parts[0] if len(parts) == 1 else torch.cat(parts), x)
+        if len(seen) == 1:
+            found = self._attend(query, seen[0])
+        else:
+            rows = query.split([images.count * images.rows for images in seen])
+            found = torch.cat([self._attend(*each) for each in zip(rows, seen, strict=True)])
+        out: Tensor = self.output(found, x)
         return out
+
+    def _attend(self, query: Tensor, images: Seen) -> Tensor:
+        """(B, T, D) -> (B, T, D), of rows that are all of these images."""
+        asking = query.reshape(images.count, -1, query.shape[-1])
+        found = self._find(asking, images) if isinstance(images, Projected) else self._fold(asking, images.tokens)
+        return found.view_as(query)
 
     def _find(self, asking: Tensor, images: Projected) -> Tensor:
         """(I, Q, D) -> (I, Q, D), with the keys and values there are."""

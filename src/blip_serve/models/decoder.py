@@ -100,8 +100,12 @@ class TextDecoder(nn.Module):
         self.cls.predictions.join(self.bert.embeddings.word_embeddings.weight)
 
     def project(self, source: Tensor) -> list[KeysAndValues]:
-        """(N, D) tokens of an image or a question -> what each layer attends to."""
-        return [layer.crossattention.project(source[None]) for layer in self.bert.encoder.layers()]
+        """(N, D) tokens of an image or a question -> what each layer attends to.
+
+        A head's keys are together, and so are its values: every step reads them from memory anew.
+        """
+        found = [layer.crossattention.project(source[None]) for layer in self.bert.encoder.layers()]
+        return [(key.contiguous(), value.contiguous()) for key, value in found]
 
     def forward(self, words: Words, past: PastWords | None = None) -> Tensor:
         """B rows of T new words -> (B, T, D) hidden states; `past` is extended by them."""

@@ -72,7 +72,11 @@ class Linear(nn.Module):
         return cls.of(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]), reorder)
 
     def fuse(self) -> None:
-        """See the class."""
+        """See the class. What a call needs is looked up here: with one row, that takes a tenth of the call's time."""
+        self._onednn = torch.ops.mkldnn._linear_pointwise.default
+        name, algorithm = ONEDNN_ACTIVATIONS[self._activation] if self._activation else ("none", "")
+        scalars: list[float] = []
+        self._behind = self.bias, name, scalars, algorithm
         self._fused = self.weight.detach()
         if self._reorder:
             self._fused = torch.ops.mkldnn._reorder_linear_weight(self._fused)
@@ -83,16 +87,14 @@ class Linear(nn.Module):
         if self._fused is None:
             out = F.linear(x, self.weight, self.bias)
             return ACTIVATIONS[self._activation](out) if self._activation else out
-        rows, most = x.shape[:-1].numel(), SLOW_FROM if self._reorder else SLOW_PLAIN_FROM
-        if self._widens or not most < rows < SLOW_TO:
-            return self._onednn(x, self._fused)
-        parts = x.reshape(rows, -1).tensor_split(-(-rows // most))
-        return torch.cat([self._onednn(part, self._fused) for part in parts]).view(*x.shape[:-1], -1)
-
-    def _onednn(self, x: Tensor, weight: Tensor) -> Tensor:
-        name, algorithm = ONEDNN_ACTIVATIONS[self._activation] if self._activation else ("none", "")
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, self.bias, name, [], algorithm)
-        return out
+        if not self._widens:
+            rows, most = x.shape[:-1].numel(), SLOW_FROM if self._reorder else SLOW_PLAIN_FROM
+            if most < rows < SLOW_TO:
+                parts = x.reshape(rows, -1).tensor_split(-(-rows // most))
+                found = [self._onednn(part, self._fused, *self._behind) for part in parts]
+                return torch.cat(found).view(*x.shape[:-1], -1)
+        fused: Tensor = self._onednn(x, self._fused, *self._behind)
+        return fused
 
 
 class Dense(nn.Module):
@@ -105,5 +107,5 @@ class Dense(nn.Module):
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """(B, T, inner) and the residual (B, T, width) -> (B, T, width)."""
-        out: Tensor = self.LayerNorm(self.dense(x) + residual)
-        return out
+        norm = self.LayerNorm  # not called as a module: 36 times a step of one row, that takes 0.4 ms of 20
+        return F.layer_norm(self.dense(x) + residual, norm.normalized_shape, norm.weight, norm.bias, norm.eps)

@@ -1,4 +1,7 @@
-"""Keys and values of the words of sequences under way: a row a sequence, all rows of a layer in one tensor."""
+"""Keys and values of the words of sequences under way: a row a sequence, all rows of a layer in one tensor.
+
+A row has its keys' heads first, then its values': both are written and read in one operation.
+"""
 
 from collections.abc import Sequence
 
@@ -23,7 +26,7 @@ class WordCache:
         self._device = device
         self._limit = limit
         self._free = list(range(limit))  # ascending: rows in use stay close together
-        self._kept: list[tuple[Tensor, Tensor]] = []  # (rows, heads, words, width) a layer
+        self._kept: list[Tensor] = []  # (rows, 2 heads, words, width) a layer
 
     @torch.inference_mode()
     def take(self, count: int) -> tuple[int, ...] | None:
@@ -35,8 +38,7 @@ class WordCache:
             return None
         taken, self._free = self._free[:count], self._free[count:]
         for kept in self._kept:
-            for tensor in kept:
-                tensor[[row for row in taken if row < len(tensor)]] = 0
+            kept[[row for row in taken if row < len(kept)]] = 0
         return tuple(taken)
 
     def give_back(self, rows: Sequence[int]) -> None:
@@ -47,13 +49,11 @@ class WordCache:
 
     def make_room(self, rows: int, words: int) -> None:
         """Sees to it that the first `rows` rows hold `words` words each."""
-        have_rows, have_words = (self._kept[0][0].shape[0], self._kept[0][0].shape[2]) if self._kept else (0, 0)
+        have_rows, have_words = (self._kept[0].shape[0], self._kept[0].shape[2]) if self._kept else (0, 0)
         if rows <= have_rows and words <= have_words:
             return
         rows, words = _doubled(FIRST_ROWS, rows, have_rows), _doubled(FIRST_WORDS, words, have_words)
-        self._kept = [
-            (self._grown(layer, 0, rows, words), self._grown(layer, 1, rows, words)) for layer in range(self._layers)
-        ]
+        self._kept = [self._grown(layer, rows, words) for layer in range(self._layers)]
 
     def step(self, rows: Sequence[int], positions: Tensor, start: int | None, length: int) -> "CacheStep":
         """A step that writes the words of `rows` at `positions` (B, T), and reads up to `length` of each.
@@ -78,14 +78,13 @@ class WordCache:
         if moved:
             to, origin = (self._device.upload(torch.tensor(index)) for index in zip(*moved, strict=True))
             for kept in self._kept:
-                for tensor in kept:
-                    tensor[to, :, :length] = tensor[origin, :, :length]
+                kept[to, :, :length] = kept[origin, :, :length]
 
-    def _grown(self, layer: int, part: int, rows: int, words: int) -> Tensor:
-        shape = (rows, self._heads, words, self._width)
+    def _grown(self, layer: int, rows: int, words: int) -> Tensor:
+        shape = (rows, 2 * self._heads, words, self._width)
         grown = torch.zeros(shape, dtype=self._device.dtype, device=self._device.kind)
         if self._kept:
-            old = self._kept[layer][part]
+            old = self._kept[layer]
             grown[: old.shape[0], :, : old.shape[2]] = old
         return grown
 
@@ -95,7 +94,7 @@ class CacheStep:
 
     def __init__(
         self,
-        kept: Sequence[tuple[Tensor, Tensor]],
+        kept: Sequence[Tensor],
         written: tuple[slice | Tensor, slice, slice | Tensor],
         scattered: bool,
         read: slice | Tensor,
@@ -112,13 +111,12 @@ class CacheStep:
         self._length = length
 
     def extend(self, layer: int) -> Extend:
-        """Writes a layer's new keys and values, (B, heads, T, width) each, and reads all there are up to `length`."""
-        keys, values = self._kept[layer]
+        """Writes a layer's new keys and values, (B, 2 heads, T, width), and reads all there are up to `length`."""
+        kept = self._kept[layer]
 
-        def write_and_read(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-            keys[self._written] = key.transpose(1, 2) if self._scattered else key
-            values[self._written] = value.transpose(1, 2) if self._scattered else value
-            return keys[self._read, :, : self._length], values[self._read, :, : self._length]
+        def write_and_read(new: Tensor) -> Tensor:
+            kept[self._written] = new.transpose(1, 2) if self._scattered else new
+            return kept[self._read, :, : self._length]
 
         return write_and_read
 

@@ -28,6 +28,7 @@ def run(board: Board) -> None:
     """On the embedded checkpoints."""
     seconds, warm = (QUICK_SECONDS, QUICK_WARM_S) if board.quick else (SECONDS, WARM_S)
     with board.serve(PART, SETTINGS) as server, watched(server.process.pid) as watch:
+        server.client.close()  # its connection would be counted, until the service closes it as idle
         process, mixed = psutil.Process(server.process.pid), Mixed(server.url, SEED)
         started = time.monotonic()
         counts: list[tuple[int, int]] = []

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import tomllib
@@ -13,7 +14,8 @@ import yaml
 
 from blip_serve.models.fake import FakeModel
 from blip_serve.settings import PREFIX, ServerSettings, Settings
-from tests.deploy.parts import DOCKER, ROOT, free_port, installed
+from tests.deploy.parts import DOCKER, ROOT, free_port, health, installed
+from tests.support import raw
 from tests.support.server import always, fake_settings, serving
 from tests.support.waiting import WAIT_S, wait_until
 
@@ -103,14 +105,6 @@ def test_what_the_dockerfile_copies_is_not_ignored() -> None:
     assert all(Path(ROOT, path).exists() for path in kept)
 
 
-def health(port: int) -> int:
-    """The exit code of the image's health check."""
-    environment = os.environ | {f"{PREFIX}SERVER__PORT": str(port)}
-    return subprocess.run(
-        [sys.executable, DOCKER / "healthcheck.py"], env=environment, timeout=WAIT_S, check=False
-    ).returncode
-
-
 def test_the_health_check_passes_for_a_ready_service_only() -> None:
     model = FakeModel()
     model.open.clear()
@@ -121,6 +115,21 @@ def test_the_health_check_passes_for_a_ready_service_only() -> None:
         wait_until(lambda: service.client.get("/readyz").status_code == 200)
         assert health(port) == 0
     assert health(free_port()) == 1
+
+
+def test_whatever_answers_is_alive() -> None:
+    model = FakeModel()
+    model.open.clear()
+    with serving(fake_settings(server={"max_connections": 1}), always(model), ready=False) as service:
+        port = int(service.url.rpartition(":")[2])
+        assert health(port, "alive") == 0, "it loads"
+        with raw.connect(service.url):
+            assert raw.status(raw.exchange(service.url)) == 503
+            assert health(port, "alive") == 0, "it has as many connections as it may"
+        model.open.set()
+    assert health(free_port(), "alive") == 1
+    with socket.create_server(("127.0.0.1", 0)) as hanging:  # the kernel takes its connections
+        assert health(hanging.getsockname()[1], "alive") == 1
 
 
 @pytest.mark.deploy

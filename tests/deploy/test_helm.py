@@ -20,6 +20,7 @@ from blip_serve.keys import digest
 from blip_serve.models.fake import FakeModel
 from blip_serve.settings import LogSettings, Settings
 from blip_serve.telemetry import Telemetry
+from tests.deploy.parts import DOCKER, health
 from tests.support.command import blip_serve
 from tests.support.hub import COMMIT, REPOSITORY, running_hub
 from tests.support.server import QUIET, always, serving
@@ -285,8 +286,11 @@ def test_probes_answer_without_a_key_and_a_changed_secret_is_taken_up(
             headers = {"authorization": f"Bearer {key}"} if key else {}
             return service.client.get(path, headers=headers).status_code
 
-        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        for probe in ("startupProbe", "readinessProbe"):
             assert status(release.container[probe]["httpGet"]["path"]) == 200
+        python, script, *arguments = release.container["livenessProbe"]["exec"]["command"]
+        assert (python, script) == ("python", "/opt/healthcheck.py")
+        assert health(int(service.url.rpartition(":")[2]), *arguments) == 0
         assert (status("/v1/models"), status("/v1/models", "first"), status("/v1/models", "second")) == (401, 200, 401)
         mount(render(keys("second")), 1)
         wait_until(lambda: status("/v1/models", "second") == 200)

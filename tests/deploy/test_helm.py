@@ -132,6 +132,7 @@ def test_the_schemas_of_kubernetes_find_a_fault() -> None:
         (merged(OPEN, {"settings": {"auth": {"keys_file": "/tmp/keys"}}}), "settings.auth.keys_file"),
         (merged(KEYS, {"serviceMonitor": {"enabled": True}}), "serviceMonitor.keySecret.name: /metrics asks for a key"),
         (merged(OPEN, {"serviceMonitor": {"enabled": True}, "settings": {"server": {"metrics": "off"}}}), "is off"),
+        (merged(OPEN, {"serviceMonitor": {"enabled": True}, "settings": {"server": {"metrics": False}}}), "is off"),
         (merged(KEYS, {"gpu": {"count": 2}}), "/gpu/count"),
         (merged(KEYS, {"autoscaling": {"metric": "memory"}}), "/autoscaling/metric"),
         (merged(KEYS, {"networkPolicies": {"enabled": False}}), "networkPolicies"),
@@ -238,6 +239,8 @@ def test_names_meet(release: Release) -> None:
     if monitor := release.find("ServiceMonitor"):
         assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
         assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+        alerted = (DOCKER / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
+        assert f'up{{job="{service["metadata"]["labels"][monitor["spec"]["jobLabel"]]}"}}' in alerted
     if autoscaler := release.find("HorizontalPodAutoscaler"):
         assert autoscaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
     assert ("replicas" in deployment["spec"]) is (release.find("HorizontalPodAutoscaler") is None)

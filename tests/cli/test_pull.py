@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.support.command import blip_serve
 from tests.support.hub import COMMIT, REPOSITORY, running_hub
 
@@ -29,3 +31,26 @@ def test_a_model_that_cannot_be_had_is_told_and_the_others_are_pulled(tmp_path: 
     assert done.returncode == 1
     assert done.stdout.startswith("blip-serve/demo-retrieval: ")
     assert done.stderr.startswith(f"blip-serve: test/mine: {REPOSITORY}: not in the hub's cache")
+
+
+@pytest.mark.parametrize("files", [{}, {"model-00001-of-00001.safetensors": b"s" * 99}], ids=["none", "in pieces"])
+def test_a_model_without_weights_that_can_be_read_is_told_with_the_hub_and_without(
+    tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    environment = {"HF_HOME": str(tmp_path), "BLIP_SERVE_MODELS": json.dumps([OTHER]), "HF_HUB_OFFLINE": "0"}
+    with running_hub({"config.json": b"{}", "vocab.txt": b"a\n"} | files) as hub:
+        asked = blip_serve("pull", HF_ENDPOINT=hub.url, **environment)
+    for done in (asked, blip_serve("pull", HF_ENDPOINT=hub.url, **environment)):
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.endswith(f"test/mine: {REPOSITORY}: holds neither model.safetensors nor pytorch_model.bin\n")
+
+
+def test_weights_gone_from_the_cache_are_told_where_the_hub_is_gone_too(tmp_path: Path) -> None:
+    environment = {"HF_HOME": str(tmp_path), "BLIP_SERVE_MODELS": json.dumps([OTHER]), "HF_HUB_OFFLINE": "0"}
+    with running_hub(FILES) as hub:
+        assert blip_serve("pull", HF_ENDPOINT=hub.url, **environment).returncode == 0
+    [weights] = tmp_path.rglob("snapshots/*/pytorch_model.bin")
+    weights.unlink()
+    done = blip_serve("pull", HF_ENDPOINT=hub.url, **environment)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"test/mine: {REPOSITORY}: not in the hub's cache, and the hub cannot be reached" in done.stderr

@@ -6,11 +6,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 
 from tests.deploy.parts import DOCKER, await_answer, free_port, installed, process, replaced
-from tests.deploy.replicas import Replica
+
+
+class Backend(Protocol):
+    """A replica, or what stands for one: its name in the configuration files, and its port on loopback."""
+
+    name: str
+    port: int
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class Balancer:
 
 
 @contextmanager
-def nginx(folder: Path, replicas: Sequence[Replica]) -> Iterator[Balancer]:
+def nginx(folder: Path, replicas: Sequence[Backend]) -> Iterator[Balancer]:
     """nginx before the replicas; `folder` is for what it writes."""
     port = free_port()
     file = folder / "nginx.conf"
@@ -47,7 +54,7 @@ def nginx(folder: Path, replicas: Sequence[Replica]) -> Iterator[Balancer]:
 
 
 @contextmanager
-def haproxy(folder: Path, replicas: Sequence[Replica]) -> Iterator[Balancer]:
+def haproxy(folder: Path, replicas: Sequence[Backend]) -> Iterator[Balancer]:
     """HAProxy before the replicas; `folder` is for what it writes."""
     port, own = free_port(), free_port()
     file = folder / "haproxy.cfg"
@@ -59,5 +66,5 @@ def haproxy(folder: Path, replicas: Sequence[Replica]) -> Iterator[Balancer]:
         yield balancer
 
 
-def _addresses(replicas: Sequence[Replica]) -> dict[str, str]:
+def _addresses(replicas: Sequence[Backend]) -> dict[str, str]:
     return {f"{replica.name}:8000": f"127.0.0.1:{replica.port}" for replica in replicas}

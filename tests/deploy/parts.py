@@ -1,14 +1,17 @@
 """Programs that are not ours, and where to find a place for them."""
 
+import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from blip_serve.settings import PREFIX
 from tests.support.waiting import WAIT_S, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +53,13 @@ def answers(url: str) -> bool:
         return False
     finally:
         connection.close()
+
+
+def health(port: int, *arguments: str) -> int:
+    """The exit code of the image's health check."""
+    environment = os.environ | {f"{PREFIX}SERVER__PORT": str(port)}
+    command = [sys.executable, str(DOCKER / "healthcheck.py"), *arguments]
+    return subprocess.run(command, env=environment, timeout=WAIT_S, check=False).returncode
 
 
 def await_answer(url: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import tomllib
@@ -13,7 +14,8 @@ import yaml
 
 from blip_serve.models.fake import FakeModel
 from blip_serve.settings import PREFIX, ServerSettings, Settings
-from tests.deploy.parts import DOCKER, ROOT, free_port, installed
+from tests.deploy.parts import DOCKER, ROOT, free_port, health, installed
+from tests.support import raw
 from tests.support.server import always, fake_settings, serving
 from tests.support.waiting import WAIT_S, wait_until
 
@@ -23,6 +25,10 @@ DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text(encoding="utf-8"))
 REPLICAS = ["replica-1", "replica-2", "replica-3"]
 SERVER = ServerSettings()
+POOLS = 2
+"""A replica is in each, with connections of its own."""
+PURGES = 10
+"""Of half the idle connections each: none of 450 is left."""
 
 
 def number(pattern: str, text: str) -> float:
@@ -32,8 +38,8 @@ def number(pattern: str, text: str) -> float:
 
 
 @pytest.mark.parametrize("text", [NGINX, HAPROXY])
-def test_a_balancer_knows_each_replica_twice(text: str) -> None:
-    assert re.findall(r"^\s*server (?:replica-\d )?(replica-\d):8000\b", text, re.MULTILINE) == REPLICAS * 2
+def test_a_balancer_knows_each_replica_in_both_pools(text: str) -> None:
+    assert re.findall(r"^\s*server (?:replica-\d )?(replica-\d):8000\b", text, re.MULTILINE) == REPLICAS * POOLS
 
 
 def test_everything_knows_the_same_replicas() -> None:
@@ -50,10 +56,9 @@ def test_the_balancers_bounds_fit_the_services() -> None:
     assert number(r"req.body_size gt (\d+)", HAPROXY) == SERVER.max_body_bytes
     assert number(r"proxy_read_timeout (\d+)s;  #", NGINX) > SERVER.request_timeout_s
     assert number(r"timeout server (\d+)s", HAPROXY) > SERVER.request_timeout_s
-    assert number(r"max_conns=(\d+)", NGINX) < SERVER.max_connections
-    assert number(r" maxconn (\d+) pool", HAPROXY) < SERVER.max_connections
-    assert number(r"keepalive 64;\s+keepalive_timeout (\d+)s", NGINX) < SERVER.keep_alive_s
-    assert number(r"pool-purge-delay (\d+)s", HAPROXY) < SERVER.keep_alive_s
+    assert POOLS * number(r"max_conns=(\d+)", NGINX) < SERVER.max_connections
+    assert POOLS * number(r" maxconn (\d+) pool", HAPROXY) < SERVER.max_connections
+    assert PURGES * number(r"pool-purge-delay (\d+)s", HAPROXY) < SERVER.keep_alive_s
 
 
 def test_haproxy_notices_a_draining_replica_before_its_port_closes() -> None:
@@ -100,14 +105,6 @@ def test_what_the_dockerfile_copies_is_not_ignored() -> None:
     assert all(Path(ROOT, path).exists() for path in kept)
 
 
-def health(port: int) -> int:
-    """The exit code of the image's health check."""
-    environment = os.environ | {f"{PREFIX}SERVER__PORT": str(port)}
-    return subprocess.run(
-        [sys.executable, DOCKER / "healthcheck.py"], env=environment, timeout=WAIT_S, check=False
-    ).returncode
-
-
 def test_the_health_check_passes_for_a_ready_service_only() -> None:
     model = FakeModel()
     model.open.clear()
@@ -118,6 +115,21 @@ def test_the_health_check_passes_for_a_ready_service_only() -> None:
         wait_until(lambda: service.client.get("/readyz").status_code == 200)
         assert health(port) == 0
     assert health(free_port()) == 1
+
+
+def test_whatever_answers_is_alive() -> None:
+    model = FakeModel()
+    model.open.clear()
+    with serving(fake_settings(server={"max_connections": 1}), always(model), ready=False) as service:
+        port = int(service.url.rpartition(":")[2])
+        assert health(port, "alive") == 0, "it loads"
+        with raw.connect(service.url):
+            assert raw.status(raw.exchange(service.url)) == 503
+            assert health(port, "alive") == 0, "it has as many connections as it may"
+        model.open.set()
+    assert health(free_port(), "alive") == 1
+    with socket.create_server(("127.0.0.1", 0)) as hanging:  # the kernel takes its connections
+        assert health(hanging.getsockname()[1], "alive") == 1
 
 
 @pytest.mark.deploy

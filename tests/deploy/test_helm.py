@@ -20,6 +20,7 @@ from blip_serve.keys import digest
 from blip_serve.models.fake import FakeModel
 from blip_serve.settings import LogSettings, Settings
 from blip_serve.telemetry import Telemetry
+from tests.deploy.parts import DOCKER, health
 from tests.support.command import blip_serve
 from tests.support.hub import COMMIT, REPOSITORY, running_hub
 from tests.support.server import QUIET, always, serving
@@ -131,6 +132,7 @@ def test_the_schemas_of_kubernetes_find_a_fault() -> None:
         (merged(OPEN, {"settings": {"auth": {"keys_file": "/tmp/keys"}}}), "settings.auth.keys_file"),
         (merged(KEYS, {"serviceMonitor": {"enabled": True}}), "serviceMonitor.keySecret.name: /metrics asks for a key"),
         (merged(OPEN, {"serviceMonitor": {"enabled": True}, "settings": {"server": {"metrics": "off"}}}), "is off"),
+        (merged(OPEN, {"serviceMonitor": {"enabled": True}, "settings": {"server": {"metrics": False}}}), "is off"),
         (merged(KEYS, {"gpu": {"count": 2}}), "/gpu/count"),
         (merged(KEYS, {"autoscaling": {"metric": "memory"}}), "/autoscaling/metric"),
         (merged(KEYS, {"networkPolicies": {"enabled": False}}), "networkPolicies"),
@@ -237,6 +239,8 @@ def test_names_meet(release: Release) -> None:
     if monitor := release.find("ServiceMonitor"):
         assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
         assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+        alerted = (DOCKER / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
+        assert f'up{{job="{service["metadata"]["labels"][monitor["spec"]["jobLabel"]]}"}}' in alerted
     if autoscaler := release.find("HorizontalPodAutoscaler"):
         assert autoscaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
     assert ("replicas" in deployment["spec"]) is (release.find("HorizontalPodAutoscaler") is None)
@@ -285,8 +289,11 @@ def test_probes_answer_without_a_key_and_a_changed_secret_is_taken_up(
             headers = {"authorization": f"Bearer {key}"} if key else {}
             return service.client.get(path, headers=headers).status_code
 
-        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        for probe in ("startupProbe", "readinessProbe"):
             assert status(release.container[probe]["httpGet"]["path"]) == 200
+        python, script, *arguments = release.container["livenessProbe"]["exec"]["command"]
+        assert (python, script) == ("python", "/opt/healthcheck.py")
+        assert health(int(service.url.rpartition(":")[2]), *arguments) == 0
         assert (status("/v1/models"), status("/v1/models", "first"), status("/v1/models", "second")) == (401, 200, 401)
         mount(render(keys("second")), 1)
         wait_until(lambda: status("/v1/models", "second") == 200)

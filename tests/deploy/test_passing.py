@@ -1,16 +1,23 @@
 """What passes through a balancer: streams, uploads, ids, addresses; and what it answers itself."""
 
+import base64
+import json
 import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 
 import httpx
 import pytest
 
 from blip_serve.settings import ServerSettings
-from tests.deploy.balancers import Balancer
+from tests.deploy.balancers import Backend, Balancer, haproxy, nginx
 from tests.deploy.conftest import STEP_S
 from tests.deploy.load import IMAGE
+from tests.deploy.mortals import mortals
 from tests.deploy.parts import DOCKER, await_answer
 from tests.deploy.replicas import Replica
+from tests.support import raw
 from tests.support.asking import chat_messages, response_input
 from tests.support.waiting import WAIT_S, wait_until
 
@@ -21,6 +28,19 @@ WORDS = 6
 
 def client_of(balancer: Balancer) -> httpx.Client:
     return httpx.Client(base_url=balancer.url, trust_env=False, timeout=WAIT_S)
+
+
+def await_line(replicas: Sequence[Replica], request_id: str) -> str:
+    """The line that a replica logs of a request."""
+    lines: list[str] = []
+
+    def logged() -> bool:
+        written = [line for each in replicas for line in each.log.read_text().splitlines()]
+        lines[:] = [line for line in written if f"id={request_id} " in line]
+        return bool(lines)
+
+    wait_until(logged)
+    return lines[0]
 
 
 @pytest.mark.parametrize(
@@ -50,37 +70,66 @@ def test_a_large_body_passes_and_one_over_the_limit_is_refused_as_the_service_do
     assert refused.headers["x-request-id"]
 
 
-def test_a_request_id_is_kept_or_made(balancer: Balancer) -> None:
+def test_a_request_id_is_kept(balancer: Balancer) -> None:
     with client_of(balancer) as client:
         assert client.get("/v1/models", headers={"x-request-id": "mine-1"}).headers["x-request-id"] == "mine-1"
-        made = [
-            client.get("/v1/models", headers=headers).headers["x-request-id"]
-            for headers in ({}, {"x-request-id": "a b"})
-        ]
-        assert made[0] != made[1]
-        assert "a b" not in made
-        assert not any(each.startswith("req-") for each in made), "the service made it, so the balancer's log has none"
+
+
+@pytest.mark.parametrize("given", [[], ["a b"], ["a,b"], ["first", "second"]])
+def test_a_request_id_is_made_where_there_is_no_good_one(balancer: Balancer, given: list[str]) -> None:
+    with client_of(balancer) as client:
+        answer = client.get("/v1/models", headers=[("x-request-id", each) for each in given])
+    [made] = answer.headers.get_list("x-request-id")
+    assert made not in given[-1:], "of several, the service reads the first"
+    assert not made.startswith("req-"), "the service made it, so the balancer's log has none"
 
 
 def test_the_service_logs_the_clients_address_and_not_a_forged_one(balancer: Balancer, three: list[Replica]) -> None:
     name = f"address-{balancer.name}"
     with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.7"), base_url=balancer.url) as client:
         client.get("/v1/models", headers={"x-request-id": name, "x-forwarded-for": "203.0.113.9"})
-    lines: list[str] = []
-
-    def logged() -> bool:
-        lines[:] = [line for each in three for line in each.log.read_text().splitlines() if f"id={name} " in line]
-        return bool(lines)
-
-    wait_until(logged)
-    assert "client=127.0.0.7 " in lines[0]
+    assert "client=127.0.0.7 " in await_line(three, name)
 
 
-def test_metrics_are_not_for_clients(balancer: Balancer) -> None:
-    with client_of(balancer) as client:
-        answer = client.get("/metrics")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
-    assert answer.headers["x-request-id"]
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/%6detrics", "/metrics?a=b", "/metrics/", "//metrics", "/a/../metrics", "http://a/%6Detrics"]
+)
+def test_metrics_are_not_for_clients(balancer: Balancer, three: list[Replica], path: str) -> None:
+    assert "blip_serve_" in httpx.get(f"{three[0].url}/metrics", trust_env=False).text
+    request = f"GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    head, _, body = raw.exchange(balancer.url, request.encode()).partition(b"\r\n\r\n")
+    assert raw.status(head) == 404
+    assert json.loads(body)["error"]["code"] == "not_found"
+    assert b"x-request-id: " in head.lower()
+
+
+def test_a_client_that_leaves_cancels_its_request(balancer: Balancer, three: list[Replica]) -> None:
+    def under_way() -> bool:
+        pages = [httpx.get(f"{replica.url}/metrics", trust_env=False).text for replica in three]
+        return any("\nblip_serve_queue_requests 1.0\n" in page for page in pages)
+
+    name = f"leaves-{balancer.name}"
+    images = [base64.b64encode(bytes([number])).decode() for number in range(64)]
+    body = json.dumps(
+        {"images": images, "captions": [f"{number}" for number in range(200)]}
+    ).encode()  # for two seconds
+    head = f"POST /v1/match HTTP/1.1\r\nhost: a\r\nx-request-id: {name}\r\ncontent-type: application/json\r\n"
+    with raw.connect(balancer.url) as client:
+        client.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        wait_until(under_way)
+    assert " status=499 " in await_line(three, name)
+
+
+@pytest.mark.parametrize("before", [nginx, haproxy])
+def test_a_request_that_kills_its_replica_reaches_two_of_them(
+    tmp_path: Path, before: Callable[[Path, Sequence[Backend]], AbstractContextManager[Balancer]]
+) -> None:
+    with mortals() as backends, before(tmp_path, backends) as balancer, client_of(balancer) as client:
+        for _ in range(2 * len(backends)):  # each then has a connection that a balancer may have kept
+            assert client.get("/").status_code == 200
+        with suppress(httpx.RemoteProtocolError):  # HAProxy ends the client's connection too, where it was used before
+            assert client.post("/").status_code == 503
+    assert sum(backend.deaths for backend in backends) == 2
 
 
 def test_without_any_replica_the_answer_is_an_error_in_openais_envelope(

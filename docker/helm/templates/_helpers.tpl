@@ -114,8 +114,8 @@ capabilities:
 {{- end -}}
 {{- end -}}
 {{- if .Values.serviceMonitor.enabled -}}
-{{- $access := .Values.settings.server.metrics | default "key" -}}
-{{- if eq $access "off" -}}
+{{- $access := get .Values.settings.server "metrics" | toString | default "key" -}}
+{{- if has $access (list "off" "false") -}}{{/* YAML 1.1 reads off as false, and so does the service */}}
 {{- fail "serviceMonitor.enabled: settings.server.metrics is off" -}}
 {{- else if and (eq $access "key") (not .Values.auth.noAuth) (not .Values.serviceMonitor.keySecret.name) -}}
 {{- fail "serviceMonitor.keySecret.name: /metrics asks for a key; name a Secret that holds one, or set settings.server.metrics to open" -}}

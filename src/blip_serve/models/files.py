@@ -62,8 +62,7 @@ def read_json(file: Path) -> dict[str, Any]:
 def _download(repository: str, revision: str | None) -> Path:
     at = f"{repository} at revision {revision}" if revision else repository
     try:
-        folder = _snapshot(repository, revision, SAFETENSORS)
-        return folder if (folder / SAFETENSORS).exists() else _snapshot(repository, revision, PICKLED)
+        folder = _snapshot(repository, revision)
     except GatedRepoError:
         raise CheckpointError(at, "the hub asks to accept its terms: do so there, and set HF_TOKEN") from None
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
@@ -79,11 +78,21 @@ def _download(repository: str, revision: str | None) -> Path:
         raise CheckpointError(at, f"the download failed: {error.strerror or type(error).__name__}") from None
     except Exception as error:  # the hub's client raises those of its transports
         raise CheckpointError(at, f"the download failed: {type(error).__name__}") from None
+    if folder is None:
+        raise CheckpointError(at, f"holds neither {SAFETENSORS} nor {PICKLED}")
+    return folder
 
 
-def _snapshot(repository: str, revision: str | None, weights: str) -> Path:
-    """The folder with the small files and `weights`, so far as there are any; offline, with what the cache holds."""
-    try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=[*SMALL_FILES, weights]))
-    except IncompleteSnapshotError as error:
-        return Path(error.snapshot_path)
+def _snapshot(repository: str, revision: str | None) -> Path | None:
+    """The folder with the small files and the weights, or `None` where the repository has no weights."""
+    incomplete: IncompleteSnapshotError | None = None
+    for weights in (SAFETENSORS, PICKLED):
+        try:
+            folder = Path(snapshot_download(repository, revision=revision, allow_patterns=[*SMALL_FILES, weights]))
+        except IncompleteSnapshotError as error:  # without the hub; the cache may hold these weights or the others
+            folder, incomplete = Path(error.snapshot_path), error
+        if (folder / weights).exists():
+            return folder
+    if incomplete is not None:
+        raise incomplete
+    return None

@@ -128,6 +128,6 @@ def _state(found: DeploymentStatusOverview) -> State:
         return "ready"
     if found.replica_states.get("STARTING"):
         return "loading"
-    if found.status_trigger == "REPLICA_STARTUP_FAILED":  # often enough: Serve starts no other
+    if found.status_trigger == "REPLICA_STARTUP_FAILED":  # three times in a row
         return "failed"
     return "unloaded" if found.status == "HEALTHY" else "loading"

@@ -30,6 +30,7 @@ class Replica:
         """
         telemetry = Telemetry(settings.log)
         self._model = settings.models[0].id
+        self._open = AsyncExitStack()
         deadline = time.monotonic() + settings.server.request_timeout_s
         while True:
             try:
@@ -39,7 +40,7 @@ class Replica:
                 if time.monotonic() + PAUSE_S > deadline:
                     raise
                 await asyncio.sleep(PAUSE_S)
-        self._exporting = asyncio.create_task(export(telemetry))
+        self._open.callback(asyncio.create_task(export(telemetry)).cancel)
 
     async def run(self, task: str, request: Any, caller: Caller) -> object:
         """The result of the request of that task, or its error."""
@@ -70,8 +71,7 @@ class Replica:
             raise RuntimeError("; ".join(reasons))
 
     async def __del__(self) -> None:
-        """Serve awaits it, once the requests in flight are done."""
-        self._exporting.cancel()
+        """Serve awaits it, once the requests in flight are done, or where nothing was loaded."""
         await self._open.aclose()
 
     async def _load(self, settings: Settings, telemetry: Telemetry) -> None:

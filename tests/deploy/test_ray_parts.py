@@ -238,6 +238,7 @@ def test_a_replica_tries_again_to_load_for_as_long_as_a_request_has(
         async with replica(late, server={"request_timeout_s": WAIT_S}) as loaded:
             result = await loaded.run("match", MatchRequest((PICTURE,), (WORDS,)), ANYONE)
             assert isinstance(result, MatchResult)
+            await loaded.check_health()
         with pytest.raises(CheckpointError, match="no such folder"):
             async with replica(tmp_path / "never", server={"request_timeout_s": 0.2}):
                 pass
@@ -255,13 +256,11 @@ async def check_until(done: asyncio.Task[object], replica: Replica) -> None:
 def test_a_replica_whose_device_is_stuck_is_not_healthy() -> None:
     async def run() -> None:
         async with replica(CHECKPOINT, engine={"stall_after_s": 0.001}) as loaded:
-            await loaded.check_health()
             captions = tuple(Caption(f"a star {i}", "captions") for i in range(1000))
             busy = asyncio.create_task(loaded.run("match", MatchRequest((PICTURE,), captions), ANYONE))
             with pytest.raises(RuntimeError, match="the device makes no progress"):
                 await check_until(busy, loaded)
             assert isinstance(await busy, MatchResult)
-            await loaded.check_health()
 
     asyncio.run(run())
 

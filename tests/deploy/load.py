@@ -4,6 +4,7 @@ import base64
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,8 +24,9 @@ IMAGE = base64.b64encode(bytes(24 * 1024)).decode()  # larger than a balancer's 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request: when it began and ended (monotonic seconds), and what went wrong, if anything."""
+    """A request: its id, when it began and ended (monotonic seconds), and what went wrong, if anything."""
 
+    id: str
     started: float
     ended: float
     fault: str | None
@@ -54,6 +56,7 @@ class Load:
         self._ended.set()
         for thread in self._threads:
             thread.join(2 * TIMEOUT_S)
+        assert not any(thread.is_alive() for thread in self._threads)
 
     def count(self) -> int:
         """Requests answered so far."""
@@ -78,26 +81,27 @@ class Load:
 
     def _run_sdk(self) -> None:
         with openai.OpenAI(base_url=f"{self._url}/v1", api_key="unused", timeout=TIMEOUT_S) as client:
-            self._repeat(self.sdk, lambda: _embed(client))
+            self._repeat(self.sdk, lambda id: _embed(client, id))
 
     def _run_raw(self) -> None:
         with httpx.Client(base_url=self._url, trust_env=False, timeout=TIMEOUT_S) as client:
-            self._repeat(self.raw, lambda: _match(client))
+            self._repeat(self.raw, lambda id: _match(client, id))
 
-    def _repeat(self, found: list[Asked], ask: Callable[[], str | None]) -> None:
+    def _repeat(self, found: list[Asked], ask: Callable[[str], str | None]) -> None:
         while not self._ended.wait(PAUSE_S):
-            started = time.monotonic()
+            id, started = uuid.uuid4().hex, time.monotonic()
             try:
-                fault = ask()
+                fault = ask(id)
             except (openai.OpenAIError, httpx.HTTPError) as error:
                 fault = repr(error)
-            found.append(Asked(started, time.monotonic(), fault))
+            found.append(Asked(id, started, time.monotonic(), fault))
 
 
-def _embed(client: openai.OpenAI) -> str | None:
-    return None if client.embeddings.create(model="test/fake", input=["a"]).data else "no data"
+def _embed(client: openai.OpenAI, id: str) -> str | None:
+    answer = client.embeddings.create(model="test/fake", input=["a"], extra_headers={"x-request-id": id})
+    return None if answer.data else "no data"
 
 
-def _match(client: httpx.Client) -> str | None:
-    answer = client.post("/v1/match", json={"image": IMAGE, "caption": "a"})
+def _match(client: httpx.Client, id: str) -> str | None:
+    answer = client.post("/v1/match", json={"image": IMAGE, "caption": "a"}, headers={"x-request-id": id})
     return None if answer.status_code == 200 else f"{answer.status_code}: {answer.text}"

@@ -28,12 +28,14 @@ from tests.support.waiting import wait_until
 pytestmark = [
     pytest.mark.deploy,
     pytest.mark.timeout(300),
-    pytest.mark.filterwarnings("default"),  # Ray's own
+    pytest.mark.filterwarnings(r"default:::ray\."),  # Ray's own
 ]
 
 CONFIG = yaml.safe_load((Path(__file__).parents[2] / "configs" / "ray.yaml").read_text(encoding="utf-8"))
 RETRIEVAL = "blip-serve--demo-retrieval"
 CAPTIONING = "blip-serve--demo-captioning"
+MISSING = "test/missing"
+"""A model that cannot be loaded, and is not until it is asked for."""
 IMAGES = [data_uri(picture(seed)) for seed in range(8)]
 CAPTIONS = ["a large red circle", "a small blue square", "two green stars"]
 KEY = {"authorization": "Bearer right"}
@@ -54,6 +56,7 @@ def config(least: int, most: int, **server: Any) -> dict[str, Any]:
     (application,) = chosen["applications"]
     application["args"] |= {"auth": AUTH, "device": "cpu", "dtype": "float32", "log": {"level": "error"}}
     application["args"]["server"] |= server
+    application["args"]["models"].append({"id": MISSING, "source": "/missing"})
     (retrieval,) = (each for each in application["deployments"] if each["name"] == RETRIEVAL)
     retrieval["autoscaling_config"] = {
         "min_replicas": least,
@@ -68,10 +71,23 @@ def config(least: int, most: int, **server: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def started() -> Iterator[Cluster]:
     with ray_cluster() as running:
-        running.run(config(2, 2))
         yield running
+
+
+@pytest.fixture
+def cluster(started: Cluster) -> Cluster:
+    """Two replicas of the retrieval model."""
+    started.run(config(2, 2))
+    return started
+
+
+@pytest.fixture
+def scaling(started: Cluster) -> Cluster:
+    """One replica or two, and little time for a request."""
+    started.run(config(1, 2, request_timeout_s=2))
+    return started
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +106,11 @@ def ask(url: str, path: str, body: Any, headers: dict[str, str] = KEY) -> tuple[
         answer.pop(name, None)
     answer.get("usage", {}).get("prompt_tokens_details", {}).pop("cached_tokens", None)
     return response.status_code, answer
+
+
+def models_of(url: str) -> Any:
+    """The models page."""
+    return httpx.get(f"{url}/v1/models", headers=KEY, trust_env=False).json()["data"]
 
 
 def nearly(value: Any) -> Any:
@@ -133,12 +154,12 @@ def test_answers_and_errors_are_those_of_the_service_without_ray(
 
 def test_the_models_page_is_that_of_the_service_without_ray(cluster: Cluster, plain: Service) -> None:
     def page(url: str) -> Any:
-        models = httpx.get(f"{url}/v1/models", headers=KEY, trust_env=False).json()["data"]
-        return [{name: value for name, value in model.items() if name != "state"} for model in models]
+        return [{name: value for name, value in model.items() if name != "state"} for model in models_of(url)]
 
-    ask(plain.url, "/v1/chat/completions", {"messages": chat_messages()})
-    ask(plain.url, "/v1/chat/completions", {"messages": chat_messages("why?"), "model": "demo-vqa"})
-    assert page(cluster.url) == page(plain.url)
+    for url in (cluster.url, plain.url):
+        ask(url, "/v1/chat/completions", {"messages": chat_messages()})
+        ask(url, "/v1/chat/completions", {"messages": chat_messages("why?"), "model": "demo-vqa"})
+    wait_until(lambda: page(cluster.url) == page(plain.url), every=0.2)  # cards come once a second
 
 
 @pytest.mark.parametrize(
@@ -199,15 +220,19 @@ def test_a_client_that_left_is_worked_for_no_longer(cluster: Cluster) -> None:
     def used() -> float:
         return sum(cluster.samples("used_tokens_total", deployment=RETRIEVAL, key="tester").values())
 
+    def left() -> float:
+        return sum(cluster.samples("cancelled_requests_total", deployment="gateway").values())
+
     assert ask(cluster.url, "/v1/match", {"image": IMAGE, "caption": "a"})[0] == 200
     wait_until(lambda: used() > 0 and working() == 0, every=0.2)
-    before = used()
+    before, left_before = used(), left()
     connection = http.client.HTTPConnection("127.0.0.1", cluster.port)
     connection.request("POST", "/v1/match", json.dumps(LARGE), KEY | {"content-type": "application/json"})
     wait_until(lambda: working() == 1, every=0.2)
     connection.close()
     wait_until(lambda: working() == 0, every=0.2)
     assert used() - before < 1000  # it would have been 16,000
+    wait_until(lambda: left() == left_before + 1, every=0.2)
 
 
 def test_no_request_of_the_sdk_fails_when_a_replica_dies(cluster: Cluster) -> None:
@@ -241,28 +266,56 @@ def test_no_request_of_the_sdk_fails_when_a_replica_dies(cluster: Cluster) -> No
     assert failed == []
 
 
-def test_replicas_come_with_the_load_and_go_with_it(cluster: Cluster) -> None:
-    cluster.run(config(1, 2, request_timeout_s=2))
-    wait_until(lambda: cluster.running(RETRIEVAL) == 1, STARTS_S, 0.2)
-    stop, statuses = threading.Event(), list[int]()
+def test_a_gateway_is_ready_while_serves_controller_starts_again(cluster: Cluster) -> None:
+    def ready() -> int:
+        return httpx.get(f"{cluster.url}/readyz", trust_env=False).status_code
 
-    def load(number: int) -> None:
-        while not stop.is_set():
-            statuses.append(ask(cluster.url, "/v1/match", {"image": IMAGES[number], "captions": CAPTIONS * 20})[0])
+    ray.kill(ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve"), no_restart=False)
+    found = {ready() for _ in range(100) if not threading.Event().wait(0.1)}
+    assert found == {200}
+    assert cluster.running(RETRIEVAL) == 2
 
-    threads = [threading.Thread(target=load, args=(number,)) for number in range(len(IMAGES))]
-    for thread in threads:
+
+def test_replicas_come_with_the_load_and_go_with_it(scaling: Cluster) -> None:
+    wait_until(lambda: scaling.running(RETRIEVAL) == 1, STARTS_S, 0.2)
+    busy, stop, found = threading.Event(), threading.Event(), list[object]()
+
+    def load(number: int, ended: threading.Event) -> None:
+        while not ended.is_set():
+            try:
+                body = {"image": IMAGES[number], "captions": CAPTIONS * 20}
+                found.append(ask(scaling.url, "/v1/match", body)[0])
+            except Exception as error:
+                found.append(error)
+
+    slow = threading.Thread(target=load, args=(0, stop))  # asks on while a replica goes
+    fast = [threading.Thread(target=load, args=(number, busy)) for number in range(1, len(IMAGES))]
+    for thread in (slow, *fast):
         thread.start()
     try:
-        wait_until(lambda: cluster.running(RETRIEVAL) == 2, STARTS_S, 0.2)
+        wait_until(lambda: scaling.running(RETRIEVAL) == 2, STARTS_S, 0.2)
+        busy.set()
+        wait_until(lambda: scaling.running(RETRIEVAL) == 1 and len(scaling.actors(RETRIEVAL)) == 1, STARTS_S, 0.2)
     finally:
+        busy.set()
         stop.set()
-        for thread in threads:
+        for thread in (slow, *fast):
             thread.join(STARTS_S)
-    wait_until(lambda: cluster.running(RETRIEVAL) == 1, STARTS_S, 0.2)
-    assert set(statuses) == {200}
+    assert set(found) == {200}
 
 
-def test_a_request_has_its_time_and_no_more(cluster: Cluster) -> None:
-    status, answer = ask(cluster.url, "/v1/match", LARGE)
+def test_a_request_has_its_time_and_no_more(scaling: Cluster) -> None:
+    status, answer = ask(scaling.url, "/v1/match", LARGE)
     assert (status, answer["error"]["code"]) == (503, "deadline_exceeded")
+
+
+def test_a_model_that_cannot_be_loaded_is_told_so(scaling: Cluster) -> None:
+    def state() -> object:
+        return next(model["state"] for model in models_of(scaling.url) if model["id"] == MISSING)
+
+    body = {"image": IMAGE, "caption": "a", "model": MISSING}
+    status, answer = ask(scaling.url, "/v1/match", body)
+    assert (status, answer["error"]["code"]) == (503, "loading")
+    wait_until(lambda: state() == "failed", 2 * STARTS_S, 0.2)
+    status, answer = ask(scaling.url, "/v1/match", body)
+    assert (status, answer["error"]["code"]) == (503, "load_failed")

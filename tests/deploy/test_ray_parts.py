@@ -3,11 +3,11 @@
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Generator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,31 +15,52 @@ import yaml
 
 pytest.importorskip("ray.serve", reason="the extra `ray` is not installed")
 
+from ray import serve
 from ray.exceptions import ActorDiedError, TaskCancelledError
-from ray.serve._private.common import DeploymentID
+from ray.serve._private.common import DeploymentID, DeploymentStatus, DeploymentStatusTrigger, ReplicaState
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import ServeDeploySchema
+from ray.serve.schema import (
+    ApplicationStatus,
+    ApplicationStatusOverview,
+    DeploymentStatusOverview,
+    ServeDeploySchema,
+    ServeStatus,
+)
 
-from blip_serve.catalogue import ModelCard
-from blip_serve.directory import Directory, State
+from blip_serve.catalogue import EMBEDDED, ModelCard
+from blip_serve.directory import State
 from blip_serve.domain import ANYONE, Caption, GenerationOptions
-from blip_serve.errors import ConfigurationError, DeadlineExceeded, Overloaded, ServiceError, Unavailable
+from blip_serve.errors import (
+    CheckpointError,
+    ConfigurationError,
+    DeadlineExceeded,
+    Overloaded,
+    ServiceError,
+    Unavailable,
+)
 from blip_serve.images.reference import Base64Image, BytesImage, UrlImage
 from blip_serve.ray import build
 from blip_serve.ray.affinity import affinity
 from blip_serve.ray.application import deployment_name
 from blip_serve.ray.deployments import Deployed, Deployments
 from blip_serve.ray.remote import Remote, RemoteGenerate
+from blip_serve.ray.replica import Replica
 from blip_serve.settings import ModelSettings, Settings
 from blip_serve.tasks.embed import EmbedRequest
 from blip_serve.tasks.generate import Began, Generate, GenerateRequest
 from blip_serve.tasks.match import Match, MatchRequest, MatchResult
 from blip_serve.tasks.rerank import RerankRequest
 from blip_serve.tasks.usage import Usage
+from blip_serve.telemetry import Telemetry
+from tests.support.pictures import encoded, picture
+from tests.support.server import QUIET, settings
+from tests.support.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.deploy
 
+CHECKPOINT = EMBEDDED / "demo-retrieval"
+PICTURE = BytesImage(encoded(picture(1)), "image")
 IMAGE = BytesImage(b"an image", "image")
 WORDS = Caption("a star", "caption")
 BEGAN = Began("a", "hf", Usage(1, 1, 0))
@@ -48,6 +69,9 @@ BEGAN = Began("a", "hf", Usage(1, 1, 0))
 class Endless:
     """A handle, and what its calls return: a result that never comes, or a stream that never ends."""
 
+    app_name = "app"
+    deployment_name = "deployment"
+
     def __init__(self) -> None:
         self.cancelled = False
 
@@ -55,6 +79,10 @@ class Endless:
         return self
 
     def remote(self, *_: object) -> "Endless":
+        return self
+
+    @property
+    def card(self) -> "Endless":
         return self
 
     def cancel(self) -> None:
@@ -71,12 +99,24 @@ class Endless:
 
 
 def deployments(handle: Endless) -> Deployments:
-    """Those of one settings' models, all behind `handle`."""
+    """Those of one settings' models, all ready, and all behind `handle`."""
+    known = Settings(catalogue=False, log=QUIET)
+    handles = dict.fromkeys((model.id for model in known.models), cast(DeploymentHandle, handle))
+    found = Deployments(known, Telemetry(known.log), handles)
+    for deployed in found.directory.entries.values():
+        deployed.state = "ready"
+    return found
 
-    def make(model: ModelSettings, card: ModelCard) -> Deployed:
-        return Deployed(model, card, state="ready", handle=handle)
 
-    return cast(Deployments, SimpleNamespace(directory=Directory(Settings(catalogue=False), make)))
+def states(found: Deployments) -> set[State]:
+    return {model.state for model in found.directory.statuses()}
+
+
+def serve_says(replicas: dict[ReplicaState, int], status: str, trigger: str) -> ServeStatus:
+    """Serve's status of an application with `Endless`'s deployment."""
+    deployment = DeploymentStatusOverview(DeploymentStatus(status), DeploymentStatusTrigger(trigger), replicas, "")
+    running = ApplicationStatus.RUNNING
+    return ServeStatus(applications={"app": ApplicationStatusOverview(running, "", 0, {"deployment": deployment})})
 
 
 def test_the_configuration_names_every_deployment() -> None:
@@ -85,6 +125,11 @@ def test_the_configuration_names_every_deployment() -> None:
     models = [deployment_name(model["id"]) for model in application.args["models"]]
     assert [deployment.name for deployment in application.deployments] == ["gateway", *models]
     build(application.args)
+
+
+def test_as_many_requests_wait_for_a_gateway_as_a_server_has_connections() -> None:
+    gateway = build({"auth": {"no_auth": True}, "server": {"max_connections": 7}})._bound_deployment
+    assert (gateway.max_ongoing_requests, gateway.max_queued_requests) == (7, 7)
 
 
 def test_who_may_call_must_be_said() -> None:
@@ -119,6 +164,107 @@ def test_what_nobody_waits_for_is_cancelled() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    ("replicas", "status", "trigger", "state"),
+    [
+        ({}, "HEALTHY", "UNSPECIFIED", "unloaded"),
+        ({}, "UPSCALING", "AUTOSCALING", "loading"),
+        ({"STARTING": 1}, "UPSCALING", "AUTOSCALING", "loading"),
+        ({"STOPPING": 1}, "UNHEALTHY", "HEALTH_CHECK_FAILED", "loading"),
+        ({"STARTING": 1}, "UNHEALTHY", "REPLICA_STARTUP_FAILED", "loading"),
+        ({"STOPPING": 1}, "UNHEALTHY", "REPLICA_STARTUP_FAILED", "failed"),
+        ({}, "DEPLOY_FAILED", "REPLICA_STARTUP_FAILED", "failed"),
+        ({"RUNNING": 1, "STARTING": 1}, "UNHEALTHY", "REPLICA_STARTUP_FAILED", "ready"),
+        ({"RECOVERING": 1}, "UPDATING", "CONFIG_UPDATE_STARTED", "ready"),
+        ({"UPDATING": 1}, "UPDATING", "CONFIG_UPDATE_STARTED", "ready"),
+        ({"PENDING_MIGRATION": 1}, "HEALTHY", "UNSPECIFIED", "ready"),
+    ],
+)
+def test_a_models_state_is_that_of_its_replicas(
+    replicas: dict[str, int], status: str, trigger: str, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = {ReplicaState(name): count for name, count in replicas.items()}
+    monkeypatch.setattr(serve, "status", lambda: serve_says(counted, status, trigger))
+    found = deployments(Endless())
+    asyncio.run(found.look())
+    assert states(found) == {state}
+
+
+def test_a_card_that_never_comes_is_given_up_and_holds_up_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        late = Endless()
+        found = deployments(late)
+        watching = asyncio.create_task(found.watch())
+        await asyncio.to_thread(wait_until, lambda: states(found) == {"loading"})
+        assert not late.cancelled
+        watching.cancel()
+        await asyncio.wait({watching})
+        assert late.cancelled
+        late = Endless()
+        monkeypatch.setattr("blip_serve.ray.deployments.CARD_S", 0.01)
+        await deployments(late).ask_for_cards()
+        assert late.cancelled
+
+    monkeypatch.setattr("blip_serve.ray.deployments.LOOK_S", 0.01)
+    monkeypatch.setattr(serve, "status", lambda: serve_says({ReplicaState.STARTING: 1}, "UPDATING", "UNSPECIFIED"))
+    asyncio.run(run())
+
+
+class LocalReplica(Replica):
+    """A replica of this process: Python, which is not Serve, awaits no `__del__`."""
+
+    def __del__(self) -> None:  # type: ignore[override]
+        pass
+
+
+@asynccontextmanager
+async def replica(source: Path, **given: Any) -> AsyncIterator[Replica]:
+    """A replica of the checkpoint at `source`, made and ended as Serve does."""
+    made = LocalReplica.__new__(LocalReplica)
+    await made.__init__(settings(models=({"id": "a/b", "source": str(source), "preload": True},), **given))  # type: ignore[misc]
+    try:
+        yield made
+    finally:
+        await Replica.__del__(made)
+
+
+def test_a_replica_tries_again_to_load_for_as_long_as_a_request_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tmp_path / "late"
+
+    async def run() -> None:
+        threading.Timer(0.2, late.symlink_to, (CHECKPOINT,)).start()
+        async with replica(late, server={"request_timeout_s": WAIT_S}) as loaded:
+            result = await loaded.run("match", MatchRequest((PICTURE,), (WORDS,)), ANYONE)
+            assert isinstance(result, MatchResult)
+            await loaded.check_health()
+        with pytest.raises(CheckpointError, match="no such folder"):
+            async with replica(tmp_path / "never", server={"request_timeout_s": 0.2}):
+                pass
+
+    monkeypatch.setattr("blip_serve.ray.replica.PAUSE_S", 0.05)
+    asyncio.run(run())
+
+
+async def check_until(done: asyncio.Task[object], replica: Replica) -> None:
+    while not done.done():
+        await replica.check_health()
+        await asyncio.sleep(0)
+
+
+def test_a_replica_whose_device_is_stuck_is_not_healthy() -> None:
+    async def run() -> None:
+        async with replica(CHECKPOINT, engine={"stall_after_s": 0.001}) as loaded:
+            captions = tuple(Caption(f"a star {i}", "captions") for i in range(1000))
+            busy = asyncio.create_task(loaded.run("match", MatchRequest((PICTURE,), captions), ANYONE))
+            with pytest.raises(RuntimeError, match="the device makes no progress"):
+                await check_until(busy, loaded)
+            assert isinstance(await busy, MatchResult)
+
+    asyncio.run(run())
+
+
 def test_requests_about_one_image_have_one_key() -> None:
     text, image, other = WORDS, IMAGE, BytesImage(b"another", "image")
     about = {
@@ -140,6 +286,7 @@ def test_requests_about_one_image_have_one_key() -> None:
     [
         (TimeoutError(), "ready", DeadlineExceeded, "deadline_exceeded"),
         (TimeoutError(), "loading", Unavailable, "loading"),
+        (TimeoutError(), "failed", Unavailable, "load_failed"),
         (ActorDiedError(), "ready", Unavailable, "unavailable"),
         (TaskCancelledError(), "ready", Unavailable, "unavailable"),
         (BackPressureError(2, 1), "ready", Overloaded, "overloaded"),

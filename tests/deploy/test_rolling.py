@@ -54,6 +54,9 @@ def test_a_killed_replica_costs_at_most_what_it_was_answering(balancer: Balancer
     failed = load.failed()
     assert failed["sdk"] == []
     assert [asked for asked in failed["raw"] if asked.started > dead or asked.ended < before] == []
+    elsewhere = three[0].log.read_text() + three[2].log.read_text()
+    assert any(asked.id in elsewhere for asked in load.raw)  # ids are told, and the log has them
+    assert [asked for asked in failed["raw"] if asked.id in elsewhere] == []
 
 
 def test_a_frozen_replica_fails_nothing_and_leaves_haproxys_rotation(balancer: Balancer, three: list[Replica]) -> None:

@@ -35,9 +35,13 @@ class Cluster:
     def __init__(self, port: int) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        self._deployed: dict[str, Any] | None = None
 
     def run(self, config: dict[str, Any]) -> None:
-        """What `serve run` does with the configuration, but for its port."""
+        """What `serve run` does with the configuration, but for its port; nothing where it was the last."""
+        if config == self._deployed:
+            return
+        self._deployed = config
         config = config | {"http_options": config["http_options"] | {"port": self.port}}
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "ray.yaml"

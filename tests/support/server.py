@@ -88,6 +88,7 @@ def serving(
                 wait_until(lambda: client.get("/readyz").status_code == 200)
             yield Service(url, app, client)
     finally:
+        app.state.draining = True  # as `Server` does
         server.should_exit = True
         thread.join(WAIT_S)
         listener.close()

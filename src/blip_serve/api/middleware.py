@@ -60,8 +60,11 @@ class RequestMiddleware:
             if not status:
                 self._telemetry.request_failed("internal_error", rejected=False)
                 await answer(unexpected())(scope, receive, send_with_id)
-        except asyncio.CancelledError:  # the server ends, and its time to drain is over
-            if not status:
+        except asyncio.CancelledError:
+            if not scope["app"].state.draining:  # Serve cancels what a client left; uvicorn only tells of it
+                status = CLIENT_LEFT
+                raise
+            if not status:  # the server ends, and its time to drain is over
                 await answer(Unavailable("The service is shutting down.", retry_after=1))(scope, receive, send_with_id)
         finally:
             self._ended(scope, request_id, status or CLIENT_LEFT, time.monotonic() - started, stages(timing))

@@ -33,6 +33,7 @@ def build(args: dict[str, Any]) -> Application:
         name="gateway",
         autoscaling_config={"min_replicas": 1, "max_replicas": 4, "target_ongoing_requests": 2 * AT_ONCE},
         max_ongoing_requests=settings.server.max_connections,
+        max_queued_requests=settings.server.max_connections,
         graceful_shutdown_timeout_s=settings.server.drain_timeout_s,
     ).bind(settings, replicas)
 

@@ -1,10 +1,10 @@
 """The models' deployments by name, and the states that Serve says they are in."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 from ray import serve
 from ray.exceptions import RayError, RayTaskError
@@ -14,7 +14,7 @@ from ray.serve.exceptions import (
     RayServeException,
     ReplicaUnavailableError,
 )
-from ray.serve.handle import DeploymentHandle
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
 from ray.serve.schema import DeploymentStatusOverview
 
 from blip_serve.catalogue import ModelCard
@@ -24,8 +24,11 @@ from blip_serve.settings import ModelSettings, Settings
 from blip_serve.telemetry import Telemetry
 
 LOOK_S = 1.0
-"""How often Serve is asked for states, and how long a replica has to tell what it knows of its model."""
+"""How often Serve is asked for states, and replicas for cards that are not known yet."""
 CARD_S = 5.0
+"""How long a replica has to tell what it knows of its model."""
+ANSWERING = ("RUNNING", "UPDATING", "RECOVERING", "PENDING_MIGRATION")
+"""States of replicas that answer: those found again by a new controller, or about to move, do."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -41,6 +44,8 @@ class Deployed(Known):
         try:
             yield
         except TimeoutError:
+            if self.state == "failed":
+                raise self.load_failed() from None
             if self.state != "ready":
                 raise self.loading() from None
             raise DeadlineExceeded("The request's time ran out.") from None
@@ -65,13 +70,11 @@ class Deployments:
         self._telemetry = telemetry
 
     async def watch(self) -> None:
-        """Looks again and again; while Serve does not answer, the states stay as they were."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            await self.look()
+        """Looks and asks again and again; a replica that is slow to tell its card holds up no state."""
+        await asyncio.gather(_again_and_again(self.look), _again_and_again(self.ask_for_cards))
 
     async def look(self) -> None:
-        """Brings the states, and the cards of models that came up, up to date."""
+        """Brings the states up to date; while Serve does not answer, they stay as they were."""
         try:
             applications = (await asyncio.to_thread(serve.status)).applications
         except Exception as error:  # whatever it is: nobody else would notice that nobody looks any more
@@ -82,6 +85,9 @@ class Deployments:
             application = applications.get(handle.app_name)
             found = application and application.deployments.get(handle.deployment_name)
             self._enter(deployed, _state(found) if found else "loading")
+
+    async def ask_for_cards(self) -> None:
+        """Brings the cards of models that came up up to date."""
         await asyncio.gather(*map(self._ask_for_card, self.directory.entries.values()))
 
     def _enter(self, deployed: Deployed, state: State) -> None:
@@ -96,15 +102,32 @@ class Deployments:
             return
         try:
             async with asyncio.timeout(CARD_S):
-                deployed.card = await deployed.handle.card.remote()
+                deployed.card = await result_of(deployed.handle.card.remote())
                 deployed.card_is_full = True
         except (TimeoutError, RayError, RayServeException) as error:
             self._telemetry.log.warning("card_not_known", model=deployed.settings.id, reason=type(error).__name__)
 
 
+async def result_of(response: DeploymentResponse) -> Any:
+    """What a call gives; one that nobody waits for any more is cancelled."""
+    try:
+        return await response
+    except asyncio.CancelledError:  # the client left, or the time ran out
+        response.cancel()
+        raise
+
+
+async def _again_and_again(step: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(LOOK_S)
+        await step()
+
+
 def _state(found: DeploymentStatusOverview) -> State:
-    if found.replica_states.get("RUNNING"):
+    if any(found.replica_states.get(state) for state in ANSWERING):
         return "ready"
-    if found.status == "DEPLOY_FAILED":
+    if found.replica_states.get("STARTING"):
+        return "loading"
+    if found.status_trigger == "REPLICA_STARTUP_FAILED":  # three times in a row
         return "failed"
-    return "loading" if found.replica_states.get("STARTING") or found.status != "HEALTHY" else "unloaded"
+    return "unloaded" if found.status == "HEALTHY" else "loading"

@@ -11,7 +11,7 @@ from ray.serve.handle import DeploymentHandle
 from blip_serve.domain import ANYONE, Caller, Task
 from blip_serve.errors import ServiceError
 from blip_serve.ray.affinity import affinity
-from blip_serve.ray.deployments import Deployments
+from blip_serve.ray.deployments import Deployments, result_of
 from blip_serve.ray.metrics import export
 from blip_serve.settings import Settings
 from blip_serve.tasks.decide import Decide, DecideRequest
@@ -46,12 +46,7 @@ class Remote(Generic[RequestT, ResultT]):
         asked = replace(request, model=deployed.settings.id)
         with deployed.faults():
             async with asyncio.timeout(self._timeout):
-                response = method.remote(self._name, asked, self._caller)
-                try:
-                    result = await response
-                except asyncio.CancelledError:  # the client left, or the time ran out
-                    response.cancel()
-                    raise
+                result = await result_of(method.remote(self._name, asked, self._caller))
         if isinstance(result, ServiceError):
             raise result
         return cast(ResultT, result)
@@ -108,6 +103,7 @@ async def open_remote(
         )
 
     await deployments.look()
+    await deployments.ask_for_cards()
     running = [asyncio.create_task(deployments.watch()), asyncio.create_task(export(telemetry))]
     try:
         yield tasks_of(ANYONE)

@@ -1,6 +1,7 @@
 """A replica of one model: the whole service but for HTTP, asked from another process."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
@@ -15,23 +16,31 @@ from blip_serve.tasks.service import open_service
 from blip_serve.telemetry import Telemetry
 
 LOOK_S = 0.05
+PAUSE_S = 10.0
+"""Between two tries to load: Serve starts another replica at once where one failed, and after three no more."""
 
 
 class Replica:
     """Errors of the service are results: what is raised here is a fault of ours, or Ray's."""
 
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Serve awaits it
-        """Loads the one model of `settings`. Raises `CheckpointError` where it cannot: Serve tells why, and retries."""
+        """Loads the one model of `settings`, and where it cannot, tries again for as long as a request has.
+
+        Raises `CheckpointError` then. The model is `failed`, until deployed anew, once three replicas raised it.
+        """
         telemetry = Telemetry(settings.log)
         self._model = settings.models[0].id
         self._open = AsyncExitStack()
-        self._tasks = await self._open.enter_async_context(open_service(settings, telemetry))
-        try:
-            await self._loaded()
-        except BaseException:
-            await self._open.aclose()
-            raise
-        self._exporting = asyncio.create_task(export(telemetry))
+        deadline = time.monotonic() + settings.server.request_timeout_s
+        while True:
+            try:
+                await self._load(settings, telemetry)
+                break
+            except CheckpointError:
+                if time.monotonic() + PAUSE_S > deadline:
+                    raise
+                await asyncio.sleep(PAUSE_S)
+        self._open.callback(asyncio.create_task(export(telemetry)).cancel)
 
     async def run(self, task: str, request: Any, caller: Caller) -> object:
         """The result of the request of that task, or its error."""
@@ -54,14 +63,23 @@ class Replica:
         return self._tasks.model(self._model).card
 
     async def check_health(self) -> None:
-        """Raises where the device does not come back: Serve puts another replica in this one's place."""
-        if self._tasks.device_lost():
-            raise RuntimeError("the device is lost")
+        """Raises where no new request should come here, for a stuck device too: Serve then replaces this replica.
+
+        Less it cannot do: it knows no replica that lives and is not ready.
+        """
+        if reasons := self._tasks.not_ready():
+            raise RuntimeError("; ".join(reasons))
 
     async def __del__(self) -> None:
-        """Serve awaits it, once the requests in flight are done."""
-        self._exporting.cancel()
+        """Serve awaits it, once the requests in flight are done, or where nothing was loaded."""
         await self._open.aclose()
+
+    async def _load(self, settings: Settings, telemetry: Telemetry) -> None:
+        """Opens the service, and waits for its model."""
+        async with AsyncExitStack() as opened:
+            self._tasks = await opened.enter_async_context(open_service(settings, telemetry))
+            await self._loaded()
+            self._open = opened.pop_all()
 
     async def _loaded(self) -> None:
         while (status := self._tasks.model(self._model)).state != "ready":

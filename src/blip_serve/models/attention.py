@@ -89,13 +89,12 @@ class SelfAttention(Attention):
 
         `mask` (B, 1, 1 or T, S) is true where a position may attend to one of the S there are, `extend`'s included.
         """
-        joined = split_heads(self.joined(x), 3 * self.heads)
+        joined = split_heads(self.joined.forward(x), 3 * self.heads)
         query, new = joined[:, : self.heads], joined[:, self.heads :]
         if queries < x.shape[1]:
             query, x = query[:, :, :queries], x[:, :queries]
         key, value = (new if extend is None else extend(new)).chunk(2, dim=1)
-        out: Tensor = self.output(merge_heads(F.scaled_dot_product_attention(query, key, value, mask)), x)
-        return out
+        return self.output.forward(merge_heads(F.scaled_dot_product_attention(query, key, value, mask)), x)
 
 
 class CrossAttention(Attention):
@@ -105,26 +104,25 @@ class CrossAttention(Attention):
         super().__init__(config, config.encoder_hidden_size)
 
     def join(self) -> None:
-        """One layer for key and value; its weight is read as it is where it is folded."""
+        """One layer for key and value, whose weight is kept as it is besides, to be folded."""
         self.query = self.self.query
-        self.seen = Linear.join([self.self.key, self.self.value], reorder=False)
+        self.seen = Linear.join([self.self.key, self.self.value])
+        self.seen_weight = self.seen.weight
         del self.self
 
-    def project(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(I, N, D_image) tokens -> their keys and values, (I, heads, N, D / heads) each."""
-        key, value = self.seen(images).chunk(2, dim=-1)
-        return split_heads(key, self.heads), split_heads(value, self.heads)
+    def project(self, images: Tensor) -> Tensor:
+        """(I, N, D_image) tokens -> (I, 2 heads, N, D / heads), their keys' heads and then their values'."""
+        return split_heads(self.seen(images), 2 * self.heads)
 
     def forward(self, x: Tensor, seen: Sequence[Seen]) -> Tensor:
         """(B, T, D) -> (B, T, D); the rows of an image are one long query to it."""
-        query = self.query(x)
+        query = self.query.forward(x)
         if len(seen) == 1:
             found = self._attend(query, seen[0])
         else:
-            rows = query.split([images.count * images.rows for images in seen])
+            rows = torch.split(query, [images.count * images.rows for images in seen])
             found = torch.cat([self._attend(*each) for each in zip(rows, seen, strict=True)])
-        out: Tensor = self.output(found, x)
-        return out
+        return self.output.forward(found, x)
 
     def _attend(self, query: Tensor, images: Seen) -> Tensor:
         """(B, T, D) -> (B, T, D), of rows that are all of these images."""
@@ -145,7 +143,7 @@ class CrossAttention(Attention):
         """
         images, queries, width = asking.shape
         head = width // self.heads
-        to_key, to_value = self.seen.weight.view(2, self.heads, head, -1)
+        to_key, to_value = self.seen_weight.view(2, self.heads, head, -1)
         asked = (asking * head**-0.5).view(images * queries, self.heads, head).transpose(0, 1)
         asked = torch.bmm(asked, to_key).view(self.heads, images, -1).transpose(0, 1)
         scores = torch.bmm(asked.reshape(images, self.heads * queries, -1), tokens.transpose(1, 2))

@@ -104,14 +104,16 @@ class TextDecoder(nn.Module):
 
         A head's keys are together, and so are its values: every step reads them from memory anew.
         """
-        found = [layer.crossattention.project(source[None]) for layer in self.bert.encoder.layers()]
-        return [(key.contiguous(), value.contiguous()) for key, value in found]
+        found = [layer.crossattention.project(source[None]).contiguous() for layer in self.bert.encoder.layers()]
+        return [(key, value) for key, value in (each.chunk(2, dim=1) for each in found)]
 
     def forward(self, words: Words, past: PastWords | None = None) -> Tensor:
         """B rows of T new words -> (B, T, D) hidden states; `past` is extended by them."""
         x: Tensor = self.bert.embeddings(words.ids, words.positions)
         for number, layer in enumerate(self.bert.encoder.layers()):
-            x = layer(x, words.mask, words.seen(number), x.shape[1], None if past is None else past.extend(number))
+            x = layer.forward(
+                x, words.mask, words.seen(number), x.shape[1], None if past is None else past.extend(number)
+            )
         return x
 
     def logits(self, states: Tensor) -> Tensor:

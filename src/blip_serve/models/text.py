@@ -40,8 +40,7 @@ class Intermediate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, inner)."""
-        out: Tensor = self.dense(x)
-        return out
+        return self.dense.forward(x)
 
 
 class TextLayer(nn.Module):
@@ -58,11 +57,10 @@ class TextLayer(nn.Module):
         self, x: Tensor, mask: Tensor | None, seen: Sequence[Seen], queries: int, extend: Extend | None = None
     ) -> Tensor:
         """(B, T, D) -> (B, queries, D); `mask` and `extend` as `SelfAttention` has them."""
-        x = self.attention(x, mask, queries, extend)
+        x = self.attention.forward(x, mask, queries, extend)
         if seen:
-            x = self.crossattention(x, seen)
-        out: Tensor = self.output(self.intermediate(x), x)
-        return out
+            x = self.crossattention.forward(x, seen)
+        return self.output.forward(self.intermediate.forward(x), x)
 
 
 class TextLayers(nn.Module):
@@ -105,20 +103,20 @@ class TextTower(nn.Module):
             projected = None if wide is None else layer.crossattention.project(wide)
             only_first = summaries and number == len(self.encoder.layer)
             states = [
-                layer(x, mask, _seen(batch, images, projected), 1 if only_first else x.shape[1])
+                layer.forward(x, mask, _seen(batch, images, projected), 1 if only_first else x.shape[1])
                 for x, mask, batch in zip(states, masks, batches, strict=True)
             ]
         return states
 
 
-def _seen(batch: TextBatch, images: Tensor | None, projected: tuple[Tensor, Tensor] | None) -> list[Seen]:
+def _seen(batch: TextBatch, images: Tensor | None, projected: Tensor | None) -> list[Seen]:
     if images is None:
         return []
     seen: list[Seen] = []
     for group in batch.groups:
         if group.wide and projected is not None:
-            key, value = projected
-            seen.append(Projected(key[group.images], value[group.images], group.captions))
+            key, value = projected[group.images].chunk(2, dim=1)
+            seen.append(Projected(key, value, group.captions))
         else:
             seen.append(Unprojected(images[group.images], group.captions))
     return seen

@@ -58,6 +58,7 @@ def load_weights(network: nn.Module, folder: Path, device: Device) -> None:
     _join(network)
     if device.fuses:
         _fuse(network)
+    _settle(network)
     del state, loaded
     give_back()
 
@@ -73,6 +74,16 @@ def _fuse(network: nn.Module) -> None:
     for module in list(network.modules()):
         if isinstance(module, Linear):
             module.fuse()
+
+
+def _settle(network: nn.Module) -> None:
+    """Puts parts and parameters, which change no more, among their modules' own attributes.
+
+    `nn.Module` searches for them in Python, where Python's own search found nothing: 0.8 of the 19 ms of a decode step.
+    """
+    for module in network.modules():
+        vars(module).update(module.named_children())
+        vars(module).update(module.named_parameters(recurse=False))
 
 
 def _is_tied(name: str, state: dict[str, Tensor]) -> bool:

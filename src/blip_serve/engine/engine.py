@@ -106,7 +106,8 @@ class Engine:
         """See `Reservation.preparing`."""
         with self._changed:
             self._preparing += change
-            self._changed.notify_all()
+            if self._lanes and not self._preparing:  # nobody waits for company otherwise
+                self._changed.notify_all()
 
     def close(self, owner: Reservation) -> None:
         """See `Reservation`. A ticket on the device leaves it when its step ends, and reaches no further one."""
@@ -116,7 +117,8 @@ class Engine:
                 self._reserved_cost -= owner.size
             self._leaving += self._lanes.discard(owner)
             unended = list(owner.tickets)
-            self._changed.notify_all()
+            if self._leaving or self._draining:  # nobody waits for it otherwise, and the device thread need not wake up
+                self._changed.notify_all()
         for ticket in unended:
             ticket.future.cancel()
 

@@ -184,6 +184,8 @@ async def all_of(parts: Sequence[Coroutine[None, None, T]]) -> list[T]:
     A `TaskGroup` would raise a group, which the error in it refers back to: the request's images would stay in memory
     until the garbage collector comes by.
     """
+    if len(parts) == 1:  # as most requests have it: no task, and no turns of the loop for its start and its end
+        return [await parts[0]]
     tasks = [asyncio.ensure_future(part) for part in parts]
     try:
         return list(await asyncio.gather(*tasks))

@@ -79,7 +79,7 @@ def _fuse(network: nn.Module) -> None:
 def _settle(network: nn.Module) -> None:
     """Puts parts and parameters, which change no more, among their modules' own attributes.
 
-    `nn.Module` searches for them in Python, where Python's own search found nothing: 0.8 of the 19 ms of a decode step.
+    `nn.Module` searches for them in Python, where Python's own search found nothing: 0.3 of the 19 ms of a decode step.
     """
     for module in network.modules():
         vars(module).update(module.named_children())

@@ -123,10 +123,13 @@ class TextDecoder(nn.Module):
         return out.float()
 
     def log_likelihoods(self, states: Tensor, targets: Tensor) -> Tensor:
-        """(R, D) hidden states and (R,) ids -> (R,) natural log-probabilities of the ids, float32."""
+        """(R, D) hidden states and (R,) ids -> (R,) natural log-probabilities of the ids, float32.
+
+        By `log_softmax`: `logsumexp`'s `exp` is MKL's, whose first call in a process is now and then wrong by 3e-5
+        (github.com/pytorch/pytorch/issues/188792).
+        """
         parts = []
         for start in range(0, len(states), CHUNK):
-            logits = self.logits(states[start : start + CHUNK])
-            chosen = logits.gather(1, targets[start : start + CHUNK, None])[:, 0]
-            parts.append(chosen - logits.logsumexp(dim=1))
+            found = self.logits(states[start : start + CHUNK]).log_softmax(dim=1)
+            parts.append(found.gather(1, targets[start : start + CHUNK, None])[:, 0])
         return torch.cat(parts)

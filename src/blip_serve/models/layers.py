@@ -64,18 +64,18 @@ class Linear(nn.Module):
         self._fused: Tensor | None = None
 
     @classmethod
-    def of(cls, weight: Tensor, bias: Tensor, reorder: bool = True) -> Self:
+    def of(cls, weight: Tensor, bias: Tensor) -> Self:
         """Of a (width, inner) weight and a (width,) bias that are there."""
         with torch.device("meta"):
-            made = cls(weight.shape[1], weight.shape[0], reorder=reorder)
+            made = cls(weight.shape[1], weight.shape[0])
         made.weight = nn.Parameter(weight, requires_grad=False)
         made.bias = nn.Parameter(bias, requires_grad=False)
         return made
 
     @classmethod
-    def join(cls, parts: "Sequence[Linear]", reorder: bool = True) -> Self:
+    def join(cls, parts: "Sequence[Linear]") -> Self:
         """One layer for several that read the same; its output is theirs, one behind the other."""
-        return cls.of(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]), reorder)
+        return cls.of(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))
 
     def fuse(self) -> None:
         """See the class. What a call needs is looked up here: with one row, that takes a tenth of the call's time."""

@@ -1,5 +1,6 @@
 """Scores equal transformers' within 1e-5 in float32, computed singly and in one mixed batch."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from blip_serve.catalogue import EMBEDDED
 from blip_serve.domain import PairScore, ScoringProtocol
 from blip_serve.models.match_works import MatchWork
 from blip_serve.models.matcher import Matcher
-from tests.support.checkpoints import build
+from tests.support.checkpoints import SMALL, build
 from tests.support.loading import load_matcher
 from tests.support.pictures import encoded, picture
 from tests.support.reference import Reference
@@ -61,6 +62,14 @@ def test_scores_equal_the_reference_singly(matcher: Matcher, reference: Referenc
         for caption in captions:
             [[found]] = run(matcher, item(image, [caption], protocol))
             assert difference(found, reference.score(image, caption, protocol)) <= TOLERANCE
+
+
+def test_texts_as_long_as_a_model_reads_equal_the_reference(tmp_path: Path) -> None:
+    """37 positions: padded like others of its length, such a text would have 40."""
+    folder = build(tmp_path, replace(SMALL, text=SMALL.text | {"max_position_embeddings": 37}), seed=5)
+    caption = " ".join(["cat"] * 35)
+    [[found]] = run(load_matcher(folder), item(IMAGES[0], [caption]))
+    assert difference(found, Reference(folder).score(IMAGES[0], caption, "hf")) <= TOLERANCE
 
 
 def test_scores_equal_the_reference_in_one_mixed_batch(matcher: Matcher, reference: Reference) -> None:

@@ -42,7 +42,7 @@ from blip_serve.models.match_works import (
     TextState,
 )
 from blip_serve.models.retrieval import RetrievalNetwork
-from blip_serve.models.text_batches import Row, batch_rows
+from blip_serve.models.text_batches import BatchedRows, Row, batch_rows
 from blip_serve.models.warm_up import grey_picture
 from blip_serve.settings import Settings
 from blip_serve.telemetry import Telemetry
@@ -153,9 +153,12 @@ class Matcher:
         rows = [
             Row(self._match_ids(text, work.protocol), images[work.image]) for work in works for _, text in work.texts
         ]
-        batched = batch_rows(rows, self._device.upload)
+        batched = self._batched(rows)
         tokens = torch.stack([_known(image.tokens) for image in images])
         return self._device.to_host(self.network.match_logits(batched, tokens)), batched.order
+
+    def _batched(self, rows: Sequence[Row]) -> BatchedRows:
+        return batch_rows(rows, self.network.text_encoder.positions, self._device.upload)
 
     def _match_ids(self, text: TextState, protocol: ScoringProtocol) -> tuple[int, ...]:
         """`paper` puts `[ENC]` in position 0 for matching (salesforce/BLIP:models/blip_retrieval.py)."""
@@ -165,7 +168,7 @@ class Matcher:
         """(E,) of each text; copies, since a row of the batch would keep all of it alive."""
         if not texts:
             return []
-        batched = batch_rows([Row(text.ids) for text in texts], self._device.upload)
+        batched = self._batched([Row(text.ids) for text in texts])
         found = dict(zip(batched.order, self.network.text_vectors(batched), strict=True))
         return [found[place].clone() for place in range(len(texts))]
 

@@ -80,6 +80,7 @@ class TextTower(nn.Module):
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
+        self.positions = config.max_position_embeddings
         self.embeddings = TextEmbeddings(config)
         self.encoder = TextLayers(config)
 

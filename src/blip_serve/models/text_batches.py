@@ -61,8 +61,8 @@ class BatchedRows:
     wide: slice | Tensor | None
 
 
-def batch_rows(rows: Sequence[Row], upload: Callable[[Tensor], Tensor]) -> BatchedRows:
-    """Rows as batches. `upload` brings a tensor to the device."""
+def batch_rows(rows: Sequence[Row], positions: int, upload: Callable[[Tensor], Tensor]) -> BatchedRows:
+    """Rows as batches, no longer than the `positions` of the tower. `upload` brings a tensor to the device."""
     tokens = Counter[int]()
     for row in rows:
         tokens[row.image] += len(row.ids)
@@ -79,7 +79,8 @@ def batch_rows(rows: Sequence[Row], upload: Callable[[Tensor], Tensor]) -> Batch
             ImageGroup(_index([number.get(image, image) for image, _ in run], upload), captions, is_wide)
             for (captions, is_wide), run in groupby(by_count, key=lambda image: (len(image[1]), image[0] in number))
         ]
-        ids, mask = padded([rows[place].ids for place in places])
+        longest = len(rows[bucket[-1]].ids)
+        ids, mask = padded([rows[place].ids for place in places], min(common_length(longest), positions))
         batches.append(TextBatch(upload(ids), None if mask is None else upload(mask), groups))
         order += places
     return BatchedRows(batches, order, _index(wide, upload) if wide else None)
@@ -118,9 +119,21 @@ def _index(images: Sequence[int], upload: Callable[[Tensor], Tensor]) -> slice |
     return upload(torch.tensor(images))
 
 
-def padded(ids: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor | None]:
-    """(B, T) ids, and a (B, T) mask that is true at words; `None` where no row is padded."""
-    longest = max(map(len, ids))
+def common_length(length: int) -> int:
+    """The next of 2, 4, ... 16, 20, ... 32, 40, ... 64, 80, ...: texts of all lengths are batches of few.
+
+    oneDNN makes code for every number of rows it multiplies, and keeps a bounded number of them.
+    """
+    step = max(2, (1 << (length - 1).bit_length()) >> 3)
+    return -(-length // step) * step
+
+
+def padded(ids: Sequence[tuple[int, ...]], length: int = 0) -> tuple[Tensor, Tensor | None]:
+    """(B, T) ids, as long as the longest or `length`, and a (B, T) mask that is true at words.
+
+    The mask is `None` where no row is padded.
+    """
+    longest = max(length, *map(len, ids))
     filled = np.zeros((len(ids), longest), dtype=np.int64)
     mask = np.zeros((len(ids), longest), dtype=np.bool_)
     for row, words in enumerate(ids):

@@ -1,0 +1,30 @@
+"""Texts of all lengths come to be batches of few lengths, none much longer than its text."""
+
+from torch import Tensor
+
+from blip_serve.models.text_batches import Row, TextBatch, batch_rows
+
+POSITIONS = 509
+
+
+def batch(length: int) -> TextBatch:
+    [made] = batch_rows([Row(tuple(range(1, length + 1)))], POSITIONS, _as_it_is).batches
+    return made
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def test_lengths_are_few_and_padding_is_masked() -> None:
+    seen = set()
+    for length in range(1, POSITIONS + 1):
+        made = batch(length)
+        rows, width = made.ids.shape
+        assert rows == 1
+        assert length <= width <= min(max(length + 1, 1.25 * length), POSITIONS)
+        words = width if made.mask is None else int(made.mask.sum())
+        assert words == length
+        assert made.ids[0, :length].tolist() == list(range(1, length + 1))
+        seen.add(width)
+    assert len(seen) < 32

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from blip_serve.models.text_batches import Row, TextBatch, batch_rows
+from blip_serve.models.text_batches import FEW, Row, TextBatch, batch_rows
 
 POSITIONS = 509
 
@@ -28,3 +28,9 @@ def test_lengths_are_few_and_padding_is_masked() -> None:
         assert made.ids[0, :length].tolist() == list(range(1, length + 1))
         seen.add(width)
     assert len(seen) < 32
+
+
+def test_many_rows_are_as_long_as_their_longest() -> None:
+    [made] = batch_rows([Row((1,) * 17)] * (FEW + 1), POSITIONS, _as_it_is).batches
+    assert made.ids.shape == (FEW + 1, 17)
+    assert made.mask is None

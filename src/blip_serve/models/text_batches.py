@@ -19,6 +19,12 @@ FOLDED = 32
 On 2 cores at 384 px the two are equal near 30 tokens in bfloat16 (AMX) and near 60 in float32.
 """
 
+FEW = 16
+"""Batches of up to this many rows are padded to a `common_length`.
+
+Texts of every length in steps of 1 to 16 images then take 0.9 of the time; 64 captions of an image would take 1.15.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -79,8 +85,10 @@ def batch_rows(rows: Sequence[Row], positions: int, upload: Callable[[Tensor], T
             ImageGroup(_index([number.get(image, image) for image, _ in run], upload), captions, is_wide)
             for (captions, is_wide), run in groupby(by_count, key=lambda image: (len(image[1]), image[0] in number))
         ]
-        longest = len(rows[bucket[-1]].ids)
-        ids, mask = padded([rows[place].ids for place in places], min(common_length(longest), positions))
+        length = 0
+        if len(bucket) <= FEW:
+            length = min(common_length(len(rows[bucket[-1]].ids)), positions)
+        ids, mask = padded([rows[place].ids for place in places], length)
         batches.append(TextBatch(upload(ids), None if mask is None else upload(mask), groups))
         order += places
     return BatchedRows(batches, order, _index(wide, upload) if wide else None)

@@ -12,7 +12,7 @@ import pytest
 from blip_serve.domain import ImageBytes
 from blip_serve.images import loader
 from blip_serve.images.fetch import Fetcher
-from blip_serve.images.loader import ImageLoader
+from blip_serve.images.loader import SMALL, ImageLoader
 from blip_serve.images.reference import Base64Image, BytesImage, ImageSource, UrlImage
 from blip_serve.settings import FetchSettings, ImageSettings
 
@@ -40,10 +40,10 @@ async def loading(body: bytes = DATA, limit: int = 100) -> AsyncIterator[tuple[I
             await images.aclose()
 
 
-def load(source: ImageSource, **options: int) -> ImageBytes:
+def load(source: ImageSource, here: bool = False, **options: int) -> ImageBytes:
     async def run() -> ImageBytes:
         async with loading(**options) as (images, _):  # type: ignore[arg-type]
-            return await images.load(source)
+            return await images.load(source, here)
 
     return asyncio.run(run())
 
@@ -89,7 +89,14 @@ def test_bad_base64_is_refused() -> None:
         load(Base64Image("not base64!", PARAM))
 
 
-def test_heavy_work_happens_on_the_executors_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("characters", "here", "thread"),
+    [(4, False, "images"), (4, True, "MainThread"), (SMALL, True, "MainThread"), (SMALL + 4, True, "images")],
+)
+def test_heavy_work_happens_on_the_executors_threads(
+    monkeypatch: pytest.MonkeyPatch, characters: int, here: bool, thread: str
+) -> None:
+    """All but the one small image that may be worked on at once."""
     threads: list[str] = []
 
     def watched(image: Base64Image, max_bytes: int) -> bytes:
@@ -97,8 +104,8 @@ def test_heavy_work_happens_on_the_executors_threads(monkeypatch: pytest.MonkeyP
         return DATA
 
     monkeypatch.setattr(loader, "decode_base64", watched)
-    load(Base64Image("QQ==", PARAM))
-    assert threads[0].startswith("images")
+    load(Base64Image("Q" * characters, PARAM), here=here)
+    assert threads[0].startswith(thread)
 
 
 def test_closing_the_loader_closes_the_fetcher() -> None:

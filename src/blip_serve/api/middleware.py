@@ -163,23 +163,23 @@ class DisconnectMiddleware:
             answered = answered or (message["type"] == "http.response.body" and not message.get("more_body", False))
             await send(message)
 
+        request = asyncio.current_task()
+        left = False
+
         async def wait_for_disconnect() -> None:
+            nonlocal left
             await body_ended.wait()
             while (await receive())["type"] != "http.disconnect":
                 pass
+            if not answered and request is not None:
+                left = request.cancel()
 
-        async def run() -> None:
-            await self._app(scope, receive_and_note, send_and_note)
-
-        request = asyncio.create_task(run())
         watcher = asyncio.create_task(wait_for_disconnect())
         try:
-            await asyncio.wait({request, watcher}, return_when=asyncio.FIRST_COMPLETED)
-            if answered or request.done():
-                await request
-            else:
-                raise ClientDisconnect
+            await self._app(scope, receive_and_note, send_and_note)
+        except asyncio.CancelledError:
+            if left and request is not None and not request.uncancel():
+                raise ClientDisconnect from None
+            raise
         finally:
-            for task in (request, watcher):
-                task.cancel()
-            await asyncio.wait({request, watcher})
+            watcher.cancel()

@@ -41,7 +41,7 @@ class Started:
     async def results(self) -> list[Any]:
         """A result per position of the item. To be asked for once."""
         try:
-            pieces = await asyncio.gather(*self.futures)
+            pieces = [await self.futures[0]] if len(self.futures) == 1 else await asyncio.gather(*self.futures)
         finally:
             self.futures.clear()  # a future refers to its error, which refers to this frame: a cycle, images and all
         found = dict(numbered for piece in pieces for numbered in piece)
@@ -68,13 +68,15 @@ class Session:
         self._workers = workers
         self._telemetry = telemetry
         self._preparing = asyncio.Semaphore(at_once)
+        self._first = True
         self._fetch_seconds = 0.0
         self._decode_seconds = 0.0
 
     async def load(self, source: ImageSource) -> ImageBytes:
         """An image's bytes. Raises `InvalidInput` naming its field."""
         started = time.monotonic()
-        image = await self._images.load(source)
+        first, self._first = self._first, False
+        image = await self._images.load(source, here=first)
         seconds = time.monotonic() - started
         self._telemetry.image_fetched(seconds)
         self._fetch_seconds = max(self._fetch_seconds, seconds)

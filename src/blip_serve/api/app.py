@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 
 from blip_serve import __version__
 from blip_serve.api import (
@@ -20,7 +20,7 @@ from blip_serve.api import (
     responses,
     score,
 )
-from blip_serve.api.auth import SCHEME, KeyMiddleware
+from blip_serve.api.auth import METRICS, PROBES, SCHEMES, KeyMiddleware
 from blip_serve.api.middleware import BodyLimitMiddleware, DisconnectMiddleware, RequestMiddleware
 from blip_serve.api.rates import Rates
 from blip_serve.keys import KeyRing
@@ -30,14 +30,20 @@ from blip_serve.telemetry import Telemetry
 
 
 class App(FastAPI):
-    """FastAPI, less the 422 it documents on every route with a parameter: this service answers 400."""
+    """FastAPI, less the 422 it documents on every route with a parameter (this service answers 400), and with its keys.
+
+    Middleware asks for the keys: FastAPI documents those that a dependency asks for, which takes time of each request.
+    """
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
         document = super().openapi()
-        for path in document["paths"].values():
-            for operation in path.values():
+        document["components"]["securitySchemes"] = SCHEMES
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
                 operation["responses"].pop("422", None)
+                if path not in (*PROBES, METRICS):
+                    operation["security"] = [{name: []} for name in SCHEMES]
         for unused in ("HTTPValidationError", "ValidationError"):
             document["components"]["schemas"].pop(unused, None)
         return document
@@ -78,7 +84,7 @@ def create_app(settings: Settings, open_tasks: OpenTasks = open_service) -> Fast
     app.state.draining = False
     errors.install(app)
     for endpoint in (match, decisions, chat, responses, embeddings, rerank, score, models):
-        app.include_router(endpoint.router, dependencies=[Depends(SCHEME)])
+        app.include_router(endpoint.router)
     app.include_router(health.router)
     if settings.server.metrics != "off":
         app.include_router(health.metrics_router)

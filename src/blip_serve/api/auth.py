@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from fastapi.security import HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,9 +15,10 @@ from blip_serve.keys import KeyRing
 from blip_serve.settings import KeySettings, Settings
 from blip_serve.telemetry import Telemetry
 
-SCHEME = HTTPBearer(auto_error=False, scheme_name="API key", description="where the service asks for one")
-"""For the OpenAPI document; `KeyMiddleware` asks."""
+SCHEMES = {"API key": {"type": "http", "description": "where the service asks for one", "scheme": "bearer"}}
+"""The security schemes of the OpenAPI document."""
 PROBES = ("/livez", "/readyz")
+METRICS = "/metrics"
 DOCS = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
 CONCURRENCY_RETRY_S = 1
 
@@ -31,7 +31,7 @@ class KeyMiddleware:
         self._settings = settings.auth
         self._open = (
             *PROBES,
-            *(("/metrics",) if settings.server.metrics == "open" else ()),
+            *((METRICS,) if settings.server.metrics == "open" else ()),
             *(DOCS if settings.server.docs == "open" else ()),
         )
         self._keys = keys

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 from blip_serve.api import generation
 from blip_serve.api.body import STRICT, Others, anything, documented, only, read_json
 from blip_serve.api.chat_chunks import ChatLogprobs, ChunkWriter, chat_logprobs
-from blip_serve.api.context import TasksOf
+from blip_serve.api.context import tasks_of
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.events import EVENTS, EventStream
 from blip_serve.api.generation import Count, GenerationBody, generation_options
@@ -122,15 +122,15 @@ router = APIRouter()
     },
     openapi_extra=documented(ChatBody, _EXAMPLE),
 )
-async def chat(request: Request, tasks: TasksOf) -> Response:
+async def chat(request: Request) -> Response:
     """Texts from an image, whole or as they are generated."""
     body = await read_json(request, ChatBody, OTHERS)
     asked = _asked(body)
     if body.stream:
         options = body.stream_options
         writer = ChunkWriter(asked.n, include_usage=options is not None and bool(options.include_usage))
-        return EventStream(request, tasks.generate.stream(asked), writer)
-    result = await tasks.generate.run(asked)
+        return EventStream(request, tasks_of(request).generate.stream(asked), writer)
+    result = await tasks_of(request).generate.run(asked)
     return Response(
         _completion(result).model_dump_json(),
         media_type="application/json",

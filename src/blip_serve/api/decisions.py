@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from blip_serve.api.body import STRICT, Others, anything, documented, read_json, validated
-from blip_serve.api.context import SettingsOf, TasksOf
+from blip_serve.api.context import settings_of, tasks_of
 from blip_serve.api.decision_answers import Decision, decision
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.images import EXAMPLE_IMAGE
@@ -92,13 +92,13 @@ router = APIRouter()
     responses={200: {"model": Decision}, "4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
     openapi_extra=documented(DecisionsBody, _EXAMPLE),
 )
-async def decisions(request: Request, tasks: TasksOf, settings: SettingsOf) -> Response:
+async def decisions(request: Request) -> Response:
     """Predicates, choices and scores with their probabilities."""
     body = await read_json(request, DecisionsBody, OTHERS)
     image = _read_image(body.input)
-    named = read_questions(body.questions, settings.limits)
+    named = read_questions(body.questions, settings_of(request).limits)
     asked = tuple(question for _, question in named)
-    result = await tasks.decide.run(DecideRequest(image, asked, body.model, body.protocol))
+    result = await tasks_of(request).decide.run(DecideRequest(image, asked, body.model, body.protocol))
     names = [name for name, _ in named]
     return Response(
         decision(result, names, asked).model_dump_json(),

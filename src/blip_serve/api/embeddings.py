@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from blip_serve.api.body import STRICT, Others, anything, documented, read_json
-from blip_serve.api.context import TasksOf
+from blip_serve.api.context import tasks_of
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.images import EXAMPLE_IMAGE
 from blip_serve.api.inputs import Inputs, read_inputs
@@ -64,11 +64,11 @@ router = APIRouter()
     responses={200: {"model": EmbeddingsResponse}, "4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
     openapi_extra=documented(EmbeddingsBody, _EXAMPLE),
 )
-async def embeddings(request: Request, tasks: TasksOf) -> Response:
+async def embeddings(request: Request) -> Response:
     """Unit vectors of texts and images in one space: their dot product is the cosine."""
     body = await read_json(request, EmbeddingsBody, OTHERS)
     _refuse_tokens(body.input)
-    result = await tasks.embed.run(
+    result = await tasks_of(request).embed.run(
         EmbedRequest(read_inputs(body.input, "input"), body.dimensions, body.model, body.protocol)
     )
     return timed(_answer(result, body.encoding_format or "float"), result.timings)

@@ -5,7 +5,7 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from blip_serve.api.context import TasksOf, TelemetryOf
+from blip_serve.api.context import tasks_of
 
 
 class Health(BaseModel):
@@ -26,9 +26,9 @@ async def livez() -> Health:
 
 
 @router.get("/readyz", summary="Whether requests should be sent here", responses={503: {"model": Health}})
-async def readyz(request: Request, tasks: TasksOf, response: Response) -> Health:
+async def readyz(request: Request, response: Response) -> Health:
     """200 once every preloaded model has been warmed up, the device makes progress and no SIGTERM came; else 503."""
-    reasons = [*(["draining"] if request.app.state.draining else []), *tasks.not_ready()]
+    reasons = [*(["draining"] if request.app.state.draining else []), *tasks_of(request).not_ready()]
     if reasons:
         response.status_code = 503
         return Health(status="unavailable", reasons=reasons)
@@ -36,6 +36,6 @@ async def readyz(request: Request, tasks: TasksOf, response: Response) -> Health
 
 
 @metrics_router.get("/metrics", summary="Metrics in Prometheus's text format", response_class=Response)
-async def metrics(telemetry: TelemetryOf) -> Response:
+async def metrics(request: Request) -> Response:
     """Names begin with `blip_serve_`; base units."""
-    return Response(telemetry.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(request.app.state.telemetry.page(), media_type="text/plain; version=0.0.4; charset=utf-8")

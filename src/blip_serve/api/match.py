@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from starlette.datastructures import FormData
 
 from blip_serve.api.body import STRICT, is_form, read_json, validated
-from blip_serve.api.context import SettingsOf, TasksOf
+from blip_serve.api.context import settings_of, tasks_of
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.form import only_fields, read_form, text_field
 from blip_serve.api.images import EXAMPLE_IMAGE, Image, image_source
@@ -107,14 +107,15 @@ router = APIRouter()
     responses={200: {"model": MatchResponse}, "4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
     openapi_extra={"requestBody": _REQUEST_BODY},
 )
-async def match(request: Request, tasks: TasksOf, settings: SettingsOf) -> Response:
+async def match(request: Request) -> Response:
     """ITM probability and cosine of images x captions."""
+    settings = settings_of(request)
     if is_form(request):
         async with read_form(request, settings) as form:
             asked = await _from_form(form, settings.limits)
     else:
         asked = _from_json(await read_json(request, MatchBody), settings.limits)
-    result = await tasks.match.run(asked)
+    result = await tasks_of(request).match.run(asked)
     return timed(_answer(result), result.timings)
 
 

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 
-from blip_serve.api.context import TasksOf
+from blip_serve.api.context import tasks_of
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.directory import ModelStatus, State
 from blip_serve.domain import ScoringProtocol, Task
@@ -52,15 +52,15 @@ router = APIRouter(responses={"4XX": {"model": ErrorEnvelope}})
 
 
 @router.get("/v1/models", summary="List models")
-async def models(tasks: TasksOf) -> ModelList:
+async def models(request: Request) -> ModelList:
     """The catalogue, with each model's card and state."""
-    return ModelList(data=[model_page(status) for status in tasks.models()])
+    return ModelList(data=[model_page(status) for status in tasks_of(request).models()])
 
 
 @router.get("/v1/models/{name:path}", summary="Show a model")
-async def model(name: Annotated[str, Path(examples=["demo"])], tasks: TasksOf) -> Model:
+async def model(name: Annotated[str, Path(examples=["demo"])], request: Request) -> Model:
     """One model, by its id (which may hold a slash), its id without the owner, or an alias."""
-    return model_page(tasks.model(name))
+    return model_page(tasks_of(request).model(name))
 
 
 def model_page(status: ModelStatus) -> Model:

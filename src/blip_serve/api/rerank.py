@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from blip_serve.api.body import STRICT, Others, anything, documented, only, read_json
-from blip_serve.api.context import TasksOf
+from blip_serve.api.context import tasks_of
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.images import EXAMPLE_IMAGE
 from blip_serve.api.inputs import Inputs, OneInput, entries, read_input
@@ -124,13 +124,13 @@ router = APIRouter()
     responses=_RESPONSES,
     openapi_extra=documented(RerankBody, _EXAMPLE),
 )
-async def rerank(request: Request, tasks: TasksOf) -> Response:
+async def rerank(request: Request) -> Response:
     """The most relevant documents first; `relevance_score` is the number they are sorted by."""
     body = await read_json(request, RerankBody, OTHERS)
     given = entries(body.documents, "documents")
     documents = tuple(read_input(entry, place) for place, entry in given)
     query = read_input(body.query, "query")
-    result = await tasks.rerank.run(
+    result = await tasks_of(request).rerank.run(
         RerankRequest(query, documents, body.rank_by, body.top_n, body.shortlist, body.model, body.protocol)
     )
     echoes = [_echo(entry, document) for (_, entry), document in zip(given, documents, strict=True)]

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from blip_serve.api import generation
 from blip_serve.api.body import Others, anything, documented, only, read_json
-from blip_serve.api.context import TasksOf
+from blip_serve.api.context import tasks_of
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.events import EVENTS, EventStream
 from blip_serve.api.generation import Count, GenerationBody, generation_options
@@ -107,14 +107,14 @@ router = APIRouter()
     },
     openapi_extra=documented(ResponsesBody, _EXAMPLE),
 )
-async def responses(request: Request, tasks: TasksOf) -> Response:
+async def responses(request: Request) -> Response:
     """A text from an image, whole or as it is generated. Nothing is stored."""
     body = await read_json(request, ResponsesBody, OTHERS)
     asked = _asked(body)
     response = begun(asked, body.instructions)
     if body.stream:
-        return EventStream(request, tasks.generate.stream(asked), ResponseWriter(response))
-    result = await tasks.generate.run(asked)
+        return EventStream(request, tasks_of(request).generate.stream(asked), ResponseWriter(response))
+    result = await tasks_of(request).generate.run(asked)
     answer = ended(response, said(new_message(), result.texts[0]), result)
     headers = server_timing(result.timings)
     return Response(answer.model_dump_json(), media_type="application/json", headers=headers)

@@ -11,6 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+import uvloop
+
 from bench.bench import Bench
 from bench.bodies import CHAT, Fresh, caption_body
 from bench.connection import Answer
@@ -42,7 +44,7 @@ Policy = Callable[[float, bytes], Awaitable[Served]]
 def run(bench: Bench) -> None:
     """Time to first token, time to the end, and tokens a second, by rate of arrival."""
     with bench.serve(bench.checkpoint("base", "captioning")) as server:
-        asyncio.run(_run(bench, server.url))
+        uvloop.run(_run(bench, server.url))
 
 
 async def _run(bench: Bench, url: str) -> None:

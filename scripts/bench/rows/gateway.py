@@ -1,11 +1,12 @@
 """What the service costs a request beyond decoding and the device: over HTTP by stage, and its parts one by one."""
 
-import asyncio
 import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+
+import uvloop
 
 from bench.bench import Bench
 from bench.bodies import MATCH, Fresh, known, match_body, unknown
@@ -31,8 +32,8 @@ OUTSIDE = ("decode", "queue", "device")
 def run(bench: Bench) -> None:
     """The gateway before the base checkpoint, in parts, and before the demo checkpoint."""
     with bench.serve(bench.checkpoint("base")) as server:
-        asyncio.run(_stages(bench, server.url))
-        asyncio.run(_wire(bench, server.url))
+        uvloop.run(_stages(bench, server.url))
+        uvloop.run(_wire(bench, server.url))
     _parts(bench)
     with bench.serve(DEMO) as server:
         _demo(bench, server)
@@ -116,9 +117,9 @@ def _demo(bench: Bench, server: Server) -> None:
     ways = {"known images": known(pictures, texts), "new images": unknown(Fresh(pictures), texts)}
     seconds = 1.5 if bench.quick else SECONDS
     for name, bodies in ways.items():
-        asyncio.run(closed_loop(server.url, CLIENTS, bodies, count=2 * CLIENTS))
+        uvloop.run(closed_loop(server.url, CLIENTS, bodies, count=2 * CLIENTS))
         before = _metrics(server)
-        traffic = asyncio.run(closed_loop(server.url, CLIENTS, bodies, seconds=seconds))
+        traffic = uvloop.run(closed_loop(server.url, CLIENTS, bodies, seconds=seconds))
         after = _metrics(server)
         if traffic.errors:
             raise RuntimeError(f"{name}: {traffic.errors} requests failed")

@@ -1,11 +1,11 @@
 """How costs grow: with the captions of an image, with the images of a request, and with the clients waiting."""
 
-import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import httpx
+import uvloop
 
 from bench.bench import Bench
 from bench.bodies import MATCH, Fresh, known, match_body
@@ -31,7 +31,7 @@ def run(bench: Bench) -> None:
         _captions(bench, server.client)
         _images(bench, server.client)
     with bench.serve(DEMO) as server:
-        asyncio.run(_clients(bench, server.url))
+        uvloop.run(_clients(bench, server.url))
 
 
 def _captions(bench: Bench, client: httpx.Client) -> None:

@@ -1,9 +1,10 @@
 """Requests that come by chance, whether or not the service keeps up: how many a second it answers in time."""
 
-import asyncio
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+import uvloop
 
 from bench.bench import Bench
 from bench.bodies import Fresh, known, unknown
@@ -39,9 +40,9 @@ def run(bench: Bench) -> None:
     """On pictures the service knows, and on new ones."""
     pictures, texts = bench.pictures.take(PICTURES), captions(PICTURES)
     with bench.serve(bench.checkpoint("base")) as server:
-        asyncio.run(_search(bench, server.url, "known images", known(pictures, texts)))
+        uvloop.run(_search(bench, server.url, "known images", known(pictures, texts)))
         if not bench.quick:
-            asyncio.run(_search(bench, server.url, "new images", unknown(Fresh(pictures), texts)))
+            uvloop.run(_search(bench, server.url, "new images", unknown(Fresh(pictures), texts)))
 
 
 async def _search(bench: Bench, url: str, name: str, bodies: Iterator[bytes]) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+import uvloop
+
 from bench.bench import Bench
 from bench.bodies import Fresh, known, unknown
 from bench.pictures import captions
@@ -30,7 +32,7 @@ def run(bench: Bench) -> None:
             bench.add(GROUP, "at rest", "d", model, "MB", [resident(server)])
             if size == "base":
                 new = unknown(Fresh(bench.pictures.take(CLIENTS)), captions(CLIENTS))
-                peak = asyncio.run(_peak(server, new, LOAD_S))
+                peak = uvloop.run(_peak(server, new, LOAD_S))
                 note = f"{CLIENTS} clients with new images; the states of known images are kept meanwhile"
                 bench.add(GROUP, "under load, most", "d", model, "MB", [peak], note=note)
     with bench.serve(DEMO, images=KEPT, log={"level": "warning"}) as server:
@@ -61,7 +63,7 @@ def _long_run(bench: Bench, server: Server) -> None:
     mixed = chain.from_iterable(zip(known(pictures, texts), unknown(Fresh(pictures), texts), strict=True))
     done, first = 0, 0.0
     for count in (MANY // 20, MORE // 20) if bench.quick else (MANY, MORE):
-        _answered(asyncio.run(closed_loop(server.url, CLIENTS, mixed, count=count - done)))
+        _answered(uvloop.run(closed_loop(server.url, CLIENTS, mixed, count=count - done)))
         done = count
         now = resident(server)
         bench.add(GROUP, "after requests", "d", f"demo {bench.dtype}", "MB", [now], count)

@@ -55,7 +55,7 @@ async def _stages(bench: Bench, url: str) -> None:
 
 NOTES = {
     "gateway": "wall less decode, queue and device; the client's part of the wire included",
-    "fetch": "base64 and digest, on a worker; a part of the gateway",
+    "fetch": "base64 and digest; a part of the gateway",
 }
 
 

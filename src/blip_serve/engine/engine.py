@@ -211,6 +211,7 @@ class Engine:
                 if self._flight:
                     return None
                 self._changed.wait()
+            self._see_off()
             return None
 
     def _wait_for_company(self) -> None:

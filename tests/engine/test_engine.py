@@ -421,6 +421,21 @@ def test_stop_fails_what_does_not_end_in_time() -> None:
         model.open.set()
 
 
+def test_an_engine_that_stops_sees_off_those_that_left_its_queue() -> None:
+    model = FakeModel()
+    with running_engine() as engine:
+        held(model, engine)
+        with engine.reserve(1, WAIT_S) as place:
+            place.submit(model, [work()])
+        stopper = threading.Thread(target=engine.stop, args=(0.0,))
+        stopper.start()
+        wait_until(lambda: engine._stopping)
+        assert place.tickets
+        model.open.set()
+        stopper.join(WAIT_S)
+        assert not place.tickets
+
+
 def test_a_step_waits_for_works_that_are_being_prepared() -> None:
     model = FakeModel()
     with running_engine(max_wait_ms=WAIT_S * 1000) as engine:

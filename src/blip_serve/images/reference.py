@@ -48,7 +48,7 @@ def parse_image(value: str, param: str) -> ImageSource:
     """Reads a data URI, an http(s) URL or bare base64.
 
     Raises `InvalidInput`: `empty_image`, `invalid_data_uri`, `unsupported_url_scheme`, `invalid_url`, `blocked_url`.
-    The base64 itself is checked by `decode_base64`, off the event loop.
+    The base64 itself is checked by `decode_base64`.
     """
     scheme = _SCHEME.match(value)
     if scheme is None:

@@ -41,7 +41,7 @@ class Started:
     async def results(self) -> list[Any]:
         """A result per position of the item. To be asked for once."""
         try:
-            pieces = [await self.futures[0]] if len(self.futures) == 1 else await asyncio.gather(*self.futures)
+            pieces = await asyncio.gather(*self.futures)
         finally:
             self.futures.clear()  # a future refers to its error, which refers to this frame: a cycle, images and all
         found = dict(numbered for piece in pieces for numbered in piece)
@@ -73,7 +73,7 @@ class Session:
         self._decode_seconds = 0.0
 
     async def load(self, source: ImageSource) -> ImageBytes:
-        """An image's bytes. Raises `InvalidInput` naming its field."""
+        """An image's bytes; a request's first, if small, are read at once. Raises `InvalidInput` naming its field."""
         started = time.monotonic()
         first, self._first = self._first, False
         image = await self._images.load(source, here=first)

@@ -12,7 +12,8 @@ from blip_serve.domain import GeneratedText, GenerateItem, Piece, Progress
 from blip_serve.errors import InternalError, InvalidInput, OutOfMemory
 from blip_serve.models.captioner import Captioner
 from blip_serve.models.generator import GenerateWork
-from tests.support.checkpoints import build
+from tests.support.checkpoints import SMALL, build
+from tests.support.counting import counting
 from tests.support.engine import running_engine
 from tests.support.loading import load
 from tests.support.pictures import encoded, picture
@@ -20,6 +21,7 @@ from tests.support.reference import CaptionReference
 from tests.support.running import run, run_prepared, writing
 from tests.support.waiting import WAIT_S
 
+LAYERS = SMALL.text["num_hidden_layers"]
 IMAGE, OTHER = encoded(picture(1)), encoded(picture(2))
 LONG: dict[str, Any] = {"min_tokens": 12, "max_tokens": 12}
 
@@ -137,24 +139,19 @@ def test_logprobs_are_those_of_the_reference(captioner: Captioner, folder: Path)
 
 
 def test_an_image_is_encoded_and_projected_once_for_all_its_texts(captioner: Captioner) -> None:
-    counted = {"encoded": 0, "projected": 0}
-    captioner.network.vision_model.register_forward_hook(lambda *_: counted.update(encoded=counted["encoded"] + 1))
-    attention = next(captioner.network.text_decoder.bert.encoder.layers()).crossattention
-    attention.seen.register_forward_hook(lambda *_: counted.update(projected=counted["projected"] + 1))
     items = [writing(IMAGE, "a", n=4, temperature=1.0), writing(IMAGE, num_beams=3), writing(IMAGE)]
-    run(captioner, *items)
-    assert counted == {"encoded": 1, "projected": 1}
+    with counting(captioner.network) as counted:
+        run(captioner, *items)
+    assert counted == {"vision_model": 1, "seen": LAYERS}
 
 
 def test_many_images_are_not_projected(captioner: Captioner) -> None:
     items = [writing(encoded(picture(seed)), "a", **LONG) for seed in range(5)]
     items.append(writing(encoded(picture(5)), num_beams=3, max_tokens=5))
     alone = [run(captioner, item)[0] for item in items]
-    projected: list[int] = []
-    attention = next(captioner.network.text_decoder.bert.encoder.layers()).crossattention
-    attention.seen.register_forward_hook(lambda *_: projected.append(1))
-    assert run(captioner, *items) == alone
-    assert not projected
+    with counting(captioner.network) as counted:
+        assert run(captioner, *items) == alone
+    assert counted["seen"] == 0
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,10 @@
 """The matcher's economy: what is computed how often, cut how, and shared by whom."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from blip_serve.catalogue import Shape
 from blip_serve.domain import Done, Failed, MatchItem, Outcome, Progress
@@ -16,6 +14,7 @@ from blip_serve.models.device import CPU_ALLOCATOR
 from blip_serve.models.match_works import MatchWork
 from blip_serve.models.matcher import Matcher
 from tests.support.checkpoints import BASE, LARGE, SMALL, Size, build
+from tests.support.counting import counting
 from tests.support.loading import load_matcher
 from tests.support.pictures import encoded, picture
 from tests.support.running import item, run, run_prepared
@@ -45,40 +44,22 @@ def matcher(checkpoint: Path) -> Matcher:
     return load_matcher(checkpoint)
 
 
-def counting(matcher: Matcher) -> Counter[str]:
-    """How often the vision tower runs, and the cross-attention's projection to keys and values (`seen`)."""
-    counted: Counter[str] = Counter()
-    names = {
-        name: part
-        for name, part in matcher.network.named_modules()
-        if name == "vision_model" or name.endswith("crossattention.seen")
-    }
-
-    def count(name: str, part: nn.Module) -> None:
-        kind = name.rpartition(".")[2]
-        part.register_forward_hook(lambda *_: counted.update([kind]))
-
-    for name, part in names.items():
-        count(name, part)
-    return counted
-
-
 def test_an_image_with_64_captions_is_encoded_once_and_projected_once_a_layer(matcher: Matcher) -> None:
-    counted = counting(matcher)
-    [scores] = run(matcher, item(IMAGE, [f"a dog and {'cats ' * (i % 7)}number {i}" for i in range(64)]))
-    assert len(scores) == 64
+    with counting(matcher.network) as counted:
+        [scores] = run(matcher, item(IMAGE, [f"a dog and {'cats ' * (i % 7)}number {i}" for i in range(64)]))
+        assert len(scores) == 64
     assert counted == {"vision_model": 1, "seen": LAYERS}
 
 
 def test_two_requests_on_one_image_in_a_step_project_it_once(matcher: Matcher) -> None:
-    counted = counting(matcher)
-    run(matcher, item(IMAGE, ["a dog " * 12]), item(IMAGE, ["a cat " * 12, "a red dog"], "paper"))
+    with counting(matcher.network) as counted:
+        run(matcher, item(IMAGE, ["a dog " * 12]), item(IMAGE, ["a cat " * 12, "a red dog"], "paper"))
     assert counted == {"vision_model": 1, "seen": LAYERS}
 
 
 def test_an_image_with_a_short_caption_is_not_projected(matcher: Matcher) -> None:
-    counted = counting(matcher)
-    run(matcher, item(IMAGE, ["a dog"]), item(encoded(picture(1)), ["a cat"]))
+    with counting(matcher.network) as counted:
+        run(matcher, item(IMAGE, ["a dog"]), item(encoded(picture(1)), ["a cat"]))
     assert counted["seen"] == 0
 
 
@@ -93,25 +74,25 @@ def test_images_with_few_words_and_with_many_share_a_step(checkpoint: Path) -> N
 
 
 def test_all_images_of_a_step_are_projected_together(matcher: Matcher) -> None:
-    counted = counting(matcher)
-    captions = ["a dog", "a cat", "a " * 20, "a red photo of a dog"]
-    run(matcher, *(item(encoded(picture(seed)), captions[: 1 + seed % 4] * 2) for seed in range(4)))
+    with counting(matcher.network) as counted:
+        captions = ["a dog", "a cat", "a " * 20, "a red photo of a dog"]
+        run(matcher, *(item(encoded(picture(seed)), captions[: 1 + seed % 4] * 2) for seed in range(4)))
     assert counted == {"vision_model": 1, "seen": LAYERS}
 
 
 def test_a_known_image_is_neither_decoded_nor_encoded(matcher: Matcher, monkeypatch: pytest.MonkeyPatch) -> None:
     run(matcher, item(IMAGE, ["a dog"]))
-    counted = counting(matcher)
-    monkeypatch.setattr(matcher._images, "_pixels", lambda image: pytest.fail("decoded again"))
-    prepared = matcher.prepare(item(IMAGE, ["a cat"]))
-    assert prepared.cached_tokens == prepared.image_tokens == 37
-    run_prepared(matcher, [prepared])
+    with counting(matcher.network) as counted:
+        monkeypatch.setattr(matcher._images, "_pixels", lambda image: pytest.fail("decoded again"))
+        prepared = matcher.prepare(item(IMAGE, ["a cat"]))
+        assert prepared.cached_tokens == prepared.image_tokens == 37
+        run_prepared(matcher, [prepared])
     assert counted["vision_model"] == 0
 
 
 def test_a_cosine_alone_needs_no_cross_attention(matcher: Matcher) -> None:
-    counted = counting(matcher)
-    run(matcher, item(IMAGE, ["a dog"], scores=frozenset({"cosine"})))
+    with counting(matcher.network) as counted:
+        run(matcher, item(IMAGE, ["a dog"], scores=frozenset({"cosine"})))
     assert counted == {"vision_model": 1}
 
 

@@ -5,8 +5,7 @@ are projected once for all of them, or not at all where the query is short: then
 query and into what it finds.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,38 +14,32 @@ from torch.nn import functional as F
 from blip_serve.models.config import TextConfig
 from blip_serve.models.layers import Dense, Linear, merge_heads, split_heads
 
-Extend = Callable[[Tensor], Tensor]
-"""Puts what came before in front of the (B, 2 heads, T, D / heads) keys and values of new words."""
 
+class Seen(NamedTuple):
+    """What rows attend to: I images, each owning `rows` rows in order.
 
-@dataclass(frozen=True, slots=True)
-class Projected:
-    """What rows attend to: (I, heads, N, D / heads) keys and values of I images, each owning `rows` rows in order."""
+    (I, heads, N, D / heads) keys and values; without values, (I, N, D_image) tokens, to be attended to as they are.
+    """
 
     key: Tensor
-    value: Tensor
+    value: Tensor | None
     rows: int
 
-    @property
-    def count(self) -> int:
-        """Of the images."""
-        return len(self.key)
 
+class Past(NamedTuple):
+    """Where the keys and values of B rows of words are, (R, 2 heads, words, D / heads), and where new ones go.
 
-@dataclass(frozen=True, slots=True)
-class Unprojected:
-    """The same as (I, N, D_image) tokens, to be attended to as they are."""
+    The rows are `first` up to `last` and their new words begin at `start`, unless there are (B, 1) `rows` or (B, T)
+    `positions`; `length` words are there with the new ones.
+    """
 
-    tokens: Tensor
-    rows: int
-
-    @property
-    def count(self) -> int:
-        """Of the images."""
-        return len(self.tokens)
-
-
-Seen = Projected | Unprojected
+    kept: Tensor
+    first: int
+    last: int
+    start: int
+    length: int
+    rows: Tensor | None
+    positions: Tensor | None
 
 
 class Projections(nn.Module):
@@ -65,6 +58,7 @@ class Attention(nn.Module):
     def __init__(self, config: TextConfig, source_width: int) -> None:
         super().__init__()
         self.heads = config.num_attention_heads
+        self.scale = (config.hidden_size // config.num_attention_heads) ** -0.5
         self.self = Projections(config.hidden_size, source_width)
         self.output = Dense(config.hidden_size, config.hidden_size, config.layer_norm_eps)
 
@@ -84,17 +78,36 @@ class SelfAttention(Attention):
         self.joined = Linear.join([self.self.query, self.self.key, self.self.value])
         del self.self
 
-    def forward(self, x: Tensor, mask: Tensor | None, queries: int, extend: Extend | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, queries: int, past: Past | None = None) -> Tensor:
         """(B, T, D) -> (B, queries, D), of the first `queries` positions.
 
-        `mask` (B, 1, 1 or T, S) is true where a position may attend to one of the S there are, `extend`'s included.
+        `mask` (B, 1, 1 or T, S) is true where a position may attend to one of the S there are, `past`'s included.
         """
-        joined = split_heads(self.joined.forward(x), 3 * self.heads)
+        joined = split_heads(self.joined(x), 3 * self.heads)
         query, new = joined[:, : self.heads], joined[:, self.heads :]
         if queries < x.shape[1]:
             query, x = query[:, :, :queries], x[:, :queries]
-        key, value = (new if extend is None else extend(new)).chunk(2, dim=1)
-        return self.output.forward(merge_heads(F.scaled_dot_product_attention(query, key, value, mask)), x)
+        if past is not None:
+            new = extended(past, new)
+        key, value = new.chunk(2, dim=1)
+        found = F.scaled_dot_product_attention(query, key, value, mask)
+        out: Tensor = self.output(merge_heads(found), x)
+        return out
+
+
+def extended(past: Past, new: Tensor) -> Tensor:
+    """Puts new keys and values, (B, 2 heads, T, D / heads), behind those that are kept, and reads them all."""
+    rows, positions = past.rows, past.positions
+    here = past.kept[past.first : past.last]
+    if positions is None:
+        here[:, :, past.start : past.length] = new
+        return here[:, :, : past.length]
+    if rows is None:
+        raise RuntimeError("positions without rows")
+    past.kept[rows, :, positions] = new.transpose(1, 2)  # tensors as indices put the words before the heads
+    if past.last:
+        return here[:, :, : past.length]
+    return past.kept[rows[:, 0], :, : past.length]
 
 
 class CrossAttention(Attention):
@@ -114,26 +127,25 @@ class CrossAttention(Attention):
         """(I, N, D_image) tokens -> (I, 2 heads, N, D / heads), their keys' heads and then their values'."""
         return split_heads(self.seen(images), 2 * self.heads)
 
-    def forward(self, x: Tensor, seen: Sequence[Seen]) -> Tensor:
+    def forward(self, x: Tensor, seen: list[Seen]) -> Tensor:
         """(B, T, D) -> (B, T, D); the rows of an image are one long query to it."""
-        query = self.query.forward(x)
+        query: Tensor = self.query(x)
         if len(seen) == 1:
             found = self._attend(query, seen[0])
         else:
-            rows = torch.split(query, [images.count * images.rows for images in seen])
-            found = torch.cat([self._attend(*each) for each in zip(rows, seen, strict=True)])
-        return self.output.forward(found, x)
+            rows = torch.split(query, [len(images.key) * images.rows for images in seen])
+            found = torch.cat([self._attend(rows[i], seen[i]) for i in range(len(seen))])
+        out: Tensor = self.output(found, x)
+        return out
 
     def _attend(self, query: Tensor, images: Seen) -> Tensor:
         """(B, T, D) -> (B, T, D), of rows that are all of these images."""
-        asking = query.reshape(images.count, -1, query.shape[-1])
-        found = self._find(asking, images) if isinstance(images, Projected) else self._fold(asking, images.tokens)
-        return found.view_as(query)
-
-    def _find(self, asking: Tensor, images: Projected) -> Tensor:
-        """(I, Q, D) -> (I, Q, D), with the keys and values there are."""
-        query = split_heads(asking, self.heads)
-        return merge_heads(F.scaled_dot_product_attention(query, images.key, images.value))
+        asking = query.reshape(len(images.key), -1, query.shape[-1])
+        value = images.value
+        if value is None:
+            return self._fold(asking, images.key).view_as(query)
+        found = F.scaled_dot_product_attention(split_heads(asking, self.heads), images.key, value)
+        return merge_heads(found).view_as(query)
 
     def _fold(self, asking: Tensor, tokens: Tensor) -> Tensor:
         """(I, Q, D) and (I, N, D_image) -> (I, Q, D), as `_find` of the projected tokens.
@@ -143,8 +155,8 @@ class CrossAttention(Attention):
         """
         images, queries, width = asking.shape
         head = width // self.heads
-        to_key, to_value = self.seen_weight.view(2, self.heads, head, -1)
-        asked = (asking * head**-0.5).view(images * queries, self.heads, head).transpose(0, 1)
+        to_key, to_value = self.seen_weight.view(2, self.heads, head, -1).unbind()
+        asked = (asking * self.scale).view(images * queries, self.heads, head).transpose(0, 1)
         asked = torch.bmm(asked, to_key).view(self.heads, images, -1).transpose(0, 1)
         scores = torch.bmm(asked.reshape(images, self.heads * queries, -1), tokens.transpose(1, 2))
         found = torch.bmm(scores.softmax(dim=-1), tokens)

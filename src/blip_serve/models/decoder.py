@@ -3,14 +3,13 @@
 Names as in the hub's checkpoints below `text_decoder.`; the head's weights are the word embeddings'.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from blip_serve.models.attention import Extend, Seen
+from blip_serve.models.attention import Past, Seen
 from blip_serve.models.config import TextConfig
 from blip_serve.models.image_cache import KeysAndValues
 from blip_serve.models.layers import Linear
@@ -34,21 +33,13 @@ class Words:
     """B rows of new words.
 
     `ids` (B, T). `positions` (B, T) and `mask` (B, 1, T, S), or with 1 for B what holds for all rows; the mask is true
-    where a position may attend, `None` where it may everywhere. `seen`: what a layer's rows attend to, in their order.
+    where a position may attend, `None` where it may everywhere. `seen`: what each layer's rows attend to, in order.
     """
 
     ids: Tensor
     positions: Tensor
     mask: Tensor | None
-    seen: Callable[[int], Sequence[Seen]]
-
-
-class PastWords(Protocol):
-    """Keys and values of the words before the new ones."""
-
-    def extend(self, layer: int) -> Extend:
-        """Puts them in front of a layer's new ones."""
-        ...
+    seen: list[list[Seen]]
 
 
 class HeadTransform(nn.Module):
@@ -100,21 +91,15 @@ class TextDecoder(nn.Module):
         self.cls.predictions.join(self.bert.embeddings.word_embeddings.weight)
 
     def project(self, source: Tensor) -> list[KeysAndValues]:
-        """(N, D) tokens of an image or a question -> what each layer attends to.
+        """(N, D) tokens of an image or a question -> what each layer attends to."""
+        return [
+            (key, value) for key, value in (each.chunk(2, dim=1) for each in self.bert.encoder.project(source[None]))
+        ]
 
-        A head's keys are together, and so are its values: every step reads them from memory anew.
-        """
-        found = [layer.crossattention.project(source[None]).contiguous() for layer in self.bert.encoder.layers()]
-        return [(key, value) for key, value in (each.chunk(2, dim=1) for each in found)]
-
-    def forward(self, words: Words, past: PastWords | None = None) -> Tensor:
-        """B rows of T new words -> (B, T, D) hidden states; `past` is extended by them."""
+    def forward(self, words: Words, past: list[Past]) -> Tensor:
+        """B rows of T new words -> (B, T, D) hidden states; `past`, of each layer, is extended by them."""
         x: Tensor = self.bert.embeddings(words.ids, words.positions)
-        for number, layer in enumerate(self.bert.encoder.layers()):
-            x = layer.forward(
-                x, words.mask, words.seen(number), x.shape[1], None if past is None else past.extend(number)
-            )
-        return x
+        return self.bert.encoder.read_on(x, words.mask, words.seen, past)
 
     def logits(self, states: Tensor) -> Tensor:
         """(R, D) hidden states -> (R, V) logits, float32."""

@@ -5,7 +5,7 @@ steps; what they attend to is projected once, whatever number of them shares it,
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from blip_serve.domain import Done, Failed, Outcome, Progress
 from blip_serve.errors import OutOfMemory, not_finite
-from blip_serve.models.attention import Projected, Seen, Unprojected
+from blip_serve.models.attention import Seen
 from blip_serve.models.config import TextConfig
 from blip_serve.models.decoder import Source, TextDecoder, Words
 from blip_serve.models.device import Device
@@ -73,6 +73,7 @@ class Generator:
     def __init__(self, decoder: TextDecoder, config: TextConfig, device: Device, max_sequences: int) -> None:
         self._decoder = decoder
         self._device = device
+        self._layers = config.num_hidden_layers
         self._end = config.sep_token_id
         self._words = WordCache(config, device, max_sequences)
 
@@ -132,7 +133,7 @@ class Generator:
             self._device.upload(ids),
             (here := self._device.upload(positions)),
             None if mask is None else self._device.upload(mask),
-            _seen(feeds, projected),
+            _seen(feeds, projected, self._layers),
         )
         states: Tensor = self._decoder(words, self._words.step([feed.row for feed in feeds], here, start, length))
         if ids.shape[1] == 1:
@@ -198,16 +199,16 @@ def _together(
     return sorted(places, key=key)
 
 
-def _seen(feeds: Sequence[Feed], projected: Mapping[Source, list[KeysAndValues]]) -> Callable[[int], Sequence[Seen]]:
+def _seen(feeds: Sequence[Feed], projected: Mapping[Source, list[KeysAndValues]], layers: int) -> list[list[Seen]]:
     """What each layer's rows attend to."""
     rows = Counter(feed.source for feed in feeds)
     own = [(projected[source], count) for source, count in rows.items() if source in projected]
     folded = [source for source in rows if source not in projected]
     shared = [
-        Unprojected(torch.stack([encoded(source) for source in run]), count)
+        Seen(torch.stack([encoded(source) for source in run]), None, count)
         for (_, count), run in groupby(folded, key=lambda source: (len(encoded(source)), rows[source]))
     ]
-    return lambda layer: [*shared, *(Projected(*layers[layer], count) for layers, count in own)]
+    return [[*shared, *(Seen(*projected[layer], count) for projected, count in own)] for layer in range(layers)]
 
 
 def _feeds(work: GenerateWork) -> list[Feed]:

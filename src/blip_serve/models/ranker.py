@@ -5,7 +5,7 @@ log-probabilities (salesforce/BLIP:models/blip_vqa.py:rank_answer sums its train
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from blip_serve.domain import Done, Failed, Outcome, Progress
 from blip_serve.errors import not_finite
-from blip_serve.models.attention import Projected, Seen
+from blip_serve.models.attention import Seen
 from blip_serve.models.decoder import TextDecoder, Words
 from blip_serve.models.device import Device, Pending
 from blip_serve.models.generator import encoded
@@ -93,7 +93,7 @@ class Ranker:
             self._device.upload((place <= place[:, None])[None, None]),
             _seen(answers, projected),
         )
-        states: Tensor = self._decoder(words)
+        states: Tensor = self._decoder(words, [])
         likelihoods = self._decoder.log_likelihoods(states.flatten(0, 1), self._device.upload(asked.flatten()))
         likelihoods = likelihoods.view(asked.shape)
         if mask is not None:
@@ -101,12 +101,11 @@ class Ranker:
         return likelihoods.sum(dim=1, dtype=torch.float64)  # so that long answers are not rounded more
 
 
-def _seen(
-    answers: Sequence[Answer], projected: Mapping[Question, list[KeysAndValues]]
-) -> Callable[[int], Sequence[Seen]]:
+def _seen(answers: Sequence[Answer], projected: Mapping[Question, list[KeysAndValues]]) -> list[list[Seen]]:
     """What each layer's rows attend to."""
+    layers = len(projected[answers[0].question])
     rows = [(projected[question], len(list(own))) for question, own in groupby(answers, lambda row: row.question)]
-    return lambda layer: [Projected(*layers[layer], count) for layers, count in rows]
+    return [[Seen(*projected[layer], count) for projected, count in rows] for layer in range(layers)]
 
 
 def _outcome(scores: tuple[tuple[int, float], ...]) -> Outcome:

@@ -3,15 +3,15 @@
 Names as in the hub's checkpoints below `text_encoder.`; checked against transformers.
 """
 
-from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from blip_serve.models.attention import CrossAttention, Extend, Projected, Seen, SelfAttention, Unprojected
+from blip_serve.models.attention import CrossAttention, Past, Seen, SelfAttention
 from blip_serve.models.config import TextConfig
 from blip_serve.models.layers import Dense, Linear
-from blip_serve.models.text_batches import BatchedRows, TextBatch
+from blip_serve.models.text_batches import BatchedRows, ImageGroup, pick
 
 
 class TextEmbeddings(nn.Module):
@@ -40,7 +40,8 @@ class Intermediate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, inner)."""
-        return self.dense.forward(x)
+        out: Tensor = self.dense(x)
+        return out
 
 
 class TextLayer(nn.Module):
@@ -53,14 +54,13 @@ class TextLayer(nn.Module):
         self.intermediate = Intermediate(config)
         self.output = Dense(config.intermediate_size, config.hidden_size, config.layer_norm_eps)
 
-    def forward(
-        self, x: Tensor, mask: Tensor | None, seen: Sequence[Seen], queries: int, extend: Extend | None = None
-    ) -> Tensor:
-        """(B, T, D) -> (B, queries, D); `mask` and `extend` as `SelfAttention` has them."""
-        x = self.attention.forward(x, mask, queries, extend)
-        if seen:
-            x = self.crossattention.forward(x, seen)
-        return self.output.forward(self.intermediate.forward(x), x)
+    def forward(self, x: Tensor, mask: Tensor | None, seen: list[Seen], queries: int, past: Past | None) -> Tensor:
+        """(B, T, D) -> (B, queries, D); `mask` and `past` as `SelfAttention` has them."""
+        x = self.attention(x, mask, queries, past)
+        if len(seen) > 0:
+            x = self.crossattention(x, seen)
+        out: Tensor = self.output(self.intermediate(x), x)
+        return out
 
 
 class TextLayers(nn.Module):
@@ -68,11 +68,50 @@ class TextLayers(nn.Module):
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
-        self.layer = nn.ModuleList(TextLayer(config) for _ in range(config.num_hidden_layers))
+        self.layer = cast("list[TextLayer]", nn.ModuleList(TextLayer(config) for _ in range(config.num_hidden_layers)))
 
-    def layers(self) -> Iterator[TextLayer]:
-        """The layers, first to last."""
-        return (layer for layer in self.layer if isinstance(layer, TextLayer))
+    def forward(
+        self,
+        states: list[Tensor],
+        masks: list[Tensor | None],
+        groups: list[list[ImageGroup]],
+        images: Tensor | None,
+        wide: Tensor | None,
+        summaries: bool,
+    ) -> list[Tensor]:
+        """Batches of B rows each, (B, T, D) -> the same, or (B, 1, D) of position 0 for `summaries`.
+
+        A batch's `groups` own its rows; `images` and those of them that are projected, `wide`, are (I, N, D_image).
+        """
+        last = len(self.layer) - 1
+        for number, layer in enumerate(self.layer):
+            projected = None if wide is None else layer.crossattention.project(wide)
+            states = [
+                layer(
+                    states[i],
+                    masks[i],
+                    seen(groups[i], images, projected),
+                    1 if summaries and number == last else states[i].shape[1],
+                    None,
+                )
+                for i in range(len(states))
+            ]
+        return states
+
+    @torch.jit.export
+    def read_on(self, x: Tensor, mask: Tensor | None, seen: list[list[Seen]], past: list[Past]) -> Tensor:
+        """(B, T, D) new words -> (B, T, D); `seen` and `past`, if any, of each layer."""
+        for number, layer in enumerate(self.layer):
+            x = layer(x, mask, seen[number], x.shape[1], past[number] if len(past) > 0 else None)
+        return x
+
+    @torch.jit.export
+    def project(self, images: Tensor) -> list[Tensor]:
+        """(I, N, D_image) -> each layer's (I, 2 heads, N, D / heads), as `CrossAttention.project` has them.
+
+        A head's keys are together, and so are its values: every step reads them from memory anew.
+        """
+        return [layer.crossattention.project(images).contiguous() for layer in self.layer]
 
 
 class TextTower(nn.Module):
@@ -96,28 +135,22 @@ class TextTower(nn.Module):
 
         `images` (I, N, D_image) are the tokens of the images that the rows were batched by.
         """
-        batches = rows.batches
-        states = [self.embeddings(batch.ids) for batch in batches]
-        masks = [None if batch.mask is None else batch.mask[:, None, None, :] for batch in batches]
-        wide = None if images is None or rows.wide is None else images[rows.wide]
-        for number, layer in enumerate(self.encoder.layers(), start=1):
-            projected = None if wide is None else layer.crossattention.project(wide)
-            only_first = summaries and number == len(self.encoder.layer)
-            states = [
-                layer.forward(x, mask, _seen(batch, images, projected), 1 if only_first else x.shape[1])
-                for x, mask, batch in zip(states, masks, batches, strict=True)
-            ]
-        return states
+        states = [self.embeddings(batch.ids) for batch in rows.batches]
+        masks = [None if batch.mask is None else batch.mask[:, None, None, :] for batch in rows.batches]
+        groups = [batch.groups for batch in rows.batches]
+        wide = None if images is None or rows.wide is None else pick(images, rows.wide)
+        found: list[Tensor] = self.encoder(states, masks, groups, images, wide, summaries)
+        return found
 
 
-def _seen(batch: TextBatch, images: Tensor | None, projected: Tensor | None) -> list[Seen]:
-    if images is None:
-        return []
-    seen: list[Seen] = []
-    for group in batch.groups:
-        if group.wide and projected is not None:
-            key, value = projected[group.images].chunk(2, dim=1)
-            seen.append(Projected(key, value, group.captions))
-        else:
-            seen.append(Unprojected(images[group.images], group.captions))
-    return seen
+def seen(groups: list[ImageGroup], images: Tensor | None, projected: Tensor | None) -> list[Seen]:
+    """What a layer's rows attend to; `projected` is the layer's, of the images of wide groups."""
+    found: list[Seen] = []
+    if images is not None:
+        for group in groups:
+            if group.wide and projected is not None:
+                key, value = pick(projected, group.images).chunk(2, dim=1)
+                found.append(Seen(key, value, group.captions))
+            else:
+                found.append(Seen(pick(images, group.images), None, group.captions))
+    return found

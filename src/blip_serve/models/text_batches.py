@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,14 +34,21 @@ class Row:
     image: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ImageGroup:
+class Places(NamedTuple):
+    """Some of the images there are: `first` up to `last`, which copies nothing, or those (I,) `apart`."""
+
+    first: int
+    last: int
+    apart: Tensor | None
+
+
+class ImageGroup(NamedTuple):
     """Some images that own `captions` rows of a batch each.
 
-    `images` indexes the step's images, or for a `wide` group those of them that are projected.
+    `images` are places among the step's images, or for a `wide` group among those of them that are projected.
     """
 
-    images: slice | Tensor
+    images: Places
     captions: int
     wide: bool
 
@@ -51,19 +59,19 @@ class TextBatch:
 
     ids: Tensor
     mask: Tensor | None
-    groups: Sequence[ImageGroup]
+    groups: list[ImageGroup]
 
 
 @dataclass(frozen=True, slots=True)
 class BatchedRows:
     """Batches of all rows; `order`: the places of the batches' rows among those given.
 
-    `wide`: an index of the step's images that have more than `FOLDED` tokens of text, if any has.
+    `wide`: the step's images that have more than `FOLDED` tokens of text, if any has.
     """
 
     batches: Sequence[TextBatch]
     order: Sequence[int]
-    wide: slice | Tensor | None
+    wide: Places | None
 
 
 def batch_rows(rows: Sequence[Row], positions: int, upload: Callable[[Tensor], Tensor]) -> BatchedRows:
@@ -81,7 +89,7 @@ def batch_rows(rows: Sequence[Row], positions: int, upload: Callable[[Tensor], T
         by_count = sorted(owned.items(), key=lambda image: (len(image[1]), image[0] in number, image[0]))
         places = [place for _, own in by_count for place in own]
         groups = [
-            ImageGroup(_index([number.get(image, image) for image, _ in run], upload), captions, is_wide)
+            ImageGroup(_places([number.get(image, image) for image, _ in run], upload), captions, is_wide)
             for (captions, is_wide), run in groupby(by_count, key=lambda image: (len(image[1]), image[0] in number))
         ]
         length = 0
@@ -90,7 +98,7 @@ def batch_rows(rows: Sequence[Row], positions: int, upload: Callable[[Tensor], T
         ids, mask = padded([rows[place].ids for place in places], length)
         batches.append(TextBatch(upload(ids), None if mask is None else upload(mask), groups))
         order += places
-    return BatchedRows(batches, order, _index(wide, upload) if wide else None)
+    return BatchedRows(batches, order, _places(wide, upload) if wide else None)
 
 
 def buckets(lengths: Sequence[int]) -> list[list[int]]:
@@ -118,12 +126,15 @@ def cut(lengths: Sequence[int], costs: Sequence[int], limit: int) -> list[list[i
     return pieces
 
 
-def _index(images: Sequence[int], upload: Callable[[Tensor], Tensor]) -> slice | Tensor:
-    """A slice where the images are neighbours, which copies nothing."""
-    first, last = images[0], images[-1]
-    if last - first + 1 == len(images):
-        return slice(first, last + 1)
-    return upload(torch.tensor(images))
+def pick(images: Tensor, places: Places) -> Tensor:
+    """(All, ...) -> (I, ...)."""
+    apart = places.apart
+    return images[places.first : places.last] if apart is None else images[apart]
+
+
+def _places(images: Sequence[int], upload: Callable[[Tensor], Tensor]) -> Places:
+    first, last = images[0], images[-1] + 1
+    return Places(first, last, None if last - first == len(images) else upload(torch.tensor(images)))
 
 
 def common_length(length: int) -> int:

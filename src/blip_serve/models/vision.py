@@ -39,7 +39,7 @@ class VisionAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        query, key, value = (split_heads(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
+        query, key, value = split_heads(self.qkv(x), 3 * self.heads).chunk(3, dim=1)
         out: Tensor = self.projection(merge_heads(F.scaled_dot_product_attention(query, key, value)))
         return out
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from blip_serve.models.attention import Extend
+from blip_serve.models.attention import Past
 from blip_serve.models.config import TextConfig
 from blip_serve.models.device import Device
 
@@ -55,19 +55,17 @@ class WordCache:
         rows, words = _doubled(FIRST_ROWS, rows, have_rows), _doubled(FIRST_WORDS, words, have_words)
         self._kept = [self._grown(layer, rows, words) for layer in range(self._layers)]
 
-    def step(self, rows: Sequence[int], positions: Tensor, start: int | None, length: int) -> "CacheStep":
+    def step(self, rows: Sequence[int], positions: Tensor, start: int | None, length: int) -> list[Past]:
         """A step that writes the words of `rows` at `positions` (B, T), and reads up to `length` of each.
 
         There must be room for them. `start`: where all rows begin, if it is the same place.
         """
         first, last = rows[0], rows[0] + len(rows)
-        if list(rows) == list(range(first, last)):
-            here = slice(first, last)
-            if start is not None:
-                return CacheStep(self._kept, (here, slice(None), slice(start, length)), False, here, length)
-            return CacheStep(self._kept, (self._index(rows), slice(None), positions), True, here, length)
-        index = self._index(rows)
-        return CacheStep(self._kept, (index, slice(None), positions), True, index[:, 0], length)
+        if list(rows) != list(range(first, last)):
+            return [Past(kept, 0, 0, 0, length, self._index(rows), positions) for kept in self._kept]
+        if start is None:
+            return [Past(kept, first, last, 0, length, self._index(rows), positions) for kept in self._kept]
+        return [Past(kept, first, last, start, length, None, None) for kept in self._kept]
 
     def _index(self, rows: Sequence[int]) -> Tensor:
         return self._device.upload(torch.tensor(rows)[:, None])
@@ -87,38 +85,6 @@ class WordCache:
             old = self._kept[layer]
             grown[: old.shape[0], :, : old.shape[2]] = old
         return grown
-
-
-class CacheStep:
-    """One step's view of the cache: the `PastWords` of a decoder."""
-
-    def __init__(
-        self,
-        kept: Sequence[Tensor],
-        written: tuple[slice | Tensor, slice, slice | Tensor],
-        scattered: bool,
-        read: slice | Tensor,
-        length: int,
-    ) -> None:
-        """`written`: where new words go; `read`: their rows. Slices, where they will do, copy nothing more.
-
-        `scattered`: whether `written` holds tensors, which puts the words before the heads.
-        """
-        self._kept = kept
-        self._written = written
-        self._scattered = scattered
-        self._read = read
-        self._length = length
-
-    def extend(self, layer: int) -> Extend:
-        """Writes a layer's new keys and values, (B, 2 heads, T, width), and reads all there are up to `length`."""
-        kept = self._kept[layer]
-
-        def write_and_read(new: Tensor) -> Tensor:
-            kept[self._written] = new.transpose(1, 2) if self._scattered else new
-            return kept[self._read, :, : self._length]
-
-        return write_and_read
 
 
 def _doubled(first: int, needed: int, have: int) -> int:

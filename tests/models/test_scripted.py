@@ -1,0 +1,68 @@
+"""Layers compute the same in TorchScript as in Python, where Pythons that TorchScript does not support leave them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from blip_serve.catalogue import EMBEDDED
+from blip_serve.domain import AnyModel, Caption, Item, RankItem
+from blip_serve.models import weights
+from blip_serve.models.answerer import Answerer
+from blip_serve.models.captioner import Captioner
+from blip_serve.models.matcher import Matcher
+from tests.support.checkpoints import build
+from tests.support.loading import load
+from tests.support.pictures import encoded, picture
+from tests.support.running import image_bytes, item, run, writing
+
+IMAGES = [encoded(picture(seed)) for seed in range(6)]
+TEXTS = ["a dog", "a cat " * 18, "a red dog", "a dog " * 9]
+LONG: dict[str, Any] = {"min_tokens": 9, "max_tokens": 9}
+ITEMS: dict[type[Matcher | Captioner | Answerer], list[Item]] = {
+    Matcher: [item(image, TEXTS[i % 4 :]) for i, image in enumerate(IMAGES)],
+    Captioner: [
+        writing(IMAGES[0], "a photo of", **LONG),
+        writing(IMAGES[0], num_beams=3, **LONG),
+        writing(IMAGES[1], "a", n=4, temperature=1.0, seed=5, **LONG),
+        *(writing(image) for image in IMAGES[2:]),
+    ],
+    Answerer: [
+        writing(IMAGES[0], "what is it?", **LONG),
+        writing(IMAGES[1], "is the dog on the beach or a man?", num_beams=3),
+        RankItem(image_bytes(IMAGES[0]), Caption("what is it?", "text"), (Caption("dog", "a"), Caption("a cat", "a"))),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[type[AnyModel], Path]:
+    made = {
+        Matcher: build(tmp_path_factory.mktemp("retrieval")),
+        Captioner: build(tmp_path_factory.mktemp("captioning"), kind="captioning", seed=7),
+    }
+    return {**made, Answerer: EMBEDDED / "demo-vqa"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", ITEMS)
+def test_layers_in_torchscript_are_those_in_python(
+    folders: dict[type[AnyModel], Path], kind: Any, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted = load(kind, folders[kind], dtype=dtype)
+    monkeypatch.setattr(weights, "_script", lambda network: None)
+    plain = load(kind, folders[kind], dtype=dtype)
+    assert all(issubclass(kind, torch.jit.ScriptModule) for kind in layers(scripted))
+    assert not any(issubclass(kind, torch.jit.ScriptModule) for kind in layers(plain))
+    assert run(scripted, *ITEMS[kind]) == run(plain, *ITEMS[kind])
+    for each in ITEMS[kind]:
+        assert run(scripted, each) == run(plain, each)
+
+
+def layers(model: Matcher | Captioner | Answerer) -> list[type]:
+    """What the layers of its towers are."""
+    names = "vision_model.encoder", "text_encoder.encoder", "text_decoder.bert.encoder"
+    found = [type(part) for name, part in model.network.named_modules() if name in names]
+    assert len(found) >= 2
+    return found

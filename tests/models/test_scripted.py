@@ -1,10 +1,13 @@
 """Layers compute the same in TorchScript as in Python, where Pythons that TorchScript does not support leave them."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.domain import AnyModel, Caption, Item, RankItem
@@ -58,6 +61,25 @@ def test_layers_in_torchscript_are_those_in_python(
     assert run(scripted, *ITEMS[kind]) == run(plain, *ITEMS[kind])
     for each in ITEMS[kind]:
         assert run(scripted, each) == run(plain, each)
+
+
+def test_models_that_are_loaded_side_by_side_are_scripted_one_by_one(
+    folders: dict[type[AnyModel], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, inside, alone = torch.jit.script, threading.Lock(), []
+
+    def slowly(module: nn.Module) -> Any:
+        alone.append(inside.acquire(blocking=False))
+        threading.Event().wait(0.05)  # so that another comes, if it can
+        if alone[-1]:
+            inside.release()
+        return script(module)
+
+    monkeypatch.setattr(torch.jit, "script", slowly)
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(lambda kind: load(kind, folders[kind]), folders))
+    assert len(alone) == 7
+    assert all(alone)
 
 
 def layers(model: Matcher | Captioner | Answerer) -> list[type]:

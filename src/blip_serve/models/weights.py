@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+import threading
 from pathlib import Path
 from zipfile import is_zipfile
 
@@ -21,6 +22,8 @@ from blip_serve.models.layers import Linear
 from blip_serve.models.text import TextTower
 from blip_serve.models.vision import VisionTower
 
+_SCRIPTING = threading.Lock()
+"""Models are loaded side by side; `torch.jit.script` keeps what it has compiled for all, with no lock of its own."""
 IGNORED = ("position_ids",)
 """Last parts of names that older files hold and no network needs: buffers that count 0, 1, 2 ..."""
 TIED = {
@@ -88,9 +91,10 @@ def _script(network: nn.Module) -> None:
     if sys.version_info >= (3, 14):
         return
     torch._C._set_graph_executor_optimize(False)
-    for module in list(network.modules()):
-        if isinstance(module, TextTower | VisionTower):
-            module.encoder = torch.jit.script(module.encoder)  # type: ignore[assignment]  # called as what it was
+    towers = [module for module in network.modules() if isinstance(module, TextTower | VisionTower)]
+    with _SCRIPTING:
+        for tower in towers:
+            tower.encoder = torch.jit.script(tower.encoder)  # type: ignore[assignment]  # called as what it was
 
 
 def _is_tied(name: str, state: dict[str, Tensor]) -> bool:

@@ -10,7 +10,7 @@ from blip_serve.catalogue import Shape
 from blip_serve.domain import Done, Failed, MatchItem, Outcome, Progress
 from blip_serve.errors import InternalError, InvalidInput, OutOfMemory
 from blip_serve.models.config import Config, TextConfig, VisionConfig, costs
-from blip_serve.models.device import CPU_ALLOCATOR
+from blip_serve.models.device import BAD_ALLOC, CPU_ALLOCATOR
 from blip_serve.models.match_works import MatchWork
 from blip_serve.models.matcher import Matcher
 from tests.support.checkpoints import BASE, LARGE, SMALL, Size, build
@@ -182,7 +182,14 @@ def test_the_warm_up_goes_through_every_phase(matcher: Matcher) -> None:
     assert len(scores) == 2
 
 
-@pytest.mark.parametrize("failure", [RuntimeError(CPU_ALLOCATOR + ": you tried to allocate"), MemoryError()])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        RuntimeError(CPU_ALLOCATOR + ": you tried to allocate"),
+        MemoryError(),
+        RuntimeError("RuntimeError: " + BAD_ALLOC),
+    ],
+)
 def test_so_does_a_host_out_of_memory(matcher: Matcher, monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
     def exhausted(*_: object) -> None:
         raise failure

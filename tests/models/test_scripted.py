@@ -1,5 +1,6 @@
-"""Layers compute the same in TorchScript as in Python, where Pythons that TorchScript does not support leave them."""
+"""Layers compute the same in TorchScript, as on a CPU, as in Python, as on CUDA."""
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,11 +12,13 @@ from torch import nn
 
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.domain import AnyModel, Caption, Item, RankItem
+from blip_serve.errors import OutOfMemory
 from blip_serve.models import weights
 from blip_serve.models.answerer import Answerer
 from blip_serve.models.captioner import Captioner
+from blip_serve.models.device import Device
 from blip_serve.models.matcher import Matcher
-from tests.support.checkpoints import build
+from tests.support.checkpoints import SMALL, build
 from tests.support.loading import load
 from tests.support.pictures import encoded, picture
 from tests.support.running import image_bytes, item, run, writing
@@ -80,6 +83,18 @@ def test_models_that_are_loaded_side_by_side_are_scripted_one_by_one(
         list(threads.map(lambda kind: load(kind, folders[kind]), folders))
     assert len(alone) == 7
     assert all(alone)
+
+
+def test_layers_out_of_memory_say_so(folders: dict[type[AnyModel], Path]) -> None:
+    model = load(Matcher, folders[Matcher])
+    width = SMALL.vision["hidden_size"]
+    with pytest.raises(OutOfMemory), Device(torch.device("cpu"), torch.float32).faults():
+        model.network.vision_model.encoder(torch.zeros(1, 1, width).expand(10**12, 37, width))
+
+
+def test_only_a_cpu_scripts() -> None:
+    assert Device(torch.device("cpu"), torch.float32).scripts is (sys.version_info < (3, 14))
+    assert not Device(torch.device("cuda"), torch.float16).scripts
 
 
 def layers(model: Matcher | Captioner | Answerer) -> list[type]:

@@ -29,8 +29,9 @@ class Seen(NamedTuple):
 class Past(NamedTuple):
     """Where the keys and values of B rows of words are, (R, 2 heads, words, D / heads), and where new ones go.
 
-    The rows are `first` up to `last` and their new words begin at `start`, unless there are (B, 1) `rows` or (B, T)
-    `positions`; `length` words are there with the new ones.
+    New words go to (B, 1) `rows` and (B, T) `positions`, or without these to the rows from `first` up to `last`, from
+    `start` on. They are read, up to `length` words each, from `first` up to `last` as well, which copies nothing, or
+    where `last` is 0 from `rows`.
     """
 
     kept: Tensor
@@ -58,7 +59,6 @@ class Attention(nn.Module):
     def __init__(self, config: TextConfig, source_width: int) -> None:
         super().__init__()
         self.heads = config.num_attention_heads
-        self.scale = (config.hidden_size // config.num_attention_heads) ** -0.5
         self.self = Projections(config.hidden_size, source_width)
         self.output = Dense(config.hidden_size, config.hidden_size, config.layer_norm_eps)
 
@@ -98,15 +98,13 @@ class SelfAttention(Attention):
 def extended(past: Past, new: Tensor) -> Tensor:
     """Puts new keys and values, (B, 2 heads, T, D / heads), behind those that are kept, and reads them all."""
     rows, positions = past.rows, past.positions
-    here = past.kept[past.first : past.last]
-    if positions is None:
-        here[:, :, past.start : past.length] = new
-        return here[:, :, : past.length]
-    if rows is None:
-        raise RuntimeError("positions without rows")
+    if rows is None or positions is None:
+        here = past.kept[past.first : past.last, :, : past.length]
+        here[:, :, past.start :] = new
+        return here
     past.kept[rows, :, positions] = new.transpose(1, 2)  # tensors as indices put the words before the heads
-    if past.last:
-        return here[:, :, : past.length]
+    if past.last > 0:
+        return past.kept[past.first : past.last, :, : past.length]
     return past.kept[rows[:, 0], :, : past.length]
 
 
@@ -156,7 +154,7 @@ class CrossAttention(Attention):
         images, queries, width = asking.shape
         head = width // self.heads
         to_key, to_value = self.seen_weight.view(2, self.heads, head, -1).unbind()
-        asked = (asking * self.scale).view(images * queries, self.heads, head).transpose(0, 1)
+        asked = (asking * head**-0.5).view(images * queries, self.heads, head).transpose(0, 1)
         asked = torch.bmm(asked, to_key).view(self.heads, images, -1).transpose(0, 1)
         scores = torch.bmm(asked.reshape(images, self.heads * queries, -1), tokens.transpose(1, 2))
         found = torch.bmm(scores.softmax(dim=-1), tokens)

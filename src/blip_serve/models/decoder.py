@@ -92,9 +92,8 @@ class TextDecoder(nn.Module):
 
     def project(self, source: Tensor) -> list[KeysAndValues]:
         """(N, D) tokens of an image or a question -> what each layer attends to."""
-        return [
-            (key, value) for key, value in (each.chunk(2, dim=1) for each in self.bert.encoder.project(source[None]))
-        ]
+        halves = (each.chunk(2, dim=1) for each in self.bert.encoder.project(source[None]))
+        return [(key, value) for key, value in halves]
 
     def forward(self, words: Words, past: list[Past]) -> Tensor:
         """B rows of T new words -> (B, T, D) hidden states; `past`, of each layer, is extended by them."""

@@ -1,5 +1,6 @@
 """The one device of the process: which it is, its number type, its memory and its faults."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from torch import Tensor
 from blip_serve.errors import ConfigurationError, DeviceLost, OutOfMemory
 from blip_serve.settings import Settings
 
-CPU_ALLOCATOR = "DefaultCPUAllocator: can't allocate memory"
+CPU_ALLOCATOR, BAD_ALLOC = "DefaultCPUAllocator: can't allocate memory", "std::bad_alloc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ class Device:
         """Whether oneDNN's fused layers are worth their while: in float32 they are not."""
         return self.kind.type == "cpu" and self.dtype is torch.bfloat16 and _multiplies_bfloat16()
 
+    @property
+    def scripts(self) -> bool:
+        """Whether layers compute in TorchScript. Faults of CUDA would lose their class there; Python 3.14 has none."""
+        return self.kind.type == "cpu" and sys.version_info < (3, 14)
+
     def memory(self) -> int:
         """Bytes the device's allocator holds; 0 on a CPU."""
         return torch.cuda.memory_reserved(self.kind) if self.kind.type == "cuda" else 0
@@ -84,7 +90,7 @@ class Device:
         except torch.AcceleratorError as error:
             raise DeviceLost(str(error)) from error
         except RuntimeError as error:
-            if CPU_ALLOCATOR in str(error):
+            if CPU_ALLOCATOR in str(error) or BAD_ALLOC in str(error):  # TorchScript has `MemoryError`s as the latter
                 raise OutOfMemory("The device is out of memory.", retry_after=5) from None
             raise
 

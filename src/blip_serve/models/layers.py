@@ -1,6 +1,6 @@
 """Pieces both towers are made of. Parameters carry the checkpoint's names.
 
-What computes here is TorchScript as well as Python (`weights.load_weights`).
+What computes here is TorchScript as well as Python (see `weights.load_weights`).
 """
 
 import sys
@@ -18,7 +18,7 @@ ACTIVATIONS = {
     "relu": ("relu", ""),
     "silu": ("swish", ""),
 }
-"""The same as oneDNN's post-operations, each with its algorithm."""
+"""`hidden_act` as oneDNN's post-operation and its algorithm; the Salesforce checkpoints all say "gelu"."""
 SLOW_FROM, SLOW_PLAIN_FROM, SLOW_TO = 448, 640, 1400
 """More rows than the first number (the second, where the weight is not reordered) and fewer than the third.
 
@@ -28,7 +28,7 @@ There oneDNN keeps one of two cores idle in layers that do not widen: 1.2 TFLOP/
 
 
 def activate(x: Tensor, activation: str | None) -> Tensor:
-    """What `hidden_act` of a configuration names; the Salesforce checkpoints all say "gelu"."""
+    """One of `ACTIVATIONS`, or nothing."""
     if activation is None:
         return x
     if activation == "gelu":
@@ -84,7 +84,7 @@ class Linear(nn.Module):
         return cls.of(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))
 
     def fuse(self) -> None:
-        """See the class. What a call needs is looked up here: with one row, that takes a tenth of the call's time."""
+        """See the class."""
         self._fused = self.weight.detach()
         if self._reorder:
             self._fused = torch.ops.mkldnn._reorder_linear_weight(self._fused)

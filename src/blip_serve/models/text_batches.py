@@ -35,7 +35,7 @@ class Row:
 
 
 class Places(NamedTuple):
-    """Some of the images there are: `first` up to `last`, which copies nothing, or those (I,) `apart`."""
+    """Some of the images there are: `first` up to `last`, which copies nothing, unless they lie (I,) `apart`."""
 
     first: int
     last: int

@@ -1,7 +1,6 @@
 """Reads a checkpoint's weights into a network of ours. Runs no code of the checkpoint's."""
 
 import pickle
-import sys
 import threading
 from pathlib import Path
 from zipfile import is_zipfile
@@ -64,7 +63,8 @@ def load_weights(network: nn.Module, folder: Path, device: Device) -> None:
     _join(network)
     if device.fuses:
         _fuse(network)
-    _script(network)
+    if device.scripts:
+        _script(network)
     del state, loaded
     give_back()
 
@@ -85,11 +85,8 @@ def _fuse(network: nn.Module) -> None:
 def _script(network: nn.Module) -> None:
     """Each tower's layers as one piece of TorchScript, as written: the same operations, without Python between them.
 
-    TorchScript's optimizing of itself is off: it takes half a second at the second call, and gains nothing here. Where
-    Python is newer than TorchScript supports, the layers stay as they are.
+    TorchScript's optimizing of itself is off: it takes half a second at the second call, and gains nothing here.
     """
-    if sys.version_info >= (3, 14):
-        return
     torch._C._set_graph_executor_optimize(False)
     towers = [module for module in network.modules() if isinstance(module, TextTower | VisionTower)]
     with _SCRIPTING:

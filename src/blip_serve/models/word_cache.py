@@ -61,14 +61,12 @@ class WordCache:
         There must be room for them. `start`: where all rows begin, if it is the same place.
         """
         first, last = rows[0], rows[0] + len(rows)
-        if list(rows) != list(range(first, last)):
-            return [Past(kept, 0, 0, 0, length, self._index(rows), positions) for kept in self._kept]
-        if start is None:
-            return [Past(kept, first, last, 0, length, self._index(rows), positions) for kept in self._kept]
-        return [Past(kept, first, last, start, length, None, None) for kept in self._kept]
-
-    def _index(self, rows: Sequence[int]) -> Tensor:
-        return self._device.upload(torch.tensor(rows)[:, None])
+        together = list(rows) == list(range(first, last))
+        if together and start is not None:
+            return [Past(kept, first, last, start, length, None, None) for kept in self._kept]
+        index = self._device.upload(torch.tensor(rows)[:, None])
+        first, last = (first, last) if together else (0, 0)
+        return [Past(kept, first, last, 0, length, index, positions) for kept in self._kept]
 
     def reorder(self, rows: Sequence[int], parents: Sequence[int], length: int) -> None:
         """Row i of `rows` goes on from what row `parents[i]` of them was, whose first `length` words count."""

@@ -88,14 +88,14 @@ class SelfAttention(Attention):
         if queries < x.shape[1]:
             query, x = query[:, :, :queries], x[:, :queries]
         if past is not None:
-            new = extended(past, new)
+            new = _extended(past, new)
         key, value = new.chunk(2, dim=1)
         found = F.scaled_dot_product_attention(query, key, value, mask)
         out: Tensor = self.output(merge_heads(found), x)
         return out
 
 
-def extended(past: Past, new: Tensor) -> Tensor:
+def _extended(past: Past, new: Tensor) -> Tensor:
     """Puts new keys and values, (B, 2 heads, T, D / heads), behind those that are kept, and reads them all."""
     rows, positions = past.rows, past.positions
     if rows is None or positions is None:

@@ -90,7 +90,7 @@ class TextLayers(nn.Module):
                 layer(
                     states[i],
                     masks[i],
-                    seen(groups[i], images, projected),
+                    _seen(groups[i], images, projected),
                     1 if summaries and number == last else states[i].shape[1],
                     None,
                 )
@@ -143,7 +143,7 @@ class TextTower(nn.Module):
         return found
 
 
-def seen(groups: list[ImageGroup], images: Tensor | None, projected: Tensor | None) -> list[Seen]:
+def _seen(groups: list[ImageGroup], images: Tensor | None, projected: Tensor | None) -> list[Seen]:
     """What a layer's rows attend to; `projected` is the layer's, of the images of wide groups."""
     found: list[Seen] = []
     if images is not None:

@@ -1,8 +1,10 @@
 """Texts of all lengths come to be batches of few lengths, none much longer than its text."""
 
+import pytest
+import torch
 from torch import Tensor
 
-from blip_serve.models.text_batches import FEW, Row, TextBatch, batch_rows
+from blip_serve.models.text_batches import FEW, Row, TextBatch, batch_rows, pick, places_of
 
 POSITIONS = 509
 
@@ -34,3 +36,12 @@ def test_many_rows_are_as_long_as_their_longest() -> None:
     [made] = batch_rows([Row((1,) * 17)] * (FEW + 1), POSITIONS, _as_it_is).batches
     assert made.ids.shape == (FEW + 1, 17)
     assert made.mask is None
+
+
+@pytest.mark.parametrize("rows", [[2], [1, 2, 3], [0, 2, 1, 3], [3, 1], [0, 2]])
+def test_rows_are_picked_in_their_order_and_not_copied_where_they_lie_together(rows: list[int]) -> None:
+    there = torch.arange(4)
+    found = pick(there, places_of(rows, _as_it_is))
+    assert found.tolist() == rows
+    together = rows == sorted(rows) and rows[-1] - rows[0] + 1 == len(rows)
+    assert (found.untyped_storage().data_ptr() == there.untyped_storage().data_ptr()) is together

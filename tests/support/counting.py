@@ -12,14 +12,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 @contextmanager
 def counting(network: nn.Module) -> Iterator[Counter[str]]:
-    """Counts, in this thread and while inside, runs of the vision tower and projections to keys and values (`seen`)."""
+    """Counts, in this thread and while inside, runs of the vision tower and projections to keys and values (`seen`).
+
+    In float32: fused layers are not `linear`s.
+    """
     counted: Counter[str] = Counter()
     seen = [part.weight for name, part in network.named_modules() if name.endswith("crossattention.seen")]
     assert seen
-    hook = network.get_submodule("vision_model").register_forward_hook(lambda *_: counted.update(["vision_model"]))
-    with _Linears(lambda weight: counted.update("seen" for each in seen if _same(each, weight))):
+    tower = network.get_submodule("vision_model")
+    with (
+        tower.register_forward_hook(lambda *_: counted.update(["vision_model"])),
+        _Linears(lambda weight: counted.update("seen" for each in seen if _same(each, weight))),
+    ):
         yield counted
-    hook.remove()
 
 
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -30,7 +35,7 @@ class _Linears(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ann
     """Tells the weight of every linear layer that computes."""
 
     def __init__(self, tell: Callable[[torch.Tensor], None]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # the same
         self._tell = tell
 
     def __torch_dispatch__(

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from blip_serve.models.config import TextConfig
 from blip_serve.models.layers import Dense, Linear, merge_heads, split_heads
+from blip_serve.models.text_batches import Places, pick
 
 
 class Seen(NamedTuple):
@@ -29,18 +30,15 @@ class Seen(NamedTuple):
 class Past(NamedTuple):
     """Where the keys and values of B rows of words are, (R, 2 heads, words, D / heads), and where new ones go.
 
-    New words go to (B, 1) `rows` and (B, T) `positions`, or without these to the rows from `first` up to `last`, from
-    `start` on. They are read, up to `length` words each, from `first` up to `last` as well, which copies nothing, or
-    where `last` is 0 from `rows`.
+    They are in `rows`, `length` words of each with the new ones. Those go to `written`, (B, 1) rows and (B, T)
+    positions, or without it, where the rows lie together, to what `start` up to `length` is in each.
     """
 
     kept: Tensor
-    first: int
-    last: int
+    rows: Places
     start: int
     length: int
-    rows: Tensor | None
-    positions: Tensor | None
+    written: tuple[Tensor, Tensor] | None
 
 
 class Projections(nn.Module):
@@ -78,7 +76,7 @@ class SelfAttention(Attention):
         self.joined = Linear.join([self.self.query, self.self.key, self.self.value])
         del self.self
 
-    def forward(self, x: Tensor, mask: Tensor | None, queries: int, past: Past | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, queries: int, past: Past | None) -> Tensor:
         """(B, T, D) -> (B, queries, D), of the first `queries` positions.
 
         `mask` (B, 1, 1 or T, S) is true where a position may attend to one of the S there are, `past`'s included.
@@ -97,15 +95,13 @@ class SelfAttention(Attention):
 
 def _extended(past: Past, new: Tensor) -> Tensor:
     """Puts new keys and values, (B, 2 heads, T, D / heads), behind those that are kept, and reads them all."""
-    rows, positions = past.rows, past.positions
-    if rows is None or positions is None:
-        here = past.kept[past.first : past.last, :, : past.length]
-        here[:, :, past.start :] = new
-        return here
-    past.kept[rows, :, positions] = new.transpose(1, 2)  # tensors as indices put the words before the heads
-    if past.last > 0:
-        return past.kept[past.first : past.last, :, : past.length]
-    return past.kept[rows[:, 0], :, : past.length]
+    written = past.written
+    if written is None:
+        pick(past.kept, past.rows)[:, :, past.start : past.length] = new
+    else:
+        rows, positions = written
+        past.kept[rows, :, positions] = new.transpose(1, 2)  # tensors as indices put the words before the heads
+    return pick(past.kept[:, :, : past.length], past.rows)
 
 
 class CrossAttention(Attention):
@@ -146,7 +142,7 @@ class CrossAttention(Attention):
         return merge_heads(found).view_as(query)
 
     def _fold(self, asking: Tensor, tokens: Tensor) -> Tensor:
-        """(I, Q, D) and (I, N, D_image) -> (I, Q, D), as `_find` of the projected tokens.
+        """(I, Q, D) and (I, N, D_image) -> (I, Q, D), as attention to the projected tokens.
 
         A head's q (W_k x + b_k) is (W_k^T q) x and what softmax takes no notice of, the same for all x; and the mean of
         W_v x + b_v is W_v of the mean of x, plus b_v.

@@ -208,7 +208,7 @@ def _seen(feeds: Sequence[Feed], projected: Mapping[Source, list[KeysAndValues]]
         Seen(torch.stack([encoded(source) for source in run]), None, count)
         for (_, count), run in groupby(folded, key=lambda source: (len(encoded(source)), rows[source]))
     ]
-    return [[*shared, *(Seen(*projected[layer], count) for projected, count in own)] for layer in range(layers)]
+    return [[*shared, *(Seen(*layered[layer], count) for layered, count in own)] for layer in range(layers)]
 
 
 def _feeds(work: GenerateWork) -> list[Feed]:

@@ -1,6 +1,6 @@
 """Pieces both towers are made of. Parameters carry the checkpoint's names.
 
-What computes here is TorchScript as well as Python (see `weights.load_weights`).
+What computes here is TorchScript as well as Python (`weights.load_weights` says where).
 """
 
 import sys

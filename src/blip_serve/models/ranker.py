@@ -105,7 +105,7 @@ def _seen(answers: Sequence[Answer], projected: Mapping[Question, list[KeysAndVa
     """What each layer's rows attend to."""
     layers = len(projected[answers[0].question])
     rows = [(projected[question], len(list(own))) for question, own in groupby(answers, lambda row: row.question)]
-    return [[Seen(*projected[layer], count) for projected, count in rows] for layer in range(layers)]
+    return [[Seen(*layered[layer], count) for layered, count in rows] for layer in range(layers)]
 
 
 def _outcome(scores: tuple[tuple[int, float], ...]) -> Outcome:

@@ -35,7 +35,10 @@ class Row:
 
 
 class Places(NamedTuple):
-    """Some of the images there are: `first` up to `last`, which copies nothing, unless they lie (I,) `apart`."""
+    """Some rows of a tensor: `first` up to `last`, which copies nothing, unless they lie (I,) `apart`.
+
+    Named tuples are what TorchScript reads.
+    """
 
     first: int
     last: int
@@ -89,7 +92,7 @@ def batch_rows(rows: Sequence[Row], positions: int, upload: Callable[[Tensor], T
         by_count = sorted(owned.items(), key=lambda image: (len(image[1]), image[0] in number, image[0]))
         places = [place for _, own in by_count for place in own]
         groups = [
-            ImageGroup(_places([number.get(image, image) for image, _ in run], upload), captions, is_wide)
+            ImageGroup(places_of([number.get(image, image) for image, _ in run], upload), captions, is_wide)
             for (captions, is_wide), run in groupby(by_count, key=lambda image: (len(image[1]), image[0] in number))
         ]
         length = 0
@@ -98,7 +101,7 @@ def batch_rows(rows: Sequence[Row], positions: int, upload: Callable[[Tensor], T
         ids, mask = padded([rows[place].ids for place in places], length)
         batches.append(TextBatch(upload(ids), None if mask is None else upload(mask), groups))
         order += places
-    return BatchedRows(batches, order, _places(wide, upload) if wide else None)
+    return BatchedRows(batches, order, places_of(wide, upload) if wide else None)
 
 
 def buckets(lengths: Sequence[int]) -> list[list[int]]:
@@ -126,15 +129,17 @@ def cut(lengths: Sequence[int], costs: Sequence[int], limit: int) -> list[list[i
     return pieces
 
 
-def pick(images: Tensor, places: Places) -> Tensor:
+def pick(rows: Tensor, places: Places) -> Tensor:
     """(All, ...) -> (I, ...)."""
     apart = places.apart
-    return images[places.first : places.last] if apart is None else images[apart]
+    return rows[places.first : places.last] if apart is None else rows[apart]
 
 
-def _places(images: Sequence[int], upload: Callable[[Tensor], Tensor]) -> Places:
-    first, last = images[0], images[-1] + 1
-    return Places(first, last, None if last - first == len(images) else upload(torch.tensor(images)))
+def places_of(rows: Sequence[int], upload: Callable[[Tensor], Tensor]) -> Places:
+    """The places of rows, in their order. `upload` brings a tensor to the device."""
+    first, last = rows[0], rows[0] + len(rows)
+    together = list(rows) == list(range(first, last))
+    return Places(first, last, None if together else upload(torch.tensor(rows)))
 
 
 def common_length(length: int) -> int:

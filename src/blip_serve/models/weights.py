@@ -35,7 +35,8 @@ TIED = {
 def load_weights(network: nn.Module, folder: Path, device: Device) -> None:
     """Loads the folder's weights into a network on the meta device, by name, from a memory-mapped file.
 
-    Each is brought to the device in its number type by itself; a terminal sees a progress bar.
+    Each is brought to the device in its number type by itself; a terminal sees a progress bar. Layers become
+    TorchScript where the device `scripts`.
 
     Raises `CheckpointError` naming the file, and the parameters that are missing, left over or of another shape.
     """

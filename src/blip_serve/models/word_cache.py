@@ -11,6 +11,7 @@ from torch import Tensor
 from blip_serve.models.attention import Past
 from blip_serve.models.config import TextConfig
 from blip_serve.models.device import Device
+from blip_serve.models.text_batches import places_of
 
 FIRST_ROWS, FIRST_WORDS = 4, 32
 """What room is made for at first; it doubles when needed, and is given back when no sequence is left."""
@@ -60,13 +61,11 @@ class WordCache:
 
         There must be room for them. `start`: where all rows begin, if it is the same place.
         """
-        first, last = rows[0], rows[0] + len(rows)
-        together = list(rows) == list(range(first, last))
-        if together and start is not None:
-            return [Past(kept, first, last, start, length, None, None) for kept in self._kept]
-        index = self._device.upload(torch.tensor(rows)[:, None])
-        first, last = (first, last) if together else (0, 0)
-        return [Past(kept, first, last, 0, length, index, positions) for kept in self._kept]
+        here = places_of(rows, self._device.upload)
+        if here.apart is None and start is not None:
+            return [Past(kept, here, start, length, None) for kept in self._kept]
+        index = self._device.upload(torch.tensor(rows)) if here.apart is None else here.apart
+        return [Past(kept, here, 0, length, (index[:, None], positions)) for kept in self._kept]
 
     def reorder(self, rows: Sequence[int], parents: Sequence[int], length: int) -> None:
         """Row i of `rows` goes on from what row `parents[i]` of them was, whose first `length` words count."""

@@ -53,7 +53,7 @@ def test_an_image_with_64_captions_is_encoded_once_and_projected_once_a_layer(ma
 
 def test_two_requests_on_one_image_in_a_step_project_it_once(matcher: Matcher) -> None:
     with counting(matcher.network) as counted:
-        run(matcher, item(IMAGE, ["a dog " * 12]), item(IMAGE, ["a cat " * 12, "a red dog"], "paper"))
+        run(matcher, item(IMAGE, ["a dog " * 18]), item(IMAGE, ["a cat " * 18, "a red dog"], "paper"))
     assert counted == {"vision_model": 1, "seen": LAYERS}
 
 
@@ -65,7 +65,7 @@ def test_an_image_with_a_short_caption_is_not_projected(matcher: Matcher) -> Non
 
 def test_images_with_few_words_and_with_many_share_a_step(checkpoint: Path) -> None:
     images = [encoded(picture(seed)) for seed in range(4)]
-    captions = [["a dog"], ["a cat " * 18], ["a red dog"], ["a dog " * 9, "a cat " * 9]]
+    captions = [["a dog"], ["a cat " * 18, "a red " * 18], ["a red dog"], ["a dog " * 12, "a cat " * 12, "a red " * 12]]
     alone = [run(load_matcher(checkpoint), item(image, own))[0] for image, own in zip(images, captions, strict=True)]
     together = run(load_matcher(checkpoint), *(item(image, own) for image, own in zip(images, captions, strict=True)))
     for mine, shared in zip(alone, together, strict=True):

@@ -25,7 +25,7 @@ from tests.support.running import image_bytes, item, run, writing
 
 pytestmark = pytest.mark.skipif(sys.version_info >= (3, 14), reason="TorchScript does not support this Python")
 IMAGES = [encoded(picture(seed)) for seed in range(6)]
-TEXTS = ["a dog", "a cat " * 18, "a red dog", "a dog " * 9]
+TEXTS = ["a dog", "a cat " * 18, "a red dog", "a dog " * 18]
 LONG: dict[str, Any] = {"min_tokens": 9, "max_tokens": 9}
 ITEMS: dict[type[Matcher | Captioner | Answerer], list[Item]] = {
     Matcher: [item(image, TEXTS[i % 4 :]) for i, image in enumerate(IMAGES)],

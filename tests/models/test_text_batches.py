@@ -7,10 +7,11 @@ from torch import Tensor
 from blip_serve.models.text_batches import FEW, Row, TextBatch, batch_rows, pick, places_of
 
 POSITIONS = 509
+FOLDED = 32
 
 
 def batch(length: int) -> TextBatch:
-    [made] = batch_rows([Row(tuple(range(1, length + 1)))], POSITIONS, _as_it_is).batches
+    [made] = batch_rows([Row(tuple(range(1, length + 1)))], POSITIONS, FOLDED, _as_it_is).batches
     return made
 
 
@@ -33,7 +34,7 @@ def test_lengths_are_few_and_padding_is_masked() -> None:
 
 
 def test_many_rows_are_as_long_as_their_longest() -> None:
-    [made] = batch_rows([Row((1,) * 17)] * (FEW + 1), POSITIONS, _as_it_is).batches
+    [made] = batch_rows([Row((1,) * 17)] * (FEW + 1), POSITIONS, FOLDED, _as_it_is).batches
     assert made.ids.shape == (FEW + 1, 17)
     assert made.mask is None
 

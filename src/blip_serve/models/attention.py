@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from blip_serve.models.config import TextConfig
-from blip_serve.models.layers import Dense, Linear, merge_heads, split_heads
+from blip_serve.models.layers import Dense, DotProductAttention, Linear, merge_heads, split_heads
 from blip_serve.models.text_batches import Places, pick
 
 
@@ -58,6 +57,7 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = config.num_attention_heads
         self.self = Projections(config.hidden_size, source_width)
+        self.attend = DotProductAttention()
         self.output = Dense(config.hidden_size, config.hidden_size, config.layer_norm_eps)
 
     def join(self) -> None:
@@ -88,7 +88,7 @@ class SelfAttention(Attention):
         if past is not None:
             new = _extended(past, new)
         key, value = new.chunk(2, dim=1)
-        found = F.scaled_dot_product_attention(query, key, value, mask)
+        found = self.attend(query, key, value, mask)
         out: Tensor = self.output(merge_heads(found), x)
         return out
 
@@ -138,7 +138,7 @@ class CrossAttention(Attention):
         value = images.value
         if value is None:
             return self._fold(asking, images.key).view_as(query)
-        found = F.scaled_dot_product_attention(split_heads(asking, self.heads), images.key, value)
+        found = self.attend(split_heads(asking, self.heads), images.key, value)
         return merge_heads(found).view_as(query)
 
     def _fold(self, asking: Tensor, tokens: Tensor) -> Tensor:

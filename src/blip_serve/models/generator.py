@@ -22,7 +22,7 @@ from blip_serve.models.image_cache import KeysAndValues
 from blip_serve.models.image_encoder import ImageWork
 from blip_serve.models.selection import Generated, Selection, select
 from blip_serve.models.sequences import BeamSearch, Candidate, Chosen, Sample
-from blip_serve.models.text_batches import FOLDED, buckets, padded
+from blip_serve.models.text_batches import buckets, padded
 from blip_serve.models.word_cache import WordCache
 from blip_serve.settings import caption_cost
 
@@ -92,7 +92,7 @@ class Generator:
         sources = dict.fromkeys(work.source for work in works)
         order = [work for source in sources for work in works if work.source is source]
         feeds = [feed for work in order for feed in _feeds(work)]
-        folded = _folded(feeds)
+        folded = _folded(feeds, self._device.folded)
         projected = {
             source: source.projected or self._decoder.project(encoded(source))
             for source in sources
@@ -176,12 +176,12 @@ def encoded(source: Source) -> Tensor:
     return source.tokens
 
 
-def _folded(feeds: Sequence[Feed]) -> frozenset[Source]:
-    """The sources to be attended to as they are."""
+def _folded(feeds: Sequence[Feed], most: int) -> frozenset[Source]:
+    """The sources to be attended to as they are: by `most` words, as `Device.folded` has it."""
     words = Counter[Source]()
     for feed in feeds:
         words[feed.source] += len(feed.ids)
-    images = [source for source, count in words.items() if len(encoded(source)) >= LONG and count <= FOLDED]
+    images = [source for source, count in words.items() if len(encoded(source)) >= LONG and count <= most]
     return frozenset(images) if len(images) >= MANY else frozenset()
 
 

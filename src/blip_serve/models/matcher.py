@@ -158,7 +158,7 @@ class Matcher:
         return self._device.to_host(self.network.match_logits(batched, tokens)), batched.order
 
     def _batched(self, rows: Sequence[Row]) -> BatchedRows:
-        return batch_rows(rows, self.network.text_encoder.positions, self._device.upload)
+        return batch_rows(rows, self.network.text_encoder.positions, self._device.folded, self._device.upload)
 
     def _match_ids(self, text: TextState, protocol: ScoringProtocol) -> tuple[int, ...]:
         """`paper` puts `[ENC]` in position 0 for matching (salesforce/BLIP:models/blip_retrieval.py)."""

@@ -14,11 +14,6 @@ MAX_SPREAD = 2
 """In a batch the longest row is at most this many times the shortest, so that less than half of it is padding."""
 SHORT = 8
 """Rows of up to this many tokens share a batch whatever their spread."""
-FOLDED = 32
-"""Up to this many tokens of text a step, an image is attended to as it is; beyond, projecting it first is faster.
-
-On 2 cores at 384 px the two are equal near 30 tokens in bfloat16 (AMX) and near 60 in float32.
-"""
 FEW = 16
 """Batches of up to this many rows are padded to a `common_length`.
 
@@ -69,7 +64,7 @@ class TextBatch:
 class BatchedRows:
     """Batches of all rows; `order`: the places of the batches' rows among those given.
 
-    `wide`: the step's images that have more than `FOLDED` tokens of text, if any has.
+    `wide`: the step's images that have more tokens of text than `folded` allows, if any has.
     """
 
     batches: Sequence[TextBatch]
@@ -77,12 +72,15 @@ class BatchedRows:
     wide: Places | None
 
 
-def batch_rows(rows: Sequence[Row], positions: int, upload: Callable[[Tensor], Tensor]) -> BatchedRows:
-    """Rows as batches, no longer than the `positions` of the tower. `upload` brings a tensor to the device."""
+def batch_rows(rows: Sequence[Row], positions: int, folded: int, upload: Callable[[Tensor], Tensor]) -> BatchedRows:
+    """Rows as batches, no longer than the `positions` of the tower.
+
+    `folded` as `Device` has it; `upload` brings a tensor to the device.
+    """
     tokens = Counter[int]()
     for row in rows:
         tokens[row.image] += len(row.ids)
-    wide = sorted(image for image, count in tokens.items() if count > FOLDED)
+    wide = sorted(image for image, count in tokens.items() if count > folded)
     number = {image: place for place, image in enumerate(wide)}
     batches, order = [], []
     for bucket in buckets([len(row.ids) for row in rows]):

@@ -1,15 +1,15 @@
 """BLIP's vision tower (a ViT), named as in the hub's checkpoints below `vision_model.`.
 
-Its layers that widen read reordered weights, the others do not: on the 577 rows of an image at 384 px oneDNN is up to
-1.2 times as fast with them where a layer widens, and up to 1.8 times as slow where it does not (bfloat16, AMX).
+Its layers that widen read reordered weights. Those that do not read them on CPUs without tiles only: on the 577 rows
+of an image at 384 px oneDNN is up to 1.2 times as fast with them where a layer widens, and up to 1.8 times as slow
+where it does not (bfloat16, AMX).
 """
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from blip_serve.models.config import VisionConfig
-from blip_serve.models.layers import Linear, merge_heads, split_heads
+from blip_serve.models.layers import DotProductAttention, Linear, merge_heads, split_heads
 
 
 class VisionEmbeddings(nn.Module):
@@ -35,12 +35,13 @@ class VisionAttention(nn.Module):
         super().__init__()
         self.heads = config.num_attention_heads
         self.qkv = Linear(config.hidden_size, 3 * config.hidden_size)
+        self.attend = DotProductAttention()
         self.projection = Linear(config.hidden_size, config.hidden_size, reorder=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
         query, key, value = split_heads(self.qkv(x), 3 * self.heads).chunk(3, dim=1)
-        out: Tensor = self.projection(merge_heads(F.scaled_dot_product_attention(query, key, value)))
+        out: Tensor = self.projection(merge_heads(self.attend(query, key, value)))
         return out
 
 

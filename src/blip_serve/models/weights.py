@@ -17,7 +17,7 @@ from blip_serve.models.attention import Attention
 from blip_serve.models.decoder import TextDecoder
 from blip_serve.models.device import Device
 from blip_serve.models.files import PICKLED, SAFETENSORS
-from blip_serve.models.layers import Linear
+from blip_serve.models.layers import DotProductAttention, Linear
 from blip_serve.models.text import TextTower
 from blip_serve.models.vision import VisionTower
 
@@ -63,7 +63,7 @@ def load_weights(network: nn.Module, folder: Path, device: Device) -> None:
     network.eval().requires_grad_(False)
     _join(network)
     if device.fuses:
-        _fuse(network)
+        _fuse(network, device.tiles)
     if device.scripts:
         _script(network)
     del state, loaded
@@ -77,10 +77,10 @@ def _join(network: nn.Module) -> None:
             module.join()
 
 
-def _fuse(network: nn.Module) -> None:
+def _fuse(network: nn.Module, tiles: bool) -> None:
     for module in list(network.modules()):
-        if isinstance(module, Linear):
-            module.fuse()
+        if isinstance(module, Linear | DotProductAttention):
+            module.fuse(tiles)
 
 
 def _script(network: nn.Module) -> None:

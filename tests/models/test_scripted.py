@@ -89,7 +89,7 @@ def test_models_that_are_loaded_side_by_side_are_scripted_one_by_one(
 def test_layers_out_of_memory_say_so(folders: dict[type[AnyModel], Path]) -> None:
     model = load(Matcher, folders[Matcher])
     width = SMALL.vision["hidden_size"]
-    with pytest.raises(OutOfMemory), Device(torch.device("cpu"), torch.float32).faults():
+    with pytest.raises(OutOfMemory), Device(torch.device("cpu"), torch.float32).computing():
         model.network.vision_model.encoder(torch.zeros(1, 1, width).expand(10**12, 37, width))
 
 

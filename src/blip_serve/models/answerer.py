@@ -166,7 +166,7 @@ class Answerer:
     @torch.inference_mode()
     def launch(self, works: Sequence[AnyWork]) -> Launched:
         """Starts the next step of the works' phase."""
-        with self._device.faults():
+        with self._device.computing():
             phase = works[0].phase
             if phase == ENCODE:
                 return self._images.launch(works)
@@ -179,7 +179,7 @@ class Answerer:
     @torch.inference_mode()
     def collect(self, launched: Launched) -> list[Outcome]:
         """Waits for the step, keeps what it made, and gives each work its next phase or its result."""
-        with self._device.faults():
+        with self._device.computing():
             match launched:
                 case Encoding():
                     return self._images.collect(launched)

@@ -90,13 +90,13 @@ class Captioner:
     @torch.inference_mode()
     def launch(self, works: Sequence[GenerateWork]) -> Encoding | Generating:
         """Starts encoding the works' images, or their next tokens."""
-        with self._device.faults():
+        with self._device.computing():
             return self._images.launch(works) if works[0].phase == ENCODE else self._generator.launch(works)
 
     @torch.inference_mode()
     def collect(self, launched: Encoding | Generating) -> list[Outcome]:
         """Waits for the step, keeps what it made, and gives each work its next phase or its result."""
-        with self._device.faults():
+        with self._device.computing():
             if isinstance(launched, Encoding):
                 return self._images.collect(launched)
             return self._generator.collect(launched)

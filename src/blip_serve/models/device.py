@@ -11,6 +11,8 @@ from torch import Tensor
 from blip_serve.errors import ConfigurationError, DeviceLost, OutOfMemory
 from blip_serve.settings import Settings
 
+THREADS = torch.get_num_threads()
+"""CPU threads that torch takes by itself: one a core, or `OMP_NUM_THREADS`."""
 CPU_ALLOCATOR, BAD_ALLOC = "DefaultCPUAllocator: can't allocate memory", "std::bad_alloc"
 
 
@@ -30,10 +32,11 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where and in what type a model computes."""
+    """Where and in what type a model computes; on a CPU, by how many threads."""
 
     kind: torch.device
     dtype: torch.dtype
+    threads: int = THREADS
 
     @property
     def depth(self) -> int:
@@ -90,13 +93,14 @@ class Device:
         return Pending(here, arrived)
 
     @contextmanager
-    def faults(self) -> Iterator[None]:
-        """Turns the device's faults into the domain's.
+    def computing(self) -> Iterator[None]:
+        """Takes as many threads as the model is to have, and turns the device's faults into the domain's.
 
         `OutOfMemory` is passing (the allocator has emptied its cache and tried again by then); a CPU's has no class of
         its own. A fault of the accelerator itself is `DeviceLost`: nothing on it works any more until the process
         starts anew.
         """
+        torch.set_num_threads(self.threads)
         try:
             yield
         except (torch.OutOfMemoryError, MemoryError):
@@ -114,10 +118,10 @@ def open_device(settings: Settings) -> Device:
     cuda = torch.cuda.is_available()
     if settings.device == "cuda" and not cuda:
         raise ConfigurationError("device: cuda asked for, but PyTorch sees no CUDA device")
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
+    threads = settings.threads or THREADS
+    torch.set_num_threads(threads)
     kind = "cuda" if cuda and settings.device != "cpu" else "cpu"
-    return Device(torch.device(kind), _dtype(settings.dtype, kind))
+    return Device(torch.device(kind), _dtype(settings.dtype, kind), threads)
 
 
 def _dtype(asked: str, kind: str) -> torch.dtype:

@@ -157,7 +157,7 @@ class Generator:
     def _reorder(self, work: GenerateWork, parents: Sequence[int]) -> Failed | None:
         """Fails the work alone where memory lacks: its neighbours have gone on, and the step cannot be tried again."""
         try:
-            with self._device.faults():
+            with self._device.computing():
                 self._words.reorder(work.rows, parents, len(work.sequence.histories[0]) - 1)
         except OutOfMemory as error:
             return Failed(error)

@@ -121,7 +121,7 @@ class Matcher:
     @torch.inference_mode()
     def launch(self, works: Sequence[RetrievalWork]) -> Encoding | Scoring | Embedding:
         """Starts encoding the works' images, scoring their pairs, or making their vectors."""
-        with self._device.faults():
+        with self._device.computing():
             phase = works[0].phase
             if phase == ENCODE:
                 return self._images.launch([work for work in works if isinstance(work, ImageWork)])
@@ -132,7 +132,7 @@ class Matcher:
     @torch.inference_mode()
     def collect(self, launched: Encoding | Scoring | Embedding) -> list[Outcome]:
         """Waits for the step, keeps what it made, and gives each work its next phase or its result."""
-        with self._device.faults():
+        with self._device.computing():
             if isinstance(launched, Encoding):
                 return self._images.collect(launched)
             return self._scored(launched) if isinstance(launched, Scoring) else self._embedded(launched)

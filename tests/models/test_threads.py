@@ -1,0 +1,44 @@
+"""How many threads a model computes with."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from blip_serve.catalogue import EMBEDDED
+from blip_serve.models import config, device
+from tests.support.loading import load_matcher
+from tests.support.pictures import encoded, picture
+from tests.support.running import item, run
+
+DEMO = EMBEDDED / "demo-retrieval"
+
+
+def threads_of(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> int:
+    """Those that a pass is computed with, where torch takes four by itself."""
+    monkeypatch.setattr(device, "THREADS", 4)
+    matcher = load_matcher(folder, **settings)
+    seen: list[int] = []
+    matcher.network.vision_model.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)  # as another model left it
+        run(matcher, item(encoded(picture(1)), ["a dog"]))
+    finally:
+        torch.set_num_threads(before)
+    [threads] = seen
+    return threads
+
+
+def test_a_small_model_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert threads_of(DEMO, monkeypatch) == 1
+
+
+def test_a_large_model_has_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "SMALL", 0)
+    assert threads_of(DEMO, monkeypatch) == 4
+
+
+def test_threads_that_are_set_are_for_every_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert threads_of(DEMO, monkeypatch, threads=3) == 3

@@ -2,6 +2,8 @@
 
 import argparse
 import re
+import signal
+import sys
 import time
 from pathlib import Path
 from types import ModuleType
@@ -43,7 +45,7 @@ GROUPS: tuple[ModuleType, ...] = (
     memory,
     startup,
 )
-LONG = {"embeddings", "continuous", "memory"}
+LONG = {"embeddings", "load", "growth", "continuous", "memory"}
 """Groups that a quick run leaves out, unless it is asked for them."""
 RESULTS = Path(__file__).parent / "results"
 
@@ -85,4 +87,5 @@ def _name(machine: dict[str, str]) -> str:
 
 if __name__ == "__main__":
     torch.manual_seed(0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the sides as well
     main()

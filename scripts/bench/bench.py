@@ -63,7 +63,7 @@ class Bench:
     def serve(self, folder: Path, **changes: Any) -> Iterator[Server]:
         """`blip-serve serve` as a process, ready."""
         settings = self.settings(folder, **changes)
-        config = self.cache / f"serve-{settings['dtype']}.yaml"
+        config = self.cache / f"serve-{folder.name}-{settings['dtype']}.yaml"
         config.parent.mkdir(parents=True, exist_ok=True)
         config.write_text(yaml.safe_dump(settings))
         command = ["-m", "blip_serve", "serve", "--config", str(config)]

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,15 @@ def running(arguments: Sequence[str], ready: str, log: Path, port: int | None = 
             yield Server(process, url, client, time.perf_counter() - started)
     finally:
         _end(process)
+
+
+@contextmanager
+def together(servers: Sequence[AbstractContextManager[Server]]) -> Iterator[list[Server]]:
+    """All of them, started side by side: each start takes one core some seconds."""
+    with ExitStack() as running:
+        with ThreadPoolExecutor(len(servers)) as starting:
+            started = list(starting.map(running.enter_context, servers))
+        yield started
 
 
 def free_port() -> int:

@@ -6,46 +6,44 @@ import httpx
 
 from bench.bench import Bench
 from bench.comparison import Side, compare
-from bench.process import Server
+from bench.process import Server, together
 from bench.sides import http
 from bench.sides.apart import Apart
 from bench.sides.card import CardCaptioner
 
 TOKENS = 20
 CLIENTS = 16
-REPEATS = 4
+REPEATS = 3
 NEAR = 0.2
 """In sixteen bits texts of random weights drift apart. How much less likely they may be to the card's model in
 float32 than its own, in nats a token; its own text is 0.3 less likely for another picture, and random words 8."""
 
 
 def run(bench: Bench) -> None:
-    """At base size. A quick run has one client, who takes captions greedily, and no (a16)."""
+    """At base size. A quick run has one client, who takes captions greedily, and only (a) and (d)."""
     folder = bench.checkpoint("base", "captioning")
-    with (
-        bench.card(CardCaptioner, folder, "float32") as card,
-        bench.serve(folder, dtype="float32") as exact,
-        bench.serve(folder) as server,
-    ):
+    with bench.card(CardCaptioner, folder, "float32") as card:
         if bench.quick:
-            _one_client(bench, {"a": card}, {"greedy": 1}, exact, server)
-        else:
+            with bench.serve(folder) as server:
+                _one_client(bench, {"a": card}, {"greedy": 1}, [(bench.dtype, server)])
+            return
+        fastapi = bench.other("fastapi_server", str(folder), "caption", dtype="float32")
+        with together([fastapi, bench.serve(folder, dtype="float32"), bench.serve(folder)]) as (other, exact, server):
+            ours = [("float32", exact), (bench.dtype, server)]
             with bench.card(CardCaptioner, folder, bench.sixteen_bits) as card16:
-                _one_client(bench, {"a": card, "a16": card16}, {"greedy": 1, "3 beams": 3}, exact, server)
-            with bench.other("fastapi_server", str(folder), "caption", dtype="float32") as fastapi:
-                _many_clients(bench, card, fastapi, exact, server)
+                _one_client(bench, {"a": card, "a16": card16}, {"greedy": 1, "3 beams": 3}, ours)
+            _many_clients(bench, card, other, ours)
 
 
 def _one_client(
-    bench: Bench, cards: Mapping[str, Apart], ways: Mapping[str, int], exact: Server, server: Server
+    bench: Bench, cards: Mapping[str, Apart], ways: Mapping[str, int], ours: Sequence[tuple[str, Server]]
 ) -> None:
-    """`cards` by side, `ways` by name: how many beams."""
+    """`cards` by side, `ways` by name: how many beams, `ours` with their number types."""
     models = {"a": "base float32", "a16": f"base {bench.sixteen_bits}"}
     for name, beams in ways.items():
         sides: list[Side[bytes, str]] = [
             *(Side(side, models[side], _by_card(card, beams)) for side, card in cards.items()),
-            Side("d", "base float32", _by_us(exact, beams)),
-            Side("d", f"base {bench.dtype}", _by_us(server, beams)),
+            *(Side("d", f"base {dtype}", _by_us(server, beams)) for dtype, server in ours),
         ]
         pictures = bench.pictures.take(bench.repeats(REPEATS) + 1)
 
@@ -57,12 +55,11 @@ def _one_client(
         compare(bench, "captions", f"1 client, {name}", sides, pictures, agree)
 
 
-def _many_clients(bench: Bench, card: Apart, fastapi: Server, exact: Server, server: Server) -> None:
+def _many_clients(bench: Bench, card: Apart, fastapi: Server, ours: Sequence[tuple[str, Server]]) -> None:
     """Greedily; one round, for which the server that takes one request at a time needs half a minute."""
     sides: list[Side[Sequence[bytes], list[str]]] = [
         Side("b", "base float32", http.Clients(fastapi.url, CLIENTS, _predict)),
-        Side("d", "base float32", http.Clients(exact.url, CLIENTS, _caption)),
-        Side("d", f"base {bench.dtype}", http.Clients(server.url, CLIENTS, _caption)),
+        *(Side("d", f"base {dtype}", http.Clients(server.url, CLIENTS, _caption)) for dtype, server in ours),
     ]
 
     def agree(model: str, pictures: Sequence[bytes], found: list[str], wanted: list[str]) -> bool:

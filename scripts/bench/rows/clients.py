@@ -1,14 +1,14 @@
 """16 clients at once, each with a pair whose image nobody knows: servers that batch, and one that does not."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 
 import httpx
 
 from bench.bench import Bench
 from bench.comparison import Side, compare, same_numbers
 from bench.pictures import captions
-from bench.process import Server
+from bench.process import Server, together
 from bench.sides import http
 
 Pair = tuple[bytes, str]
@@ -42,9 +42,10 @@ def run(bench: Bench) -> None:
             ("c", bench.sixteen_bits, litserve, _predict),
             ("d", "float32", ours, _match),
         ]
-    with ExitStack() as running:
+    with together([start(dtype) for _, dtype, start, _ in starts]) as servers:
         sides = [
-            _side(name, dtype, running.enter_context(start(dtype)), count, ask) for name, dtype, start, ask in starts
+            _side(name, dtype, server, count, ask)
+            for server, (name, dtype, _, ask) in zip(servers, starts, strict=True)
         ]
         sizes = [WARM, *[count] * bench.repeats(REPEATS)]
         rounds = [list(zip(bench.pictures.take(size), captions(size), strict=True)) for size in sizes]

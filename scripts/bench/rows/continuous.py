@@ -24,7 +24,7 @@ TOKENS = (5, 40)
 """Least and most of a caption."""
 BATCH, TIMEOUT_S = 16, 0.05
 """Of the static side: a batch starts when it is full, or so long after its first request was met."""
-SHARES = (0.5, 0.8, 1.2)
+SHARES = (0.6, 1.2)
 """Rates of arrival, of what the continuous side reached when all came at once."""
 SEED = 11
 

@@ -8,7 +8,7 @@ from bench.pictures import captions
 from bench.sides import http
 from bench.sides.card import CardMatcher
 
-REPEATS = 3
+REPEATS = 2
 
 
 def run(bench: Bench) -> None:

@@ -13,7 +13,7 @@ from bench.bodies import MATCH, Fresh, known, match_body, unknown
 from bench.connection import Connection, connect
 from bench.measure import alternate
 from bench.pictures import captions, data_url
-from bench.process import Server
+from bench.process import Server, together
 from bench.traffic import closed_loop
 from blip_serve.api.match import Match, MatchBody, MatchResponse
 from blip_serve.api.usage import InputUsage, PromptTokensDetails
@@ -31,12 +31,11 @@ OUTSIDE = ("decode", "queue", "device")
 
 def run(bench: Bench) -> None:
     """The gateway before the base checkpoint, in parts, and before the demo checkpoint."""
-    with bench.serve(bench.checkpoint("base")) as server:
-        uvloop.run(_stages(bench, server.url))
-        uvloop.run(_wire(bench, server.url))
-    _parts(bench)
-    with bench.serve(DEMO) as server:
-        _demo(bench, server)
+    with together([bench.serve(bench.checkpoint("base")), bench.serve(DEMO)]) as (base, demo):
+        uvloop.run(_stages(bench, base.url))
+        uvloop.run(_wire(bench, base.url))
+        _parts(bench)
+        _demo(bench, demo)
 
 
 async def _stages(bench: Bench, url: str) -> None:

@@ -21,7 +21,7 @@ CLIENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 QUICK = 2
 ENOUGH_S, REPEATS = 3.0, 5
 """A place is timed for so long, or so often."""
-CLIENT_S = 2.0
+CLIENT_S = 1.0
 LIMITS = {"max_images": max(IMAGES)}
 
 

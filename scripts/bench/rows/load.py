@@ -15,7 +15,7 @@ GROUP = "load"
 LIMIT_S = 1.0
 CLIENTS = 16
 PICTURES = 16
-SHARES = (0.5, 0.8, 1.0)
+SHARES = (0.6, 0.9)
 """Of the rate of 16 clients that wait for their answers: the rates tried first."""
 SEARCHES = 2
 SECONDS, LEAST = 4.0, 80
@@ -57,7 +57,7 @@ async def _search(bench: Bench, url: str, name: str, bodies: Iterator[bytes]) ->
         _add(bench, name, trial)
         return trial
 
-    trials = [await attempt(share * reached) for share in (SHARES[:2] if bench.quick else SHARES)]
+    trials = [await attempt(share * reached) for share in (SHARES)]
     for _ in range(0 if bench.quick else SEARCHES):
         trials.append(await attempt(_between(trials)))
     note = (

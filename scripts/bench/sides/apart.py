@@ -19,6 +19,7 @@ class Apart:
     def __init__(self, make: Callable[..., object], *given: object) -> None:
         context = multiprocessing.get_context("spawn")
         self._process = ProcessPoolExecutor(1, context, initializer=partial(_make, make, *given))
+        self._process.submit(int)  # starts it, so that it is made while others start
 
     def __enter__(self) -> "Apart":
         return self

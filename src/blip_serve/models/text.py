@@ -19,8 +19,8 @@ class TextEmbeddings(nn.Module):
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
-        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.word_embeddings = _embedding(config.vocab_size, config.hidden_size)
+        self.position_embeddings = _embedding(config.max_position_embeddings, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, ids: Tensor, positions: Tensor | None = None) -> Tensor:
@@ -29,6 +29,12 @@ class TextEmbeddings(nn.Module):
         places = weight[: ids.shape[1]] if positions is None else weight[positions]
         out: Tensor = self.LayerNorm(self.word_embeddings(ids) + places)
         return out
+
+
+def _embedding(rows: int, width: int) -> nn.Embedding:
+    """Without initial values: for those of a network on the meta device torch imports its compiler, for 1.4 s."""
+    made: nn.Embedding = nn.Embedding.from_pretrained(torch.empty(rows, width))  # type: ignore[no-untyped-call]
+    return made
 
 
 class Intermediate(nn.Module):

@@ -44,9 +44,9 @@ class Bench:
         """The number type of sixteen bits that users take on the device."""
         return "float16" if self.device == "cuda" else "bfloat16"
 
-    def repeats(self, count: int) -> int:
+    def repeats(self, count: int, quick: int = 1) -> int:
         """How often a row is timed, that is timed `count` times in a whole run."""
-        return 1 if self.quick else count
+        return quick if self.quick else count
 
     def checkpoint(self, size: SizeName, kind: Kind = "retrieval") -> Path:
         """The folder of a checkpoint of random weights."""

@@ -22,7 +22,7 @@ from blip_serve.images.reference import Base64Image, decode_base64
 
 DEMO = EMBEDDED / "demo-retrieval"
 GROUP = "gateway"
-REPEATS, PART_REPEATS = 60, 200
+REPEATS, PART_REPEATS, QUICK = 60, 200, 5
 CLIENTS = 16
 SECONDS = 6.0
 OUTSIDE = ("decode", "queue", "device")
@@ -44,7 +44,7 @@ async def _stages(bench: Bench, url: str) -> None:
     ways = {"known image": known(pictures[:1], captions(1)), "new image": unknown(Fresh(pictures), captions(1))}
     async with connect(url) as connection:
         for name, bodies in ways.items():
-            found = [await _timed(connection, bodies) for _ in range(bench.repeats(REPEATS) + 3)][3:]
+            found = [await _timed(connection, bodies) for _ in range(bench.repeats(REPEATS, QUICK) + 3)][3:]
             for stage in found[0]:
                 values = [stages[stage] for stages in found]
                 bench.add(
@@ -79,7 +79,7 @@ async def _wire(bench: Bench, url: str) -> None:
         }
         for name, ask in asked.items():
             seconds = []
-            for _ in range(bench.repeats(PART_REPEATS)):
+            for _ in range(bench.repeats(PART_REPEATS, QUICK)):
                 started = time.perf_counter()
                 await ask()
                 seconds.append(1000 * (time.perf_counter() - started))
@@ -98,7 +98,7 @@ def _parts(bench: Bench) -> None:
         "digest (SHA-256)": lambda: hashlib.sha256(picture).hexdigest(),
         "answer to JSON (pydantic)": lambda: _answer().model_dump_json(exclude_none=True),
     }
-    for name, seconds in alternate(parts, bench.repeats(PART_REPEATS), warm=10).items():
+    for name, seconds in alternate(parts, bench.repeats(PART_REPEATS, QUICK), warm=10).items():
         note = f"in process; a JPEG of {len(picture) / 1000:.0f} kB"
         bench.add(GROUP, f"part: {name}", "d", "none", "ms", [1000 * each for each in seconds], note=note)
 

@@ -14,10 +14,11 @@ from blip_serve.models.config import TextConfig
 from blip_serve.models.layers import Dense, DotProductAttention, Linear, merge_heads, split_heads
 from blip_serve.models.text_batches import Places, pick
 
-FOLDED_TOGETHER = 4
-"""Images that are attended to as they are in one product.
+ALL = 1 << 31
+IN_A_PRODUCT = 4
+"""Images that are attended to as they are in one product of oneDNN's.
 
-oneDNN makes code for every number of them and of words, and keeps it: 95 MB less for as many pairs a second of the
+It makes code for every number of them and of words, and keeps it: 95 MB less for as many pairs a second of the
 embedded checkpoint as without a bound.
 """
 
@@ -116,7 +117,7 @@ class CrossAttention(Attention):
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__(config, config.encoder_hidden_size)
-        self._together = FOLDED_TOGETHER
+        self._together = ALL
 
     def join(self) -> None:
         """One layer for key and value, whose weight is kept as it is besides, to be folded."""
@@ -124,6 +125,10 @@ class CrossAttention(Attention):
         self.seen = Linear.join([self.self.key, self.self.value])
         self.seen_weight = self.seen.weight
         del self.self
+
+    def fuse(self, tiles: bool) -> None:
+        """For the products of oneDNN's; see `IN_A_PRODUCT`."""
+        self._together = IN_A_PRODUCT
 
     def project(self, images: Tensor) -> Tensor:
         """(I, N, D_image) tokens -> (I, 2 heads, N, D / heads), their keys' heads and then their values'."""

@@ -12,6 +12,9 @@ from blip_serve.errors import CheckpointError
 from blip_serve.models.files import read_json
 from blip_serve.models.layers import ACTIVATIONS
 
+SMALL = 10**9
+"""Multiplications for an image; a small model's take a core some milliseconds at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class VisionConfig:
@@ -60,10 +63,6 @@ class Costs:
 
     image: int
     projection: int
-
-
-SMALL = 10**9
-"""Multiplications for an image; a small model's take a core some milliseconds at most."""
 
 
 def is_small(config: Config) -> bool:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ class Device:
     @property
     def tiles(self) -> bool:
         """Whether the CPU multiplies bfloat16 in tiles (AMX), rather than in vectors only (AVX512-BF16)."""
-        return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+        return _can("amx_bf16")
 
     @property
     def folded(self) -> int:
@@ -135,5 +136,10 @@ def _dtype(asked: str, kind: str) -> torch.dtype:
 
 def _multiplies_bfloat16() -> bool:
     """Whether the CPU multiplies bfloat16 itself (AMX or AVX512-BF16); emulated, it is slower than float32."""
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    return _can("amx_bf16") or _can("avx512_bf16")
+
+
+@cache
+def _can(capability: str) -> bool:
+    """Whether the CPU has it. Asked for in every step."""
+    return bool(torch.cpu.get_capabilities().get(capability))

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from blip_serve.allocator import give_back
 from blip_serve.errors import CheckpointError
-from blip_serve.models.attention import Attention
+from blip_serve.models.attention import Attention, CrossAttention
 from blip_serve.models.decoder import TextDecoder
 from blip_serve.models.device import Device
 from blip_serve.models.files import PICKLED, SAFETENSORS
@@ -79,7 +79,7 @@ def _join(network: nn.Module) -> None:
 
 def _fuse(network: nn.Module, tiles: bool) -> None:
     for module in list(network.modules()):
-        if isinstance(module, Linear | DotProductAttention):
+        if isinstance(module, Linear | DotProductAttention | CrossAttention):
             module.fuse(tiles)
 
 

@@ -17,12 +17,12 @@ DEMO = EMBEDDED / "demo-retrieval"
 
 def threads_of(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> int:
     """Those that a pass is computed with, where torch takes four by itself."""
-    monkeypatch.setattr(device, "THREADS", 4)
-    matcher = load_matcher(folder, **settings)
-    seen: list[int] = []
-    matcher.network.vision_model.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
     before = torch.get_num_threads()
+    monkeypatch.setattr(device, "THREADS", 4)
+    seen: list[int] = []
     try:
+        matcher = load_matcher(folder, **settings)
+        matcher.network.vision_model.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
         torch.set_num_threads(2)  # as another model left it
         run(matcher, item(encoded(picture(1)), ["a dog"]))
     finally:

@@ -35,7 +35,7 @@ class _Linears(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ann
     """Tells the weight of every linear layer that computes."""
 
     def __init__(self, tell: Callable[[torch.Tensor], None]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # the same
+        super().__init__()  # type: ignore[no-untyped-call]  # torch annotates half of it
         self._tell = tell
 
     def __torch_dispatch__(

@@ -15,6 +15,7 @@ from blip_serve.models.layers import Dense, DotProductAttention, Linear, merge_h
 from blip_serve.models.text_batches import Places, pick
 
 ALL = 1 << 31
+"""More images than there are: all in one product."""
 IN_A_PRODUCT = 4
 """Images that are attended to as they are in one product of oneDNN's.
 

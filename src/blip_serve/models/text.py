@@ -33,7 +33,9 @@ class TextEmbeddings(nn.Module):
 
 def _embedding(rows: int, width: int) -> nn.Embedding:
     """Without initial values: for those of a network on the meta device torch imports its compiler, for 1.4 s."""
-    made: nn.Embedding = nn.Embedding.from_pretrained(torch.empty(rows, width))  # type: ignore[no-untyped-call]
+    made: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]  # torch annotates half of it
+        torch.empty(rows, width)
+    )
     return made
 
 

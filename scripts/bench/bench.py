@@ -56,7 +56,8 @@ class Bench:
         """Those the project ships for the device, serving the checkpoint in `folder`, with `changes` to its keys."""
         shipped: dict[str, Any] = yaml.safe_load((ROOT / "configs" / f"{self.device}.yaml").read_text())
         model = {"id": MODEL, "source": str(folder), "preload": True}
-        ours = {"models": [model], "catalogue": False, "dtype": "auto", "server": {"request_timeout_s": 600}}
+        server = {"request_timeout_s": 600, "shutdown_delay_s": 0}
+        ours = {"models": [model], "catalogue": False, "dtype": "auto", "server": server}
         return shipped | ours | changes
 
     @contextmanager

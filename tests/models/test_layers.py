@@ -30,7 +30,7 @@ def test_a_fused_layer_is_the_plain_one(
     made = layer(inner, width, activation, reorder)
     x = torch.randn(1, rows, inner).to(torch.bfloat16)
     plain = made(x)
-    made.fuse(tiles)
+    made.fuse(tiles, threads=1)
     fused = made(x)
     assert fused.shape == plain.shape
     assert torch.allclose(fused.float(), plain.float(), atol=0.02, rtol=0.02)
@@ -41,7 +41,7 @@ def test_a_fused_layer_is_the_plain_one(
 )
 def test_a_reordered_weight_is_not_kept_twice(reorder: bool, tiles: bool, kept: bool) -> None:
     made = layer(32, 64, None, reorder)
-    made.fuse(tiles)
+    made.fuse(tiles, threads=1)
     assert hasattr(made, "weight") is kept
 
 
@@ -55,7 +55,7 @@ def test_attention_is_torchs(rows: int, queries: int, keys: int, masked: bool, t
     mask = torch.arange(keys) < torch.arange(1, rows + 1)[:, None, None, None] * (keys // rows) if masked else None
     wanted = F.scaled_dot_product_attention(query, key, value, mask)
     attend = DotProductAttention()
-    attend.fuse(tiles)
+    attend.fuse(tiles, threads=1)
     found = attend(query.bfloat16(), key.bfloat16(), value.bfloat16(), mask)
     assert found.dtype is torch.bfloat16
     assert torch.allclose(found.float(), wanted, atol=0.03, rtol=0.03)

@@ -13,7 +13,7 @@ from bench.sides.card import CardCaptioner
 
 TOKENS = 20
 CLIENTS = 16
-REPEATS = 3
+REPEATS = {"greedy": 3, "3 beams": 2}
 NEAR = 0.2
 """In sixteen bits texts of random weights drift apart. How much less likely they may be to the card's model in
 float32 than its own, in nats a token; its own text is 0.3 less likely for another picture, and random words 8."""
@@ -25,41 +25,42 @@ def run(bench: Bench) -> None:
     with bench.card(CardCaptioner, folder, "float32") as card:
         if bench.quick:
             with bench.serve(folder) as server:
-                _one_client(bench, {"a": card}, {"greedy": 1}, [(bench.dtype, server)])
+                _one_client(bench, "greedy", 1, {"a": card}, [(bench.dtype, server)])
             return
         fastapi = bench.other("fastapi_server", str(folder), "caption", dtype="float32")
         with together([fastapi, bench.serve(folder, dtype="float32"), bench.serve(folder)]) as (other, exact, server):
-            ours = [("float32", exact), (bench.dtype, server)]
+            ours = (bench.dtype, server)
             with bench.card(CardCaptioner, folder, bench.sixteen_bits) as card16:
-                _one_client(bench, {"a": card, "a16": card16}, {"greedy": 1, "3 beams": 3}, ours)
-            _many_clients(bench, card, other, ours)
+                cards = {"a": card, "a16": card16}
+                _one_client(bench, "greedy", 1, cards, [("float32", exact), ours])
+                _one_client(bench, "3 beams", 3, cards, [ours])
+            _many_clients(bench, card, other, server)
 
 
 def _one_client(
-    bench: Bench, cards: Mapping[str, Apart], ways: Mapping[str, int], ours: Sequence[tuple[str, Server]]
+    bench: Bench, name: str, beams: int, cards: Mapping[str, Apart], ours: Sequence[tuple[str, Server]]
 ) -> None:
-    """`cards` by side, `ways` by name: how many beams, `ours` with their number types."""
+    """`cards` by side, `ours` with their number types."""
     models = {"a": "base float32", "a16": f"base {bench.sixteen_bits}"}
-    for name, beams in ways.items():
-        sides: list[Side[bytes, str]] = [
-            *(Side(side, models[side], _by_card(card, beams)) for side, card in cards.items()),
-            *(Side("d", f"base {dtype}", _by_us(server, beams)) for dtype, server in ours),
-        ]
-        pictures = bench.pictures.take(bench.repeats(REPEATS) + 1)
+    sides: list[Side[bytes, str]] = [
+        *(Side(side, models[side], _by_card(card, beams)) for side, card in cards.items()),
+        *(Side("d", f"base {dtype}", _by_us(server, beams)) for dtype, server in ours),
+    ]
+    pictures = bench.pictures.take(bench.repeats(REPEATS[name]) + 1)
 
-        def agree(model: str, picture: bytes, found: str, wanted: str, first: bytes = pictures[0]) -> bool:
-            if model.endswith("float32"):
-                return found == wanted
-            return picture is not first or _as_likely(cards["a"], picture, found, wanted)
+    def agree(model: str, picture: bytes, found: str, wanted: str) -> bool:
+        if model.endswith("float32"):
+            return found == wanted
+        return picture is not pictures[0] or _as_likely(cards["a"], picture, found, wanted)
 
-        compare(bench, "captions", f"1 client, {name}", sides, pictures, agree)
+    compare(bench, "captions", f"1 client, {name}", sides, pictures, agree)
 
 
-def _many_clients(bench: Bench, card: Apart, fastapi: Server, ours: Sequence[tuple[str, Server]]) -> None:
+def _many_clients(bench: Bench, card: Apart, fastapi: Server, ours: Server) -> None:
     """Greedily; one round, for which the server that takes one request at a time needs half a minute."""
     sides: list[Side[Sequence[bytes], list[str]]] = [
         Side("b", "base float32", http.Clients(fastapi.url, CLIENTS, _predict)),
-        *(Side("d", f"base {dtype}", http.Clients(server.url, CLIENTS, _caption)) for dtype, server in ours),
+        Side("d", f"base {bench.dtype}", http.Clients(ours.url, CLIENTS, _caption)),
     ]
 
     def agree(model: str, pictures: Sequence[bytes], found: list[str], wanted: list[str]) -> bool:

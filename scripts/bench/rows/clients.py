@@ -13,13 +13,11 @@ from bench.sides import http
 
 Pair = tuple[bytes, str]
 CLIENTS = 16
-WARM = 2
-"""Of the clients, those that ask in the untimed round."""
 REPEATS = 2
 
 
 def run(bench: Bench) -> None:
-    """Pairs a second, at base size. A quick run has 4 clients, and neither (c) nor float32 of ours."""
+    """Pairs a second, at base size. A quick run has 4 clients, and no (c)."""
     folder = bench.checkpoint("base")
     count = 4 if bench.quick else CLIENTS
 
@@ -32,23 +30,16 @@ def run(bench: Bench) -> None:
     def ours(dtype: str) -> AbstractContextManager[Server]:
         return bench.serve(folder, dtype=dtype)
 
-    starts = [
-        ("b", "float32", fastapi, _predict),
-        ("d", bench.dtype, ours, _match),
-    ]
+    starts = [("b", "float32", fastapi, _predict), ("d", bench.dtype, ours, _match)]
     if not bench.quick:
-        starts += [
-            ("c", "float32", litserve, _predict),
-            ("c", bench.sixteen_bits, litserve, _predict),
-            ("d", "float32", ours, _match),
-        ]
+        starts += [("c", dtype, litserve, _predict) for dtype in ("float32", bench.sixteen_bits)]
     with together([start(dtype) for _, dtype, start, _ in starts]) as servers:
         sides = [
             _side(name, dtype, server, count, ask)
             for server, (name, dtype, _, ask) in zip(servers, starts, strict=True)
         ]
-        sizes = [WARM, *[count] * bench.repeats(REPEATS)]
-        rounds = [list(zip(bench.pictures.take(size), captions(size), strict=True)) for size in sizes]
+        texts = captions(count)
+        rounds = [list(zip(bench.pictures.take(count), texts, strict=True)) for _ in range(bench.repeats(REPEATS) + 1)]
         compare(bench, "clients", f"{count} clients, pairs", sides, rounds, same_numbers, many=(count, "pairs"))
 
 

@@ -1,4 +1,4 @@
-"""Resident memory of the server's process: at rest, under load, and after many requests."""
+"""Resident memory of the server's process: under load, and after many requests. `startup` has it at rest."""
 
 import asyncio
 from collections.abc import Iterator
@@ -25,16 +25,13 @@ PICTURES = 64
 
 
 def run(bench: Bench) -> None:
-    """At full size (in whole runs), and for long with the demo checkpoint."""
-    for size in () if bench.quick else bench.sizes:
-        with bench.serve(bench.checkpoint(size)) as server:
-            model = f"{size} {bench.dtype}"
-            bench.add(GROUP, "at rest", "d", model, "MB", [resident(server)])
-            if size == "base":
-                new = unknown(Fresh(bench.pictures.take(CLIENTS)), captions(CLIENTS))
-                peak = uvloop.run(_peak(server, new, LOAD_S))
-                note = f"{CLIENTS} clients with new images; the states of known images are kept meanwhile"
-                bench.add(GROUP, "under load, most", "d", model, "MB", [peak], note=note)
+    """At base size (in whole runs), and for long with the demo checkpoint."""
+    if not bench.quick:
+        with bench.serve(bench.checkpoint("base")) as server:
+            new = unknown(Fresh(bench.pictures.take(CLIENTS)), captions(CLIENTS))
+            peak = uvloop.run(_peak(server, new, LOAD_S))
+            note = f"{CLIENTS} clients with new images; the states of known images are kept meanwhile"
+            bench.add(GROUP, "under load, most", "d", f"base {bench.dtype}", "MB", [peak], note=note)
     with bench.serve(DEMO, images=KEPT, log={"level": "warning"}) as server:
         _long_run(bench, server)
 

@@ -1,15 +1,16 @@
-"""From the start of the server's process to its first answer."""
+"""From the start of the server's process to its first answer, and the memory it has before that."""
 
 import time
 from pathlib import Path
 
 from bench.bench import Bench
 from bench.pictures import captions
+from bench.rows import memory
 from bench.rows.gateway import DEMO
 from bench.sides import http
 
 GROUP = "start-up"
-REPEATS = {"demo": 2, "base": 2, "large": 1}
+REPEATS = {"demo": 2, "base": 1, "large": 1}
 
 
 def run(bench: Bench) -> None:
@@ -18,9 +19,10 @@ def run(bench: Bench) -> None:
     if not bench.quick:
         folders["demo"] = DEMO
     for size, folder in folders.items():
-        ready, first = [], []
+        ready, first, resident = [], [], []
         for _ in range(1 if bench.quick else REPEATS[size]):
             with bench.serve(folder) as server:
+                resident.append(memory.resident(server))
                 started = time.perf_counter()
                 http.match(server.client, bench.pictures.take(1), captions(1))
                 ready.append(server.start_seconds)
@@ -28,3 +30,4 @@ def run(bench: Bench) -> None:
         model = f"{size} {bench.dtype}"
         bench.add(GROUP, "/readyz answers 200", "d", model, "s", ready)
         bench.add(GROUP, "first pair answered", "d", model, "s", first)
+        bench.add(memory.GROUP, "at rest", "d", model, "MB", resident)

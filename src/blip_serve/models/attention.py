@@ -127,7 +127,7 @@ class CrossAttention(Attention):
         self.seen_weight = self.seen.weight
         del self.self
 
-    def fuse(self, tiles: bool) -> None:
+    def fuse(self, tiles: bool, threads: int) -> None:
         """For the products of oneDNN's; see `IN_A_PRODUCT`."""
         self._together = IN_A_PRODUCT
 

@@ -63,7 +63,7 @@ def load_weights(network: nn.Module, folder: Path, device: Device) -> None:
     network.eval().requires_grad_(False)
     _join(network)
     if device.fuses:
-        _fuse(network, device.tiles)
+        _fuse(network, device)
     if device.scripts:
         _script(network)
     del state, loaded
@@ -77,10 +77,10 @@ def _join(network: nn.Module) -> None:
             module.join()
 
 
-def _fuse(network: nn.Module, tiles: bool) -> None:
+def _fuse(network: nn.Module, device: Device) -> None:
     for module in list(network.modules()):
         if isinstance(module, Linear | DotProductAttention | CrossAttention):
-            module.fuse(tiles)
+            module.fuse(device.tiles, device.threads)
 
 
 def _script(network: nn.Module) -> None:

@@ -20,7 +20,7 @@ def run(bench: Bench) -> None:
             Side("d", f"base {bench.dtype}", lambda inputs: http.embed(server.client, inputs)),
         ]
         repeats = bench.repeats(REPEATS) + 1
-        for name, count in {"1 image": 1, "8 images": 8}.items():
+        for name, count in {"1 image": 1, "4 images": 4}.items():
             if count == 1 or not bench.quick:
                 rounds = [bench.pictures.take(count) for _ in range(repeats)]
                 compare(bench, "embeddings", name, sides, rounds, _same)

@@ -18,8 +18,8 @@ PICTURES = 16
 SHARES = (0.6, 0.9)
 """Of the rate of 16 clients that wait for their answers: the rates tried first."""
 SEARCHES = 2
-SECONDS, LEAST = 4.0, 40
-"""Of a trial: so long, or longer until so many requests came; fewer say little of the slowest in a hundred."""
+SECONDS, LEAST, MOST_S = 4.0, 40, 15.0
+"""Of a trial: so long, or longer until so many requests came, of which fewer say little of the slowest; no longer."""
 SEED = 5
 
 
@@ -52,12 +52,12 @@ async def _search(bench: Bench, url: str, name: str, bodies: Iterator[bytes]) ->
     reached = (await closed_loop(url, CLIENTS, bodies, seconds=seconds / 2)).rate
 
     async def attempt(rate: float) -> Trial:
-        longer = seconds if bench.quick else max(seconds, LEAST / rate)
+        longer = seconds if bench.quick else min(max(seconds, LEAST / rate), MOST_S)
         trial = Trial(rate, await open_loop(url, rate, longer, bodies, SEED))
         _add(bench, name, trial)
         return trial
 
-    trials = [await attempt(share * reached) for share in (SHARES)]
+    trials = [await attempt(share * reached) for share in SHARES]
     for _ in range(0 if bench.quick else SEARCHES):
         trials.append(await attempt(_between(trials)))
     note = (

@@ -143,7 +143,7 @@ class DotProductAttention(nn.Module):
         query = query * query.shape[-1] ** -0.5
         heads = query.shape[1]
         at_once = max(1, self._scores // (query.shape[-2] * key.shape[-2]))
-        if heads <= at_once:
+        if heads <= at_once:  # where queries are few, a copy of the keys would cost more than it gains
             return _products(query, key, value, mask)
         queries, keys, values = [torch.split(x.contiguous().flatten(0, 1), at_once) for x in (query, key, value)]
         masks = None if mask is None else torch.split(mask.expand(len(query), heads, -1, -1).flatten(0, 1), at_once)

@@ -140,25 +140,27 @@ class DotProductAttention(nn.Module):
         """
         if query.numel() * key.shape[-2] < self._products_from:
             return F.scaled_dot_product_attention(query, key, value, mask)
-        query = query * query.shape[-1] ** -0.5
-        heads = query.shape[1]
+        scale, heads = query.shape[-1] ** -0.5, query.shape[1]
         at_once = max(1, self._scores // (query.shape[-2] * key.shape[-2]))
         if heads <= at_once:  # where queries are few, a copy of the keys would cost more than it gains
-            return _products(query, key, value, mask)
+            return torch.matmul(_scores(query * scale, key, mask).softmax(dim=-1), value)
+        query = query.clone(memory_format=torch.contiguous_format).mul_(scale)
         queries, keys, values = [torch.split(x.contiguous().flatten(0, 1), at_once) for x in (query, key, value)]
         masks = None if mask is None else torch.split(mask.expand(len(query), heads, -1, -1).flatten(0, 1), at_once)
-        found = [
-            _products(queries[i], keys[i], values[i], None if masks is None else masks[i]) for i in range(len(queries))
-        ]
+        found: list[Tensor] = []
+        for i in range(len(queries)):
+            scores = _scores(queries[i], keys[i], None if masks is None else masks[i])
+            shares = (
+                scores.to_mkldnn().softmax(dim=-1).to_dense()
+            )  # oneDNN's: 0.15 in place of 0.26 ms, 0.21 with copies
+            found.append(torch.matmul(shares, values[i]))
         return torch.cat(found).view_as(query)
 
 
-def _products(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """softmax(Q K^T) V, of (..., T, D) and (..., S, D)."""
+def _scores(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
+    """Q K^T of (..., T, D) and (..., S, D), minus infinity where not attended to."""
     scores = torch.matmul(query, key.transpose(-2, -1))
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    return torch.matmul(scores.softmax(dim=-1), value)
+    return scores if mask is None else scores.masked_fill(~mask, float("-inf"))
 
 
 class Dense(nn.Module):

@@ -19,7 +19,7 @@ from blip_serve.models.device import Device
 from blip_serve.models.files import PICKLED, SAFETENSORS
 from blip_serve.models.layers import DotProductAttention, Linear
 from blip_serve.models.text import TextTower
-from blip_serve.models.vision import VisionTower
+from blip_serve.models.vision import VisionEncoder, VisionTower
 
 _SCRIPTING = threading.Lock()
 """Models are loaded side by side; `torch.jit.script` keeps what it has compiled for all, with no lock of its own."""
@@ -79,7 +79,7 @@ def _join(network: nn.Module) -> None:
 
 def _fuse(network: nn.Module, device: Device) -> None:
     for module in list(network.modules()):
-        if isinstance(module, Linear | DotProductAttention | CrossAttention):
+        if isinstance(module, Linear | DotProductAttention | CrossAttention | VisionEncoder):
             module.fuse(device.tiles, device.threads)
 
 

@@ -16,7 +16,7 @@ from bench.traffic import closed_loop
 
 GROUP = "growth"
 CAPTIONS = (1, 4, 16, 64, 256, 1000)
-IMAGES = (1, 4, 16, 64, 256)
+IMAGES = (1, 4, 16, 256)
 CLIENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 QUICK = 2
 ENOUGH_S, REPEATS = 3.0, 5

@@ -19,12 +19,12 @@ from bench.connection import Answer
 from bench.traffic import Pool, arrivals, at_times
 
 GROUP = "continuous"
-COUNT = 24
+COUNT = 20
 TOKENS = (5, 40)
 """Least and most of a caption."""
 BATCH, TIMEOUT_S = 16, 0.05
 """Of the static side: a batch starts when it is full, or so long after its first request was met."""
-SHARES = (0.6, 1.2)
+SHARES = (0.8, 1.2)
 """Rates of arrival, of what the continuous side reached when all came at once."""
 SEED = 11
 
@@ -48,7 +48,7 @@ def run(bench: Bench) -> None:
 
 
 async def _run(bench: Bench, url: str) -> None:
-    count = COUNT // 6 if bench.quick else COUNT
+    count = COUNT // 5 if bench.quick else COUNT
     generator = random.Random(SEED)
     lengths = [generator.randint(*TOKENS) for _ in range(count)]
     fresh = Fresh(bench.pictures.take(16))

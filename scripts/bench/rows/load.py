@@ -18,7 +18,7 @@ PICTURES = 16
 SHARES = (0.6, 0.9)
 """Of the rate of 16 clients that wait for their answers: the rates tried first."""
 SEARCHES = 2
-SECONDS, LEAST, MOST_S = 4.0, 40, 15.0
+SECONDS, LEAST, MOST_S = 4.0, 30, 12.0
 """Of a trial: so long, or longer until so many requests came, of which fewer say little of the slowest; no longer."""
 SEED = 5
 

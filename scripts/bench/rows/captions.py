@@ -13,7 +13,7 @@ from bench.sides.card import CardCaptioner
 
 TOKENS = 20
 CLIENTS = 16
-REPEATS = {"greedy": 3, "3 beams": 2}
+REPEATS = {"greedy": 3, "3 beams": 1}
 NEAR = 0.2
 """In sixteen bits texts of random weights drift apart. How much less likely they may be to the card's model in
 float32 than its own, in nats a token; its own text is 0.3 less likely for another picture, and random words 8."""

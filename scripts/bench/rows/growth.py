@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 
 import httpx
@@ -9,6 +10,7 @@ import uvloop
 
 from bench.bench import Bench
 from bench.bodies import MATCH, Fresh, known, match_body
+from bench.measure import alternate
 from bench.pictures import captions
 from bench.rows.gateway import DEMO
 from bench.sides import http
@@ -20,7 +22,9 @@ IMAGES = (1, 4, 16, 256)
 CLIENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 QUICK = 2
 ENOUGH_S, REPEATS = 3.0, 5
-"""A place is timed for so long, or so often."""
+"""A number of images is timed for so long, or so often."""
+ROUNDS = 3
+"""Of captions, whose counts take turns: what slows the machine for seconds slows few and many."""
 CLIENT_S = 1.0
 LIMITS = {"max_images": max(IMAGES)}
 
@@ -38,9 +42,11 @@ def _captions(bench: Bench, client: httpx.Client) -> None:
     """Of one image that the service knows."""
     [picture], texts = bench.pictures.take(1), captions(max(CAPTIONS))
     http.match(client, [picture], texts[:1])
-    for count in _places(bench, CAPTIONS):
-        seconds = _timed(bench, client, (match_body([picture], texts[:count]) for _ in range(REPEATS + 1)))
-        values = [1000 * each / count for each in seconds]
+    places = _places(bench, CAPTIONS)
+    ask = {str(count): partial(http.match, client, [picture], texts[:count]) for count in places}
+    seconds = alternate(ask, bench.repeats(ROUNDS), warm=0)
+    for count in places:
+        values = [1000 * each / count for each in seconds[str(count)]]
         bench.add(GROUP, "a caption of a known image", "d", f"base {bench.dtype}", "ms", values, count)
 
 

@@ -17,7 +17,7 @@ from blip_serve.telemetry import Telemetry
 
 Shape = tuple[int, int, int]
 BATCHES: dict[str, dict[SizeName, tuple[int, ...]]] = {
-    "cpu": {"base": (1, 2, 4, 16), "large": (1, 4)},
+    "cpu": {"base": (1, 4, 16), "large": (1, 4)},
     "cuda": {"base": (1, 4, 16, 64, 256), "large": (1, 4, 16, 64, 256)},
 }
 QUICK_BATCHES = 2

@@ -113,7 +113,7 @@ def _growth(rows: Sequence[Row]) -> bool:
     clients.yaxis.set_major_formatter(FuncFormatter(_plain))
     clients.legend()
     for axes in (captions, images):
-        axes.set_ylim(bottom=0)
+        _from_zero(axes)
     return True
 
 
@@ -153,9 +153,14 @@ def _continuous(rows: Sequence[Row]) -> bool:
         unit = next(row.unit for row in rows if row.name == name)
         axes.set_title(f"{name.capitalize()}, {unit}")
         axes.set_xlabel("captions a second")
-        axes.set_ylim(bottom=0)
+        _from_zero(axes)
     panels[0].legend()
     return True
+
+
+def _from_zero(axes: Any) -> None:
+    """With room above for the whole of the highest point."""
+    axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
 
 
 def _plot(axes: Any, rows: Sequence[Row], name: str, curve: Curve) -> None:

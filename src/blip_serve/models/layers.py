@@ -150,9 +150,8 @@ class DotProductAttention(nn.Module):
         found: list[Tensor] = []
         for i in range(len(queries)):
             scores = _scores(queries[i], keys[i], None if masks is None else masks[i])
-            shares = (
-                scores.to_mkldnn().softmax(dim=-1).to_dense()
-            )  # oneDNN's: 0.15 in place of 0.26 ms, 0.21 with copies
+            # oneDNN's softmax: for 3 heads of an image 0.15 in place of 0.26 ms, and 0.21 with the copies
+            shares = scores.to_mkldnn().softmax(dim=-1).to_dense()
             found.append(torch.matmul(shares, values[i]))
         return torch.cat(found).view_as(query)
 

@@ -63,7 +63,7 @@ lint: $(READY) ## ruff and mypy strict
 
 check: lint test test-full ## lint, test and test-full
 
-bench: $(BENCHED) ## the benchmark: about 14 minutes on 2 cores; QUICK=1 under 2; DEVICE=cuda on a GPU
+bench: $(BENCHED) ## the benchmark: 13 to 15 minutes on 2 cores; QUICK=1 under 2; DEVICE=cuda on a GPU
 	PYTHONPATH=scripts:. $(BIN)/python -m bench --device $(DEVICE) $(if $(QUICK),--quick)
 
 $(BENCHED): $(READY)

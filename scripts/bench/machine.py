@@ -7,6 +7,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -81,12 +82,12 @@ class MatmulPeak:
 def _ways(rows: int, inner: int, columns: int, dtype: torch.dtype, device: str) -> list[Callable[[], Tensor]]:
     padded = torch.randn(rows + -rows % 4, inner, device=device).to(dtype)
     x = padded[:rows]
+    counts = {rows, len(padded)}
     weight = torch.randn(columns, inner, device=device).to(dtype)
     bias = torch.randn(columns, device=device).to(dtype)
     across = weight.t().contiguous()
     return [
-        lambda: torch.mm(x, across),
-        lambda: torch.mm(padded, across),
+        *(partial(torch.mm, padded[:count], across) for count in sorted(counts)),
         lambda: torch.mm(x, weight.t()),
         lambda: F.linear(x, weight, bias),
     ]

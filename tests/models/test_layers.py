@@ -4,10 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from blip_serve.models.config import VisionConfig
 from blip_serve.models.device import Device
 from blip_serve.models.layers import ACTIVATIONS, SLOW_FROM, SLOW_TO, DotProductAttention, Linear
-from blip_serve.models.vision import PADDED_FROM, VisionEncoder
 
 BFLOAT16 = Device(torch.device("cpu"), torch.bfloat16)
 pytestmark = pytest.mark.skipif(not BFLOAT16.fuses, reason="this CPU does not multiply bfloat16")
@@ -61,21 +59,6 @@ def test_attention_is_torchs(rows: int, queries: int, keys: int, masked: bool, t
     found = attend(query.bfloat16(), key.bfloat16(), value.bfloat16(), mask)
     assert found.dtype is torch.bfloat16
     assert torch.allclose(found.float(), wanted, atol=0.03, rtol=0.03)
-
-
-@pytest.mark.parametrize("tokens", [PADDED_FROM - 1, PADDED_FROM, PADDED_FROM + 1])
-def test_what_pads_an_image_is_not_attended_to(tokens: int) -> None:
-    torch.manual_seed(0)
-    encoder = VisionEncoder(VisionConfig(384, 16, 64, 64, 2, 2, 1e-5, "gelu")).requires_grad_(False)
-    for weight in encoder.parameters():
-        torch.nn.init.normal_(weight, std=0.1)
-    x = torch.randn(2, tokens, 64)
-    plain = encoder(x)
-    encoder.fuse(tiles=False, threads=1)
-    for padding in (encoder, torch.jit.script(encoder)):  # as a service has it
-        padded = padding(x)
-        assert padded.shape == plain.shape
-        assert torch.allclose(padded, plain, atol=1e-6)
 
 
 @pytest.mark.parametrize(

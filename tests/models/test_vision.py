@@ -1,0 +1,22 @@
+"""What the vision tower does to its tokens for oneDNN's sake; its numbers are held to transformers' in the parity tests."""
+
+import pytest
+import torch
+
+from blip_serve.models.config import VisionConfig
+from blip_serve.models.vision import PADDED_FROM, VisionEncoder
+
+
+@pytest.mark.parametrize("tokens", [PADDED_FROM - 1, PADDED_FROM, PADDED_FROM + 1])
+def test_what_pads_an_image_is_not_attended_to(tokens: int) -> None:
+    torch.manual_seed(0)
+    encoder = VisionEncoder(VisionConfig(384, 16, 64, 64, 2, 2, 1e-5, "gelu")).requires_grad_(False)
+    for weight in encoder.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+    x = torch.randn(2, tokens, 64)
+    plain = encoder(x)
+    encoder.fuse(tiles=False, threads=1)
+    for padding in (encoder, torch.jit.script(encoder)):  # as a service has it
+        padded = padding(x)
+        assert padded.shape == plain.shape
+        assert torch.allclose(padded, plain, atol=1e-6)

@@ -1,4 +1,4 @@
-"""What the vision tower does to its tokens for oneDNN's sake; its numbers are held to transformers' in the parity tests."""
+"""What the vision tower does to its tokens for oneDNN's sake; the parity tests hold its numbers to transformers'."""
 
 import pytest
 import torch

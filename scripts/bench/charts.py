@@ -69,11 +69,11 @@ def _ratios(rows: Sequence[Row]) -> bool:
     _, axes = plt.subplots(figsize=(WIDTH, 1.2 + 0.36 * len(found)), layout="constrained")
     for place, each in enumerate(found):
         axes.barh(place, each.times, color=COLOURS[each.row.side], height=0.72)
-        axes.annotate(
-            f"{each.times:.3g}x", (each.times, place), (4, 0), textcoords="offset points", va="center", fontsize=11
-        )
-        if asked := _asked(each):
+        asked = _asked(each)
+        if asked:
             axes.plot([asked, asked], [place - 0.45, place + 0.45], color="black", linewidth=2.4, zorder=3)
+        end = (max(each.times, asked or 0), place)
+        axes.annotate(f"{each.times:.3g}x", end, (4, 0), textcoords="offset points", va="center", fontsize=11)
     axes.axvline(1, color=GREY, linewidth=1)
     axes.set_yticks(range(len(found)), [_label(each) for each in found])
     axes.set_xscale("log")

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 
 from bench import charts
@@ -41,7 +40,10 @@ def page(name: str, machine: dict[str, str], rows: Sequence[Row], drawn: Sequenc
         SIDES,
         *(f"![{chart.stem}]({chart.name})" for chart in drawn),
         *_targets(rows),
-        *(_group(group, list(found)) for group, found in groupby(rows, key=lambda row: row.group)),
+        *(
+            _group(group, [row for row in rows if row.group == group])
+            for group in dict.fromkeys(row.group for row in rows)
+        ),
     ]
     return "\n\n".join(parts) + "\n"
 

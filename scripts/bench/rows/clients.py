@@ -13,7 +13,7 @@ from bench.sides import http
 
 Pair = tuple[bytes, str]
 CLIENTS = 16
-REPEATS = 2
+REPEATS = 3
 
 
 def run(bench: Bench) -> None:

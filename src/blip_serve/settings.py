@@ -240,7 +240,9 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="`auto`: float16 on CUDA; on CPU bfloat16 where the processor multiplies it, else float32"
     )
-    threads: int = Field(0, ge=0, description="torch's CPU threads; 0 takes all cores, and one for a small model")
+    threads: int = Field(
+        0, ge=0, description="torch's CPU threads; 0: one a core, within a container's CPU limit; one for a small model"
+    )
     default_model: str | None = Field(
         None, description="model of requests that name none; where it lacks the task, the first of `models` that has it"
     )

@@ -70,12 +70,8 @@ EVERYTHING: dict[str, Any] = {
 }
 EXAMPLES = {file.stem: yaml.safe_load(file.read_text()) for file in sorted((CHART / "examples").glob("*.yaml"))}
 CASES = {"keys": KEYS, "open": OPEN, "everything": EVERYTHING} | EXAMPLES
-ELSEWHERE = {
-    "BLIP_SERVE_THREADS": "2",
-    "BLIP_SERVE_AUTH__REDIS_URL": "redis://redis:6379/0",
-    "HF_TOKEN": "token",
-}
-"""What a pod takes from its limits and from Secrets."""
+ELSEWHERE = {"BLIP_SERVE_AUTH__REDIS_URL": "redis://redis:6379/0", "HF_TOKEN": "token"}
+"""What a pod takes from Secrets."""
 
 
 def merged(*values: dict[str, Any]) -> dict[str, Any]:
@@ -168,12 +164,6 @@ def test_values_reach_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [model.source for model in settings.models] == ["/models/blip"]
     on_a_cpu = render(merged(EVERYTHING, {"settings": {"device": "cpu"}}))
     assert load(on_a_cpu, tmp_path, monkeypatch).device == "cpu"
-
-
-def test_torch_has_as_many_threads_as_the_container_has_cores() -> None:
-    [variable] = [each for each in render(KEYS).container["env"] if each["name"] == "BLIP_SERVE_THREADS"]
-    assert variable["valueFrom"] == {"resourceFieldRef": {"resource": "limits.cpu"}}
-    assert "BLIP_SERVE_THREADS" not in {each["name"] for each in render(EVERYTHING).container["env"]}
 
 
 def test_variables_of_kubernetes_do_not_pass_for_settings(

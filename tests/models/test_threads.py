@@ -42,3 +42,28 @@ def test_a_large_model_has_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_threads_that_are_set_are_for_every_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads_of(DEMO, monkeypatch, threads=3) == 3
+
+
+@pytest.mark.parametrize(
+    ("files", "threads"),
+    [
+        ({}, 4),
+        ({"cpu.max": "max 100000"}, 4),
+        ({"cpu.max": "200000 100000"}, 2),
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "10000 100000"}, 1),
+        ({"cpu.max": "1600000 100000"}, 4),
+        ({"cpu.max": ""}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+    ],
+)
+def test_a_container_has_no_more_threads_than_its_cpu_limit(
+    files: dict[str, str], threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files as the kernel writes them, of a container on a machine of four cores."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    assert device.cores(tmp_path) == threads

@@ -1,10 +1,12 @@
 """The one device of the process: which it is, its number type, its memory and its faults."""
 
+import math
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,9 +14,26 @@ from torch import Tensor
 from blip_serve.errors import ConfigurationError, DeviceLost, OutOfMemory
 from blip_serve.settings import Settings
 
-THREADS = torch.get_num_threads()
-"""CPU threads that torch takes by itself: one a core, or `OMP_NUM_THREADS`."""
+QUOTA_FILES = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
+"""Where a container sees its CPU limit: microseconds of CPU time a period of so many, in cgroups v2 and v1."""
 CPU_ALLOCATOR, BAD_ALLOC = "DefaultCPUAllocator: can't allocate memory", "std::bad_alloc"
+
+
+def cores(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """CPU threads worth having: torch's, one a core or `OMP_NUM_THREADS`, but no more than the container has cores.
+
+    Of a limit that is not whole the part counts as a core, as the JVM and Go have it. With more threads, those that
+    wait for others use up the limit, and then all stand still until the period ends.
+    """
+    threads = torch.get_num_threads()
+    for names in QUOTA_FILES:
+        with suppress(OSError, ValueError):  # no such file, or no limit: "max", and -1 in v1
+            quota, period = (int(each) for name in names for each in (cgroups / name).read_text().split())
+            return min(threads, max(1, math.ceil(quota / period))) if quota > 0 else threads
+    return threads
+
+
+THREADS = cores()
 
 
 @dataclass(frozen=True, slots=True)

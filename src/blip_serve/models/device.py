@@ -34,6 +34,7 @@ def cores(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 THREADS = cores()
+"""Asked for once, before a small model has torch compute by one."""
 
 
 @dataclass(frozen=True, slots=True)

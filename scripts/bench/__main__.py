@@ -45,7 +45,7 @@ GROUPS: tuple[ModuleType, ...] = (
     memory,
     startup,
 )
-LONG = {"embeddings", "load", "growth", "continuous", "memory"}
+LONG = {"embeddings", "load", "growth", "continuous", "memory", "startup"}
 """Groups that a quick run leaves out, unless it is asked for them."""
 RESULTS = Path(__file__).parent / "results"
 

@@ -55,7 +55,7 @@ def test_hosts_are_kept_in_one_spelling(monkeypatch: pytest.MonkeyPatch) -> None
         ("models: [{preload: true}]", "models.0.id"),
         ("models: [{id: a, aliases: [b]}, {id: b}]", "b is named more than once"),
         ("engine: {max_queue_cost: 10}", "engine.max_queue_cost"),
-        ("images: {max_pixels: 10, max_pixels_in_flight: 5}", "max_pixels"),
+        ("images: {max_decode_bytes: 0}", "max_decode_bytes"),
         ("engine: {stall_after_s: 10, exit_after_s: 10}", "exit_after_s must exceed stall_after_s"),
         ("server: {trusted_proxies: [10.0.0.1/8]}", "server.trusted_proxies.0"),
         ("server: {trusted_proxies: ['*']}", "server.trusted_proxies.0"),

@@ -25,7 +25,7 @@ Loader = Callable[[ModelSettings, ModelCard], tuple[AnyModel, ModelCard]]
 
 def loader(settings: Settings, telemetry: Telemetry) -> Loader:
     """What loads a checkpoint: finds its files, and the class for its architecture in the table."""
-    decoder = Decoder(settings.images)
+    decoder = Decoder(settings.images, settings.server.request_timeout_s)
 
     def load(model: ModelSettings, card: ModelCard) -> tuple[AnyModel, ModelCard]:
         folder = (

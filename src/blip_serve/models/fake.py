@@ -6,7 +6,7 @@ Whatever it answers is made of the digests of image and text: equal inputs are a
 import math
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -30,9 +30,11 @@ from blip_serve.domain import (
     Task,
     TokenLogprob,
     Work,
+    image_of,
 )
 
 IMAGE_TOKENS = 10
+KNOWN_IMAGES = 1024
 CAPTIONS_A_WORK = 64
 VECTOR_WIDTH = 4
 WORDS = ("a", "red", "blue", "dog", "cat", "ball", "on", "grass")
@@ -49,7 +51,10 @@ class FakeWork(Work):
 
 
 class FakeModel:
-    """Plays its works' plans. `open` holds the device while it is clear; `on_launch` may raise, to fail a step."""
+    """Plays its works' plans. `open` holds the device while it is clear; `on_launch` may raise, to fail a step.
+
+    `on_decode` is called with each image that is not known, on the thread that prepares its item.
+    """
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class FakeModel:
         depth: int = 1,
         slots: int = 8,
         on_launch: Callable[[Sequence[FakeWork]], None] = lambda works: None,
+        on_decode: Callable[[ImageBytes], None] = lambda image: None,
     ) -> None:
         """`tasks`: what it can be asked, `match` and `embed` where none is named."""
         self.tasks: frozenset[Task] = frozenset(tasks or ("match", "embed"))
@@ -68,9 +74,18 @@ class FakeModel:
         self.free_slots = slots
         self._step_seconds = step_seconds
         self._on_launch = on_launch
+        self._on_decode = on_decode
+        self._decoded: OrderedDict[str, None] = OrderedDict()
+
+    def known(self, item: Item) -> object | None:
+        """Whether the image was decoded before, and not too many others since."""
+        image = image_of(item)
+        return None if image is None or image.digest not in self._decoded else image
 
     def prepare(self, item: Item) -> Prepared:
         """An encoding where there is an image; then scores, a vector, likelihoods, or a text word by word."""
+        if self.known(item) is None:
+            self._decode(image_of(item))
         match item:
             case MatchItem(image, captions):
                 return _prepared(captions, _pieces([_score(image, caption) for caption in captions]))
@@ -85,6 +100,13 @@ class FakeModel:
                 work = FakeWork(phase="embed", cost=1, plan=deque([Done(((0, _vector(text)),))]))
                 return Prepared((work,), text_tokens=(len(text.split()),))
         raise TypeError(item)
+
+    def _decode(self, image: ImageBytes | None) -> None:
+        if image is not None:
+            self._on_decode(image)
+            self._decoded[image.digest] = None
+            if len(self._decoded) > KNOWN_IMAGES:
+                self._decoded.popitem(last=False)
 
     def warm_up(self) -> Item:
         """Any item."""

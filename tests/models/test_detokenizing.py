@@ -27,7 +27,7 @@ def test_pieces_join_to_the_text_where_a_stop_string_spans_words(written: str, s
     ids = [WORDS.index(word) for word in written.split()]
     told = ""
     for count in range(1, len(ids) + 1):
-        text.write(ids[:count])
+        text.write(ids[count - 1 : count])
         told += text.settled("stop" if text.stopped or count == len(ids) else None)
         if text.stopped:
             break

@@ -22,7 +22,7 @@ class Word(NamedTuple):
 class Detokenizer:
     """A checkpoint's way from ids back to text: that of transformers' `decode(ids, skip_special_tokens=True)`.
 
-    A word piece's decoder joins what each token reads as, and looks at no other token, so that a text grows by a token
+    WordPiece's decoder joins what each token reads as, and looks at no other token, so that a text grows by a token
     without being decoded anew. What tokens read as is kept: it is no larger than the vocabulary.
     """
 

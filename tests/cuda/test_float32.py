@@ -1,6 +1,7 @@
 """Float32 is float32, not TF32, in products and in convolutions, however torch was set before."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,10 @@ from torch.nn import functional as F
 from blip_serve.models.device import Device, open_device
 from blip_serve.settings import Settings
 
-BACKENDS = [torch.backends.cuda.matmul, torch.backends.cudnn.conv]
+BACKENDS: list[Any] = [
+    torch.backends.cuda.matmul,
+    torch.backends.cudnn.conv,  # type: ignore[attr-defined]  # it replaces its own module
+]
 TF32 = 2**-11
 """What rounding a number to TF32 changes of it at most; float32's is 2**-24."""
 

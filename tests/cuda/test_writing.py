@@ -25,8 +25,8 @@ WAYS: list[dict[str, Any]] = [
     {"min_tokens": 8, "max_tokens": 12, "repetition_penalty": 1.3},
     {"num_beams": 3, "min_tokens": 8, "max_tokens": 12, "repetition_penalty": 1.3},
 ]
-LIKELIHOOD = {"rel": 1e-6, "abs": 1e-5}
-"""Sums of some tokens' float32: the relative bound counts from -10 on."""
+RELATIVE, ABSOLUTE = 1e-6, 1e-5
+"""Of sums of some tokens' float32: the relative bound counts from -10 on."""
 
 
 def reference_options(way: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def test_likelihoods_equal_the_definition(place: Place) -> None:
     answers = tuple(Caption(answer, "answers") for answer in ANSWERS)
     items = [RankItem(image_bytes(image), Caption(asked, "q"), answers, protocol) for image, asked, protocol in cases]
     found = run(load(Answerer, folder, device=place.device), *items)
-    assert found == [pytest.approx(likelihoods, **LIKELIHOOD) for likelihoods in wanted]
+    assert found == [pytest.approx(likelihoods, rel=RELATIVE, abs=ABSOLUTE) for likelihoods in wanted]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -48,20 +48,20 @@ class OnCard(Tensor):
         made.host = real
         return made
 
-    def __repr__(self, *, tensor_contents: object = None) -> str:
-        """Of its numbers."""
-        return f"OnCard({self.host!r})"
-
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]  # torch's own is a function
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """Where no `Card` watches."""
         return _compute(func, args, kwargs or {})
 
 
-class Card(TorchDispatchMode):
+class Card(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annotates only half of it
     """While it is entered, tensors can be made on the card; within `strictly` the host must not wait."""
 
-    strict = False
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.strict = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Each operation of torch."""

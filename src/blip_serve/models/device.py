@@ -164,7 +164,8 @@ def open_device(settings: Settings) -> Device:
         raise ConfigurationError("device: cuda asked for, but PyTorch sees no CUDA device")
     threads = settings.threads or THREADS
     torch.set_num_threads(threads)
-    torch.backends.cuda.matmul.fp32_precision = torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # it replaces its own module
     kind = "cuda" if cuda and settings.device != "cpu" else "cpu"
     return Device(torch.device(kind), _dtype(settings.dtype, kind), threads)
 

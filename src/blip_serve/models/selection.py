@@ -148,7 +148,8 @@ def _draw(scores: Tensor, sequences: Sequence[Sample], device: Device) -> Tensor
     reached = kept.cumsum(dim=-1)
     place = torch.searchsorted(reached, lots * reached[:, -1:], right=True)
     last = (kept > 0).sum(dim=-1, keepdim=True) - 1
-    return ids.gather(1, torch.minimum(place, last).clamp(min=0))[:, 0]
+    chosen: Tensor = ids.gather(1, torch.minimum(place, last).clamp(min=0))[:, 0]
+    return chosen
 
 
 def _best_of_beams(scores: Tensor, sequences: Sequence[Generated], device: Device) -> list[Ways]:

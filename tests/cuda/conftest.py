@@ -3,9 +3,10 @@
 On the CPU they show that they are right themselves, and that both devices are asked for the same.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ DEMO: dict[Kind, str] = {"retrieval": "demo-retrieval", "captioning": "demo-capt
 SEEDS: dict[Kind, int] = {"retrieval": 3, "captioning": 4, "answering": 3}
 """Those of the full-size tests, whose texts differ and end by themselves."""
 ON_CARD = pytest.mark.cuda
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,10 @@ class Place:
     device: str
     size: str
     folders: Path
+
+    def some(self, cases: Sequence[T]) -> Sequence[T]:
+        """All of them on a card; on a CPU some of each way, since its own tests compare more."""
+        return cases[::5] if self.device == "cpu" else cases
 
     def checkpoint(self, kind: Kind, calm: bool = False) -> Path:
         """The folder of one of a kind, drawn once; `calm` as `build` has it, for a drawn one."""

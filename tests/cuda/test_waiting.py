@@ -66,9 +66,8 @@ def test_no_launch_waits_for_a_pretended_card(kind: Kind, tmp_path: Path, monkey
         model = load(MODELS[kind], checkpoint(tmp_path, kind), images=NOTHING_KEPT)
         for name in ("launch", "collect"):
             monkeypatch.setattr(model, name, partial(getattr(type(model), name).__wrapped__, model))
-        first = run(model, *items(kind))
         phases = watch(model, card.strictly)
-        assert run(model, *items(kind)) == first
+        run(model, *items(kind))
     assert phases == PHASES[kind]
 
 

@@ -235,7 +235,9 @@ LaunchedT = TypeVar("LaunchedT")
 class Model(Protocol[ItemT, WorkT, LaunchedT]):
     """A checkpoint on a device, with items, works and launches of its own kinds.
 
-    `known` runs on the event loop, `prepare` on worker threads; all else on the engine's one device thread.
+    `known` runs on the event loop, `prepare` on worker threads; all else on the engine's one device thread, which holds
+    no lock meanwhile. Where the device does not work any more, any of it raises `DeviceLost`: the engine ends, and the
+    process with it.
     """
 
     @property
@@ -257,7 +259,10 @@ class Model(Protocol[ItemT, WorkT, LaunchedT]):
         ...
 
     def admit(self, work: WorkT) -> bool:
-        """Takes what `work` must hold between its steps (a slot); `False`: none is free, ask again later."""
+        """Takes what `work` must hold between its steps (a slot); `False`: none is free, ask again later.
+
+        Books only, and touches no device: the next launch does what it takes.
+        """
         ...
 
     def launch(self, works: Sequence[WorkT]) -> LaunchedT:
@@ -272,7 +277,10 @@ class Model(Protocol[ItemT, WorkT, LaunchedT]):
         ...
 
     def release(self, work: WorkT) -> None:
-        """Gives back what `admit` took; called once for every admitted work, however it ended."""
+        """Gives back what `admit` took; called once for every admitted work, however it ended. Touches no device.
+
+        A fault in it ends the engine: nobody knows any more what is free.
+        """
         ...
 
     def warm_up(self) -> ItemT:

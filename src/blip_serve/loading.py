@@ -20,7 +20,7 @@ MODEL_CLASSES = {
 """Architecture of a configuration to the class that runs it; imported when first needed, and torch with it."""
 
 Loader = Callable[[ModelSettings, ModelCard], tuple[AnyModel, ModelCard]]
-"""Loads a model, and completes its card with what only the checkpoint says."""
+"""Loads a model, and completes its card with what only the checkpoint says. Raises as `open_checkpoint`."""
 
 
 def loader(settings: Settings, telemetry: Telemetry) -> Loader:

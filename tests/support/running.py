@@ -48,7 +48,8 @@ def writing(data: bytes, text: str = "", n: int = 1, protocol: ScoringProtocol =
 def generated_ids(prepared: Prepared) -> list[int]:
     """The tokens of a generated item's first text, the end included."""
     sequence = prepared.works[0].sequence  # type: ignore[attr-defined]  # a GenerateWork
-    return list(sequence.done[0].ids if isinstance(sequence, BeamSearch) else sequence.ids)
+    history = sequence.done[0].history if isinstance(sequence, BeamSearch) else sequence.history
+    return list(history[len(sequence.prompt) :])
 
 
 def run(model: AnyModel, *items: Item) -> list[list[Any]]:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from PIL import BmpImagePlugin, Image, ImageOps
 
+from blip_serve.settings import DEMO
 from tests.images.samples import avif_of_items, chunk, file_bytes, gradient, png, webp
 from tests.support.asking import response_input
 from tests.support.errors import check
 from tests.support.memory import memory_within
 from tests.support.pictures import data_uri, encoded, picture
-from tests.support.server import Service
+from tests.support.server import Service, serving, settings
 from tests.threats.cases import GOOD, IMAGE, PICTURE, Case, cases, check_case, check_serves_on
 
 # As in production (`cli`): what Pillow thinks of an image concerns nobody.
@@ -227,7 +228,7 @@ def test_row09_as_large_as_the_limit_is_answered(demo: Service) -> None:
     "failure",
     [
         pytest.param(failure, id=f"row15-{type(failure).__name__}")
-        for failure in (SyntaxError("secret"), struct.error("unpack"), MemoryError(), ValueError(), EOFError(),
+        for failure in (SyntaxError("secret"), struct.error("unpack"), ValueError(), EOFError(),
                         OSError(28, "secret"), IndexError(), KeyError("a"), TypeError(), zlib.error(), RecursionError())
     ],
 )  # fmt: skip
@@ -240,6 +241,22 @@ def test_whatever_a_decoder_raises(
 
     monkeypatch.setattr(BmpImagePlugin.BmpImageFile, step, fail)
     check_case(demo, Case(15, step, with_image(uri(file_bytes(gradient(), "BMP"))), "invalid_image"))
+
+
+@pytest.mark.parametrize("step", ["_open", "load"])
+def test_row15_a_decoder_without_memory_is_no_fault_of_the_image(
+    step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(self: object) -> NoReturn:
+        raise MemoryError("what was tried")
+
+    with serving(settings(models=(DEMO,))) as service:
+        monkeypatch.setattr(BmpImagePlugin.BmpImageFile, step, fail)
+        answer = service.client.post("/v1/match", json=with_image(uri(file_bytes(gradient(), "BMP"))))
+        check(answer, 503, "out_of_memory", None)
+        assert answer.headers["retry-after"]
+        check_serves_on(service)
+    assert "MemoryError: what was tried" in capsys.readouterr().err
 
 
 def turned(orientation: int) -> tuple[bytes, Image.Image]:

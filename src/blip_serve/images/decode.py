@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 
-from PIL import ExifTags, Image, ImageFile, features
+from PIL import Image, ImageFile, features
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -16,32 +16,18 @@ from PIL.WebPImagePlugin import WebPImageFile
 from blip_serve.domain import ImageBytes
 from blip_serve.errors import InvalidInput, Unavailable
 from blip_serve.images.budget import ByteBudget
-from blip_serve.images.header import ImageFormat, Size, declared_size, jpeg_scans, sniff
+from blip_serve.images.header import ImageFormat, Size, declared_size, sniff
+from blip_serve.images.orientation import upright
 from blip_serve.images.reference import empty_image
+from blip_serve.images.structure.essence import Essence
+from blip_serve.images.structure.walks import WALKS
+from blip_serve.images.unended import with_end
 from blip_serve.settings import ImageSettings
 
 MAX_SIDE = 65535
 """Pixels; the most a JPEG can have."""
 NO_MEMORY = "out of memory"
 """How Pillow's `OSError` of a decoder without memory begins."""
-MAX_JPEG_SCANS = 100
-"""Encoders write about ten. Each costs up to 1 ms a megapixel, and 60 bytes of file."""
-
-
-class FirstFrameGif(GifImageFile):
-    """A GIF of which one frame is read: opening it makes no room for what the second would be laid over.
-
-    Pillow makes it as soon as it meets the first frame, whose size the file's header does not bound.
-    """
-
-    @property
-    def disposal_method(self) -> int:
-        """What becomes of a frame once its time is over: nothing."""
-        return 0
-
-    @disposal_method.setter
-    def disposal_method(self, method: int) -> None: ...
-
 
 # The classes rather than `Image.open`, which tries every format it was given and warns of large images by its own rule.
 _OPENERS: Mapping[ImageFormat, Callable[[io.BytesIO], ImageFile.ImageFile]] = MappingProxyType(
@@ -49,23 +35,12 @@ _OPENERS: Mapping[ImageFormat, Callable[[io.BytesIO], ImageFile.ImageFile]] = Ma
         "PNG": PngImageFile,
         "JPEG": JpegImageFile,
         "WEBP": WebPImageFile,
-        "GIF": FirstFrameGif,
+        "GIF": GifImageFile,
         "BMP": BmpImageFile,
         "AVIF": AvifImageFile,
     }
 )
 _OPTIONAL: Mapping[ImageFormat, str] = MappingProxyType({"WEBP": "webp", "AVIF": "avif"})
-_UPRIGHT = MappingProxyType(
-    {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_270,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_90,
-    }
-)
 
 
 BYTES_A_PIXEL: Mapping[ImageFormat, int] = MappingProxyType(
@@ -90,7 +65,7 @@ class Decoder:
 
     @contextmanager
     def open(self, image: ImageBytes) -> Iterator[Image.Image]:
-        """The first frame as an RGB image, upright by its EXIF orientation, transparency over white.
+        """The first frame as an RGB image, upright by its EXIF or XMP orientation, transparency over white.
 
         16 bits a channel are cut to the upper 8; colour profiles are not applied, nor is the colour that a 16-bit grey
         PNG may name transparent. Its memory is reserved until the block ends. Raises `InvalidInput`: `empty_image`,
@@ -100,14 +75,17 @@ class Decoder:
         kind = self._kind(image)
         self._check_size(declared_size(image.data, kind), image.param)
         with _named_failures(image.param):
-            picture = _open(image.data, kind)
+            essence = WALKS[kind](image.data)
+            picture = _open(essence.data, kind)
         self._check_size(picture.size, image.param)
         weight = picture.width * picture.height * BYTES_A_PIXEL[kind]
         with self._budget.reserve(weight, self._patience_s) as held:
             if not held:
                 raise _no_memory()
             with _named_failures(image.param):
-                rgb = _upright(picture, _to_rgb(picture))
+                if not essence.ended:
+                    picture = _open(with_end(essence.data), kind)
+                rgb = _upright(picture, _to_rgb(picture), essence)
             yield rgb
 
     def _kind(self, image: ImageBytes) -> ImageFormat:
@@ -138,8 +116,6 @@ class Decoder:
 
 
 def _open(data: bytes, kind: ImageFormat) -> ImageFile.ImageFile:
-    if kind == "JPEG" and jpeg_scans(data) > MAX_JPEG_SCANS:
-        raise ValueError("too many scans")
     return _OPENERS[kind](io.BytesIO(data))
 
 
@@ -192,10 +168,7 @@ def _over_white(rgba: Image.Image) -> Image.Image:
     return page
 
 
-def _upright(picture: Image.Image, rgb: Image.Image) -> Image.Image:
-    """`rgb` turned as `picture`'s EXIF data says; data that cannot be read say nothing."""
-    try:
-        transpose = _UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:
-        return rgb
-    return rgb if transpose is None else rgb.transpose(transpose)
+def _upright(picture: ImageFile.ImageFile, rgb: Image.Image, essence: Essence) -> Image.Image:
+    """`rgb` turned as the file says: what was taken out of it, or what its decoder gives."""
+    exif, xmp = (picture.info.get(key, b"") for key in ("exif", "xmp"))
+    return upright(rgb, essence.exif or exif, essence.xmp or xmp)

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from blip_serve.catalogue import EMBEDDED
-from blip_serve.domain import MatchItem, PairScore
+from blip_serve.domain import GeneratedText, MatchItem, PairScore
 from blip_serve.models.captioner import Captioner
 from blip_serve.models.device import Bfloat16
 from demo.captions import plain_captions
@@ -23,7 +23,8 @@ WAYS = [("float16", Bfloat16.EMULATED), *(("bfloat16", by) for by in Bfloat16)]
 
 
 LOGPROB_BOUNDS = {"bfloat16": 0.02, "float16": 0.004}
-DEMO, CAPTIONING = EMBEDDED / "demo-retrieval", EMBEDDED / "demo-captioning"
+"""Of the tokens of captions: natural logarithms."""
+DEMO = EMBEDDED / "demo-retrieval"
 
 Scored = tuple[list[MatchItem], list[list[PairScore]]]
 
@@ -58,6 +59,16 @@ def drawn() -> Scored:
     return in_float32(items)
 
 
+def captions(dtype: str) -> list[GeneratedText]:
+    items = [writing(file.read_bytes(), top_logprobs=1) for file in sorted((EMBEDDED / "pictures").glob("*.png"))]
+    return [texts[0] for texts in run(load(Captioner, EMBEDDED / "demo-captioning", dtype=dtype), *items)]
+
+
+@pytest.fixture(scope="module")
+def exact() -> list[GeneratedText]:
+    return captions("float32")
+
+
 @pytest.mark.parametrize(("dtype", "by"), WAYS)
 def test_sixteen_bits_stay_within_the_documented_tolerance(pairs: Scored, dtype: str, by: Bfloat16) -> None:
     items, scores = pairs
@@ -81,11 +92,9 @@ def test_sixteen_bits_rank_as_float32_does(drawn: Scored, dtype: str, by: Bfloat
 
 
 @pytest.mark.parametrize(("dtype", "by"), WAYS)
-def test_sixteen_bits_write_what_float32_does(dtype: str, by: Bfloat16) -> None:
-    items = [writing(file.read_bytes(), top_logprobs=1) for file in sorted((EMBEDDED / "pictures").glob("*.png"))]
-    exact = [texts[0] for texts in run(load(Captioner, CAPTIONING), *items)]
+def test_sixteen_bits_write_what_float32_does(exact: list[GeneratedText], dtype: str, by: Bfloat16) -> None:
     with multiplying(by):
-        found = [texts[0] for texts in run(load(Captioner, CAPTIONING, dtype=dtype), *items)]
+        found = captions(dtype)
     assert [text.text for text in found] == [text.text for text in exact]
     worst = max(
         abs(a.logprob - b.logprob)

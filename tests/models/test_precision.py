@@ -19,11 +19,9 @@ from tests.support.running import item, run, writing
 CAPTIONS = ["a large red circle", "a small blue square and a green star", "two yellow rings", "a star"]
 BOUNDS = {"bfloat16": (0.02, 0.01), "float16": (0.004, 0.002)}
 """Largest differences allowed in ITM probability and cosine; the README states what was measured."""
-WAYS = [("float16", Bfloat16.EMULATED), *(("bfloat16", by) for by in Bfloat16)]
-
-
 LOGPROB_BOUNDS = {"bfloat16": 0.02, "float16": 0.004}
 """Of the tokens of captions: natural logarithms."""
+WAYS = [("float16", Bfloat16.EMULATED), *(("bfloat16", by) for by in Bfloat16)]
 DEMO = EMBEDDED / "demo-retrieval"
 
 Scored = tuple[list[MatchItem], list[list[PairScore]]]
@@ -65,7 +63,7 @@ def captions(dtype: str) -> list[GeneratedText]:
 
 
 @pytest.fixture(scope="module")
-def exact() -> list[GeneratedText]:
+def written() -> list[GeneratedText]:
     return captions("float32")
 
 
@@ -92,13 +90,13 @@ def test_sixteen_bits_rank_as_float32_does(drawn: Scored, dtype: str, by: Bfloat
 
 
 @pytest.mark.parametrize(("dtype", "by"), WAYS)
-def test_sixteen_bits_write_what_float32_does(exact: list[GeneratedText], dtype: str, by: Bfloat16) -> None:
+def test_sixteen_bits_write_what_float32_does(written: list[GeneratedText], dtype: str, by: Bfloat16) -> None:
     with multiplying(by):
         found = captions(dtype)
-    assert [text.text for text in found] == [text.text for text in exact]
+    assert [text.text for text in found] == [text.text for text in written]
     worst = max(
         abs(a.logprob - b.logprob)
-        for one, other in zip(found, exact, strict=True)
+        for one, other in zip(found, written, strict=True)
         for a, b in zip(one.logprobs or (), other.logprobs or (), strict=True)
     )
     print(f"{dtype} by {by.value}: log-probabilities within {worst:.4f}")

@@ -12,7 +12,7 @@ BENCHED := $(VENV)/.ready-bench
 SCORED := $(VENV)/.ready-scoreboard
 DEPLOYED := $(VENV)/.ready-deploy
 CLIENTS := $(CURDIR)/build/clients
-FAST := $(BIN)/python -m pytest -m 'not full and not deploy' --numprocesses 2 --dist loadfile
+FAST := $(BIN)/python -m pytest -m 'not full and not deploy' --numprocesses 2 --dist loadfile --no-loadscope-reorder
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 
 .DEFAULT_GOAL := help

@@ -108,6 +108,7 @@ class AnswerReference:
     def __init__(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
         self.model: Any = BlipForQuestionAnswering.from_pretrained(folder, dtype=dtype)
         self.processor: Any = BlipProcessor.from_pretrained(folder)
+        self._tokens: dict[bytes, Tensor] = {}
 
     @torch.inference_mode()
     def generate(
@@ -123,7 +124,9 @@ class AnswerReference:
     def log_likelihood(self, image: bytes, question: str, answer: str, protocol: ScoringProtocol = "hf") -> float:
         """The summed log-softmax of `a1 ... an [SEP]` behind `[DEC] a1 ... an`."""
         model, config = self.model, self.model.config.text_config
-        tokens = model.vision_model(self._pixels(image)).last_hidden_state
+        if image not in self._tokens:  # at full size in float64 an image takes seconds
+            self._tokens[image] = model.vision_model(self._pixels(image)).last_hidden_state
+        tokens = self._tokens[image]
         read = model.text_encoder(**self._question(question, protocol), encoder_hidden_states=tokens).last_hidden_state
         words = self.processor.tokenizer(answer)["input_ids"][1:-1]
         given = torch.tensor([[config.bos_token_id, *words]])

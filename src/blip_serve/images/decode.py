@@ -13,6 +13,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from blip_serve.allocator import give_back
 from blip_serve.domain import ImageBytes
 from blip_serve.errors import InvalidInput, Unavailable
 from blip_serve.images.budget import ByteBudget
@@ -26,6 +27,8 @@ from blip_serve.settings import ImageSettings
 
 MAX_SIDE = 65535
 """Pixels; the most a JPEG can have."""
+HEAVY = 320 * 1024 * 1024
+"""Bytes. Where decoding took more, freed memory goes back; a usual photo needs less, and mapping it anew takes time."""
 NO_MEMORY = "out of memory"
 """How Pillow's `OSError` of a decoder without memory begins."""
 
@@ -86,7 +89,13 @@ class Decoder:
                 if not essence.ended:
                     picture = _open(with_end(essence.data), kind)
                 rgb = _upright(picture, _to_rgb(picture), essence)
-            yield rgb
+            try:
+                yield rgb
+            finally:
+                picture.close()
+                rgb.close()
+        if weight > HEAVY:
+            give_back()
 
     def _kind(self, image: ImageBytes) -> ImageFormat:
         if not image.data:

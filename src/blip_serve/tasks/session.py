@@ -5,16 +5,17 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from blip_serve.domain import Caller, ImageBytes, Item, Piece, Prepared, Task
+from blip_serve.domain import Caller, EmbedItem, ImageBytes, Item, Piece, Prepared, Task
 from blip_serve.engine.engine import Engine
 from blip_serve.engine.reservation import Reservation
 from blip_serve.errors import DeadlineExceeded
 from blip_serve.images.loader import ImageLoader
 from blip_serve.images.reference import ImageSource
 from blip_serve.registry import Lease, Registry
+from blip_serve.tasks.asked import Asked
 from blip_serve.tasks.usage import Usage
 from blip_serve.telemetry import Telemetry
 
@@ -59,10 +60,12 @@ class Session:
         workers: Executor,
         at_once: int,
         telemetry: Telemetry,
+        asked: Asked,
         caller: Caller,
     ) -> None:
         self.lease = lease
         self._caller = caller
+        self._asked = asked
         self._reservation = reservation
         self._images = images
         self._workers = workers
@@ -100,9 +103,16 @@ class Session:
                     self.lease.model, prepared.works, None if on_piece is None else _on_loop(loop, on_piece)
                 )
         self._decode_seconds += prepared.decode_seconds
-        if prepared.image_tokens:
-            self._telemetry.image_prepared(self.lease.id, bool(prepared.cached_tokens), prepared.decode_seconds)
+        if image := _image_of(item):
+            prepared = self._noted(image, prepared)
         return Started(prepared, [asyncio.wrap_future(future) for future in futures])
+
+    def _noted(self, image: ImageBytes, prepared: Prepared) -> Prepared:
+        """What was prepared, as the caller may know it: what others' requests saved it is not told."""
+        known = bool(prepared.cached_tokens)
+        self._telemetry.image_prepared(self.lease.id, known, prepared.decode_seconds)
+        own = self._asked.again(self._caller.name, self.lease.id, image.digest, known=known)
+        return prepared if own else replace(prepared, cached_tokens=0)
 
     def used(self, usage: Usage) -> Usage:
         """Counts what the request used for its caller."""
@@ -135,6 +145,7 @@ class Sessions:
         at_once: int,
         telemetry: Telemetry,
         timeout: float,
+        asked: Asked,
         caller: Caller,
     ) -> None:
         """`at_once`: items of one request that may be prepared at a time; `timeout`: seconds a request has."""
@@ -145,6 +156,7 @@ class Sessions:
         self._at_once = at_once
         self._telemetry = telemetry
         self._timeout = timeout
+        self._asked = asked
         self._caller = caller
 
     @asynccontextmanager
@@ -164,10 +176,17 @@ class Sessions:
                             self._workers,
                             self._at_once,
                             self._telemetry,
+                            self._asked,
                             self._caller,
                         )
                 except TimeoutError:
                     raise DeadlineExceeded("The request's time ran out.") from None
+
+
+def _image_of(item: Item) -> ImageBytes | None:
+    if isinstance(item, EmbedItem):
+        return item.source if isinstance(item.source, ImageBytes) else None
+    return item.image
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, receive: Callable[[Piece], None]) -> Callable[[Piece], None]:

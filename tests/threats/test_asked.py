@@ -38,7 +38,7 @@ def asking(image: str) -> list[dict[str, Any]]:
 
 
 def body_of(path: str, image: str) -> dict[str, Any]:
-    return {
+    bodies: dict[str, dict[str, Any]] = {
         "/v1/match": {"image": image, "caption": "a"},
         "/v1/embeddings": {"input": [image, "a"]},
         "/v1/rerank": {"query": "a", "documents": [image]},
@@ -46,7 +46,8 @@ def body_of(path: str, image: str) -> dict[str, Any]:
         "/v1/chat/completions": {"model": "demo-captioning", "messages": message(image)},
         "/v1/responses": {"model": "demo-captioning", "input": asking(image)},
         "/v1/decisions": {"model": "demo-vqa", "input": asking(image), "questions": [CHOICE, CHOICE]},
-    }[path]
+    }
+    return bodies[path]
 
 
 def cached(service: Service, key: str, path: str, image: str) -> int:

@@ -129,7 +129,7 @@ def _fault(found: Tensor, expected: Tensor) -> str | None:
 def _converted(name: str, held: Held, device: Device) -> Tensor:
     """The tensor on the device, in its number type. Raises `CheckpointError` where its numbers are none there.
 
-    The least and the largest are the cheapest that tell of any that is not finite: a hundredth of a load.
+    The least and the largest are the cheapest that tell of any that is not finite: a thirtieth of a load.
     """
     tensor = held.tensor.to(device.kind, device.dtype)
     if not all(map(torch.isfinite, torch.aminmax(tensor))):

@@ -3,8 +3,9 @@
 import asyncio
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -23,18 +24,21 @@ from tests.support.waiting import WAIT_S, wait_until
 
 
 class Loads:
-    """A loader that counts, and holds back while `open` is clear."""
+    """A loader that counts, and holds back while `open` is clear: those that `hang`, or all."""
 
-    def __init__(self, broken: tuple[str, ...] = (), model: Callable[[], AnyModel] = FakeModel) -> None:
+    def __init__(
+        self, broken: tuple[str, ...] = (), model: Callable[[], AnyModel] = FakeModel, hang: tuple[str, ...] = ()
+    ) -> None:
         self.started: list[str] = []
         self.open = threading.Event()
         self.open.set()
         self._broken = broken
         self._model = model
+        self._hang = hang
 
     def __call__(self, settings: ModelSettings, card: ModelCard) -> tuple[AnyModel, ModelCard]:
         self.started.append(settings.id)
-        assert self.open.wait(WAIT_S)
+        assert (self._hang and settings.id not in self._hang) or self.open.wait(WAIT_S)
         if settings.id in self._broken:
             raise CheckpointError("file", "the reason")
         return self._model(), card
@@ -286,6 +290,63 @@ def test_a_load_under_way_does_not_hold_up_the_end() -> None:
         await registry.close()
         assert state(registry, "a") == "unloaded"
         loads.open.set()
+
+    run(test)
+
+
+LOAD_S = 2.0
+"""Time that a load has which is meant to hang; others end at once."""
+
+
+def test_row86_a_load_that_hangs_gives_up_its_place_and_what_comes_of_it_is_thrown_away() -> None:
+    made: list[weakref.ref[AnyModel]] = []
+
+    def make() -> AnyModel:
+        model = FakeModel()
+        made.append(weakref.ref(model))
+        return model
+
+    async def test() -> None:
+        loads = Loads(model=make, hang=("hangs",))
+        loads.open.clear()
+        async with running_registry(
+            loads, models=models("hangs", "other"), max_loaded=1, load_timeout_s=LOAD_S
+        ) as registry:
+            hanging = asyncio.create_task(_use(registry, "hangs"))
+            await until(lambda: loads.started == ["hangs"])
+            waiting = asyncio.create_task(_use(registry, "other"))
+            with pytest.raises(Unavailable) as refused:
+                await hanging
+            assert refused.value.code == "load_failed"
+            assert registry.status("hangs").error == "its load did not end within 2 s"
+            await waiting
+            assert state(registry, "other") == "ready"
+            loads.open.set()
+            await until(lambda: len(made) == 2 and made[1]() is None)
+            assert state(registry, "hangs") == "failed"
+
+    run(test)
+
+
+def test_row86_a_model_whose_load_hangs_still_is_not_loaded_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each thread that hangs may hold memory."""
+    monkeypatch.setattr("blip_serve.registry.RETRY_FAILED_S", 0.0)
+
+    async def test() -> None:
+        loads = Loads()
+        loads.open.clear()
+        async with running_registry(loads, models=models("a"), load_timeout_s=LOAD_S) as registry:
+            for _ in range(3):
+                with pytest.raises(Unavailable):
+                    await _use(registry, "a")
+            assert loads.started == ["a"]
+            loads.open.set()
+            while state(registry, "a") != "ready":
+                with suppress(Unavailable):
+                    await _use(registry, "a")
+                await asyncio.sleep(0.01)
+            assert loads.started == ["a", "a"]
+            assert state(registry, "a") == "ready"
 
     run(test)
 

@@ -5,6 +5,7 @@ import hmac
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -15,13 +16,15 @@ from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError, model_validator
 
 from blip_serve.errors import ConfigurationError
-from blip_serve.settings import AuthSettings, KeySettings, Section, explain, read_yaml
+from blip_serve.settings import AuthSettings, KeySettings, MiB, Section, explain, read_yaml
 from blip_serve.telemetry import Telemetry
 
 PREFIX = "blip-"
 LOOK_S = 1.0
 """How often the file is looked at."""
 LOCK_S = 10.0
+MAX_BYTES = 4 * MiB
+"""Some 20,000 keys."""
 HEADER = "# API keys of blip-serve: their SHA-256, not the keys. `blip-serve keys` changes this file.\n"
 
 
@@ -51,9 +54,27 @@ def digest(key: str) -> str:
 def read_keys(file: Path) -> tuple[KeySettings, ...]:
     """The file's keys. Raises `ConfigurationError` naming the file and the entry at fault."""
     try:
-        return KeyFile.model_validate(read_yaml(file)).keys
+        return KeyFile.model_validate(read_yaml(file, _text)).keys
     except ValidationError as error:
         raise ConfigurationError(explain(error, file)) from None
+
+
+def _text(file: Path) -> str:
+    """A regular file's text: a FIFO's would never come, a device's never end, and opening one may do things.
+
+    Raises `ConfigurationError` for any other, or one that is too large.
+    """
+    _refuse_irregular(file, os.stat(file))
+    with open(file, encoding="utf-8", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as opened:
+        _refuse_irregular(file, os.fstat(opened.fileno()))  # it may have been replaced
+        return opened.read()
+
+
+def _refuse_irregular(file: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigurationError(f"{file}: not a regular file")
+    if found.st_size > MAX_BYTES:
+        raise ConfigurationError(f"{file}: larger than {MAX_BYTES} bytes")
 
 
 def change_keys(file: Path, change: Callable[[tuple[KeySettings, ...]], Sequence[KeySettings]]) -> None:

@@ -23,6 +23,13 @@ RETRY_FAILED_S = 30.0
 WARM_UP_S = 300.0
 
 
+Loaded = tuple[AnyModel, ModelCard]
+
+
+class LoadTimeout(Exception):
+    """A load that took longer than `load_timeout_s`."""
+
+
 @dataclass(eq=False, slots=True)
 class Entry(Known):
     """One model, and what of it is here."""
@@ -34,6 +41,7 @@ class Entry(Known):
     last_used: float = 0.0
     last_tried: float = -math.inf
     load: "asyncio.Task[None] | None" = None
+    late: "asyncio.Task[Loaded] | None" = None  # its load was given up, and has not ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +55,18 @@ class Lease:
 
 
 class Registry:
-    """The models by name. Lives on the event loop; loads run on threads, one at a time a model however many wait."""
+    """The models by name. Lives on the event loop; loads run on threads, one at a time a model however many wait.
+
+    A load that takes longer than `load_timeout_s` is given up: its model is failed, its place free, what comes of it
+    thrown away. Until its thread ends, which nothing can make it do, it may hold memory: the model is not tried again.
+    """
 
     def __init__(self, settings: Settings, engine: Engine, telemetry: Telemetry, load: Loader) -> None:
         self._engine = engine
         self._telemetry = telemetry
         self._load_model = load
         self._max_loaded = settings.max_loaded
+        self._load_timeout = settings.load_timeout_s
         self._directory = Directory(settings, Entry)
         self._freed = asyncio.Condition()
         for entry in self._directory.entries.values():
@@ -67,7 +80,8 @@ class Registry:
 
     async def close(self) -> None:
         """Gives up the loads under way."""
-        loads = [entry.load for entry in self._directory.entries.values() if entry.load is not None]
+        entries = self._directory.entries.values()
+        loads = [load for entry in entries for load in (entry.load, entry.late) if load is not None]
         for load in loads:
             load.cancel()
         await asyncio.gather(*loads, return_exceptions=True)
@@ -116,8 +130,8 @@ class Registry:
         return entry.model
 
     def _retry(self, entry: Entry) -> "asyncio.Task[None]":
-        """A load begun, unless the last one failed a moment ago."""
-        if entry.state == "failed" and time.monotonic() - entry.last_tried < RETRY_FAILED_S:
+        """A load begun, unless the last one failed a moment ago, or hangs still."""
+        if entry.late or (entry.state == "failed" and time.monotonic() - entry.last_tried < RETRY_FAILED_S):
             raise entry.load_failed()
         return self._start_load(entry)
 
@@ -131,7 +145,7 @@ class Registry:
         started = time.monotonic()
         try:
             await self._make_room(entry)
-            model, card = await in_thread(lambda: self._load_model(entry.settings, entry.card), "load")
+            model, card = await self._loaded(entry)
             await self._warm_up(model)
         except asyncio.CancelledError:
             self._enter(entry, "unloaded")
@@ -142,6 +156,9 @@ class Registry:
         except (CheckpointError, ConfigurationError) as error:
             log.error("model_failed", reason=str(error))
             self._enter(entry, "failed", error.brief if isinstance(error, CheckpointError) else str(error))
+        except LoadTimeout as error:
+            log.error("model_failed", reason=str(error))
+            self._enter(entry, "failed", str(error))
         except Exception as error:
             log.error("model_failed", exc_info=error)
             self._enter(entry, "failed", "it could not be loaded or run; the log says why")
@@ -155,6 +172,27 @@ class Registry:
             async with self._freed:
                 entry.placed = entry.placed and entry.model is not None
                 self._freed.notify_all()
+
+    async def _loaded(self, entry: Entry) -> Loaded:
+        """What the loader makes of it. Raises what it raises, and `LoadTimeout`."""
+        loading = asyncio.create_task(in_thread(lambda: self._load_model(entry.settings, entry.card), "load"))
+        try:
+            done, _ = await asyncio.wait([loading], timeout=self._load_timeout)
+        except asyncio.CancelledError:
+            loading.cancel()
+            raise
+        if not done:
+            entry.late = loading
+            loading.add_done_callback(lambda ended: self._end_late(entry, ended))
+            raise LoadTimeout(f"its load did not end within {self._load_timeout:g} s")
+        return loading.result()
+
+    def _end_late(self, entry: Entry, ended: "asyncio.Task[Loaded]") -> None:
+        """Lets the model be tried again; what was loaded is dropped here."""
+        entry.late = None
+        if not ended.cancelled():
+            error = ended.exception()
+            self._telemetry.log.warning("late_load_ended", model=entry.settings.id, error=error and str(error))
 
     async def _make_room(self, entry: Entry) -> None:
         """Waits for a place for one more model; preloaded ones need none, and never leave."""

@@ -5,7 +5,7 @@ The only place that reads the environment. Environment beats file beats default.
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -44,6 +44,7 @@ HARD_LIMIT = 10_000
 
 HostPattern = Annotated[str, AfterValidator(host_pattern)]
 HostPatternOrNetwork = Annotated[str, AfterValidator(host_pattern_or_network)]
+Name = Annotated[str, Field(min_length=1)]
 Endpoint = Annotated[str, AfterValidator(endpoint)]
 
 
@@ -69,7 +70,7 @@ class KeySettings(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9._@-]{1,64}$", description="whose it is, in the log and the metrics")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the key, in hexadecimal")
-    models: tuple[str, ...] = Field(("*",), description="models it may use: names, or patterns like `Salesforce/*`")
+    models: tuple[Name, ...] = Field(("*",), description="models it may use: names, or patterns like `Salesforce/*`")
     rate: Rate | None = Field(None, description="requests a span of time, like `100/minute`; else `auth.rate`")
     concurrency: int | None = Field(None, gt=0, description="requests at once; else `auth.concurrency`")
     created: date | None = Field(None, description="the day it was made")
@@ -201,8 +202,8 @@ class ModelSettings(Section):
 
     id: str = Field(min_length=1, description="the name clients use; an id of the catalogue, or any name with `source`")
     source: str | None = Field(None, min_length=1, description="folder or hub id to load from; by default the id")
-    revision: str | None = Field(None, description="the hub's commit, tag or branch")
-    aliases: tuple[str, ...] = Field((), description="other names clients may use")
+    revision: str | None = Field(None, min_length=1, description="the hub's commit, tag or branch")
+    aliases: tuple[Name, ...] = Field((), description="other names clients may use")
     preload: bool = Field(False, description="load at the start and keep; else at the first request")
     protocol: ScoringProtocol = Field("hf", description="scoring protocol where a request names none")
 
@@ -237,13 +238,16 @@ class Settings(BaseSettings):
     threads: int = Field(
         0, ge=0, description="torch's CPU threads; 0: one a core, within a container's CPU limit; one for a small model"
     )
-    default_model: str | None = Field(
+    default_model: Name | None = Field(
         None, description="model of requests that name none; where it lacks the task, the first of `models` that has it"
     )
     max_loaded: int = Field(
         1,
         gt=0,
         description="models loaded on request and kept beside the preloaded; too few, and some starve",
+    )
+    load_timeout_s: float = Field(
+        600, gt=0, description="time a model has to be downloaded and loaded; then it is failed, and its place free"
     )
     catalogue: bool = Field(True, description="also serve the catalogue's checkpoints, loaded on request")
     models: tuple[ModelSettings, ...] = Field(
@@ -335,10 +339,14 @@ def caption_cost(tokens: int) -> int:
     return -(-tokens // CAPTION_TOKENS)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The keys and values of a file. Raises `ConfigurationError` naming it."""
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def read_yaml(path: Path, read: Callable[[Path], str] = _text) -> dict[str, Any]:
+    """The keys and values of a file. Raises `ConfigurationError` naming it, and what `read` raises beside `OSError`."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read(path))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
     except (ValueError, yaml.YAMLError, RecursionError) as error:  # also no UTF-8, no such day, nested a thousand deep

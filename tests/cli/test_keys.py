@@ -1,5 +1,6 @@
 """`blip-serve keys`, and the rule that others may call with keys only, as processes."""
 
+import os
 from pathlib import Path
 
 import httpx
@@ -49,6 +50,7 @@ def test_keys_are_made_listed_and_revoked(keys_file: Path) -> None:
         (["create", "bob"], "there is a key named bob"),
         (["create", "two words"], "name: String should match pattern"),
         (["create", "carol", "--rate", "often"], "rate: "),
+        (["create", "carol", "--model", ""], "models.0: String should have at least 1 character"),
         (["create", "carol", "--concurrency", "0"], "concurrency: Input should be greater than 0"),
         (["revoke", "carol"], "no key is named carol"),
     ],
@@ -67,6 +69,20 @@ def test_a_file_that_is_not_there_is_said_to_be_none(tmp_path: Path) -> None:
     assert (done.returncode, "No such file" in done.stderr, list(tmp_path.iterdir())) == (2, True, [])
     done = blip_serve("keys", "create", "bob", "--file", str(tmp_path / "none" / "keys.yaml"))
     assert (done.returncode, "no such folder" in done.stderr, list(tmp_path.iterdir())) == (2, True, [])
+
+
+def test_row85_what_is_no_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "fifo", tmp_path / "folder", Path("/dev/zero")):
+        for arguments in (["create", "bob"], ["list"], ["revoke", "bob"]):
+            done = blip_serve("keys", *arguments, "--file", str(path))
+            assert (done.returncode, done.stdout) == (2, "")
+            assert f"{path}: not a regular file" in done.stderr
+            assert "Traceback" not in done.stderr
+    assert (tmp_path / "fifo").is_fifo()
+    done = blip_serve("serve", "--port", "0", BLIP_SERVE_AUTH__KEYS_FILE=str(tmp_path / "fifo"))
+    assert (done.returncode, "fifo: not a regular file" in done.stderr) == (2, True)
 
 
 def test_without_a_file_the_setting_is_named() -> None:

@@ -45,6 +45,17 @@ def test_a_model_without_weights_that_can_be_read_is_told_with_the_hub_and_witho
         assert done.stderr.endswith(f"test/mine: {REPOSITORY}: holds neither model.safetensors nor pytorch_model.bin\n")
 
 
+def test_shards_that_the_hub_lacks_or_that_lead_elsewhere_are_told(tmp_path: Path) -> None:
+    environment = {"HF_HOME": str(tmp_path), "BLIP_SERVE_MODELS": json.dumps([OTHER]), "HF_HUB_OFFLINE": "0"}
+    for shard, words in (("gone.bin", "holds no gone.bin"), ("../gone.bin", "is not the name of a file beside it")):
+        index = json.dumps({"weight_map": {"a": shard}}).encode()
+        with running_hub({"config.json": b"{}", "pytorch_model.bin.index.json": index}) as hub:
+            done = blip_serve("pull", HF_ENDPOINT=hub.url, **environment | {"HF_HOME": str(tmp_path / shard[:2])})
+        assert (done.returncode, done.stdout) == (1, "")
+        assert words in done.stderr
+        assert "pytorch_model.bin.index.json" in done.stderr
+
+
 def test_weights_gone_from_the_cache_are_told_where_the_hub_is_gone_too(tmp_path: Path) -> None:
     environment = {"HF_HOME": str(tmp_path), "BLIP_SERVE_MODELS": json.dumps([OTHER]), "HF_HUB_OFFLINE": "0"}
     with running_hub(FILES) as hub:

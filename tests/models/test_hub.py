@@ -14,6 +14,12 @@ SAFE, PICKLED = {"model.safetensors": b"s" * 99}, {"pytorch_model.bin": b"p" * 9
 FIND = (
     "from blip_serve.models.files import find_folder; print(sorted(p.name for p in find_folder({0!r}, None).iterdir()))"
 )
+SHARDS = {
+    "model.safetensors.index.json": b'{"weight_map": {"a": "model-1.safetensors", "b": "part[2].safetensors"}}',
+    "model-1.safetensors": b"s" * 9,
+    "part[2].safetensors": b"t" * 9,
+}
+"""Named as no pattern would find them."""
 ONLY_PICKLED = "import huggingface_hub as h; h.snapshot_download({0!r}, ignore_patterns=['*.safetensors'])"
 IS_CACHED = "from blip_serve.models.files import is_cached; print(is_cached({0!r}, None))"
 
@@ -33,8 +39,9 @@ def run(code: str, home: Path, endpoint: str, *, offline: bool = False) -> subpr
     [
         (SMALL | SAFE | PICKLED, "['config.json', 'model.safetensors', 'vocab.txt']"),
         (SMALL | PICKLED, "['config.json', 'pytorch_model.bin', 'vocab.txt']"),
+        (SMALL | SHARDS | PICKLED, str(sorted({"config.json", "vocab.txt", *SHARDS}))),
     ],
-    ids=["safetensors preferred", "pickled alone"],
+    ids=["safetensors preferred", "pickled alone", "shards"],
 )
 def test_a_hub_id_is_downloaded_once_and_found_offline(tmp_path: Path, files: dict[str, bytes], found: str) -> None:
     with running_hub(files) as hub:

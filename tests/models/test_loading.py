@@ -1,11 +1,14 @@
 """Checkpoints that cannot be loaded say which file and why; the hub's cache and its absence."""
 
+import json
 import pickle
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import BertTokenizer
 
 from blip_serve.errors import CheckpointError, DeviceLost
 from blip_serve.models import checkpoint
@@ -29,6 +32,30 @@ from tests.support.loading import load, load_matcher
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("checkpoint"))
+
+
+def append(file: Path, text: str) -> None:
+    file.write_text(file.read_text() + text)
+
+
+def meta_weights(folder: Path) -> None:
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(state | {"itm_head.bias": torch.zeros(2, device="meta")}, folder / "pytorch_model.bin")
+
+
+def two_words_one_id(folder: Path) -> None:
+    BertTokenizer.from_pretrained(folder).save_pretrained(folder)
+    content = json.loads((folder / "tokenizer.json").read_text())
+    words = content["model"]["vocab"]
+    words[next(word for word, number in words.items() if number == 6)] = 5
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+
+
+def one_word_two_ids(folder: Path) -> None:
+    BertTokenizer.from_pretrained(folder).save_pretrained(folder)
+    text = (folder / "tokenizer.json").read_text()
+    (folder / "tokenizer.json").write_text(text.replace('"cat":', '"dog":', 1))
 
 
 BROKEN: dict[str, tuple[Damage, str]] = {
@@ -72,6 +99,60 @@ BROKEN: dict[str, tuple[Damage, str]] = {
     "an unknown filter": (edit("preprocessor_config.json", lambda c: c.update(resample=99)), "resample: 99"),
     "a mean of two": (edit("preprocessor_config.json", lambda c: c.update(image_mean=[0.5, 0.5])), "image_mean"),
     "empty weights": (pickled(lambda: b""), r"pytorch_model\.bin"),
+    "nested deep": (
+        lambda folder: (folder / "config.json").write_text("[" * 100_000), r"config\.json: not JSON .*nested too deep"
+    ),
+    "a key twice": (
+        lambda folder: (folder / "config.json").write_text('{"a": 1, "a": 2}'), "json: not JSON: 'a' stands there"
+    ),
+    "sizes beyond memory": (
+        edit("config.json", lambda c: c["text_config"].update(hidden_size=10**9, num_attention_heads=1)),  # type: ignore[attr-defined]
+        r"config\.json: its sizes take 48,000,.* GB or more, the device has ",
+    ),
+    "patches beyond memory": (
+        edit("config.json", lambda c: c["vision_config"].update(image_size=10**7, patch_size=10)),  # type: ignore[attr-defined]
+        r"config\.json: its sizes take ",
+    ),
+    "a size below one": (
+        edit("config.json", lambda c: c["text_config"].update(hidden_size=-32)),  # type: ignore[attr-defined]
+        r"config\.json: text_config\.hidden_size: must be a whole number of at least 1",
+    ),
+    "layers without end": (
+        edit("config.json", lambda c: c["vision_config"].update(num_hidden_layers=10**9)),  # type: ignore[attr-defined]
+        r"config\.json: vision_config\.num_hidden_layers: 1000000000 is over 1000",
+    ),
+    "no epsilon": (
+        edit("config.json", lambda c: c["vision_config"].update(layer_norm_eps=float("nan"))),  # type: ignore[attr-defined]
+        r"config\.json: vision_config\.layer_norm_eps: must be between",
+    ),
+    "complex weights": (
+        edit_weights(lambda s: s.update({"itm_head.bias": s["itm_head.bias"].to(torch.complex64)})),
+        r"model\.safetensors: itm_head\.bias is of complex64, not of floating-point numbers",
+    ),
+    "weights of integers": (
+        edit_weights(lambda s: s.update({"itm_head.bias": s["itm_head.bias"].to(torch.int8)})),
+        r"model\.safetensors: itm_head\.bias is of int8",
+    ),
+    "a weight that is no number": (
+        edit_weights(lambda s: s["text_encoder.embeddings.word_embeddings.weight"][-1].fill_(torch.nan)),
+        r"model\.safetensors: text_encoder\.embeddings\.word_embeddings\.weight holds NaN or infinity",
+    ),
+    "an infinite weight": (
+        edit_weights(lambda s: s["vision_proj.bias"][:1].fill_(-torch.inf)),
+        r"model\.safetensors: vision_proj\.bias holds NaN or infinity",
+    ),
+    "weights without numbers": (
+        meta_weights, r"pytorch_model\.bin: itm_head\.bias holds no numbers"
+    ),
+    "a word twice": (
+        lambda folder: append(folder / "vocab.txt", "dog\n"), r"vocab\.txt: 'dog' stands in the vocabulary 2 times"
+    ),
+    "an id twice": (two_words_one_id, r"tokenizer\.json: the id 5 stands in the vocabulary 2 times"),
+    "a word of tokenizer.json twice": (one_word_two_ids, r"tokenizer\.json: not JSON: 'dog' stands there twice"),
+    "no object of preprocessing": (
+        lambda folder: (folder / "processor_config.json").write_text('{"image_processor": [1]}'),
+        r"processor_config\.json: image_processor: not a JSON object",
+    ),
     "no normalisation": (edit("preprocessor_config.json", lambda c: c.update(do_normalize=False)), "do_normalize"),
 }  # fmt: skip
 
@@ -101,6 +182,15 @@ def test_float16_and_bfloat16_load_in_their_type(sound: Path) -> None:
     for name in ("bfloat16", "float16"):
         network = load_matcher(sound, dtype=name).network
         assert {parameter.dtype for parameter in network.parameters()} == {getattr(torch, name)}
+
+
+def test_a_weight_too_large_for_its_number_type_is_refused(sound: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(sound, folder)
+    edit_weights(lambda state: state["itm_head.bias"].fill_(1e6))(folder)
+    assert load_matcher(folder).network.itm_head.bias.tolist() == [1e6, 1e6]
+    with pytest.raises(CheckpointError, match=r"itm_head\.bias holds numbers too large for float16"):
+        load_matcher(folder, dtype="float16")
 
 
 def test_a_decoder_too_narrow_for_the_question_is_refused(tmp_path: Path) -> None:

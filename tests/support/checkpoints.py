@@ -23,8 +23,8 @@ from transformers import (
 from blip_serve.models.processing import CLIP_MEAN, CLIP_STD
 
 WORDS = [
-    "a", "an", "the", "and", "of", "with", "on", "in", "red", "blue", "green", "small", "large", "dog", "cat", "beach",
-    "woman", "man", "sitting", "two", "photo", "##s", "##ing",
+    "one", "an", "the", "and", "of", "with", "on", "in", "red", "blue", "green", "small", "large", "dog", "cat",
+    "beach", "woman", "man", "sitting", "two", "photo", "##ed", "##ing",
 ]  # fmt: skip
 LONGER_WORDS = [
     "photography", "holding", "umbrella", "picture", "many", "how", "what", "is", "are", "dogs", "doing", "at", "night",

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "owner/model"
@@ -47,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
             about = {"_id": "1", "id": REPOSITORY, "sha": COMMIT, "private": False, "tags": [], "siblings": []}
             self._send(json.dumps(about).encode())
         else:
-            name = path.rpartition("/")[2]
+            name = unquote(path.rpartition("/")[2])
             self._send(self.server.files[name], headers={"etag": f'"{_digest(name)}"', "x-repo-commit": COMMIT})
 
     def log_message(self, format: str, *args: object) -> None:

@@ -30,12 +30,13 @@ from blip_serve.tasks.questions import (
     check_questions,
     softmax,
 )
-from blip_serve.tasks.service import open_service
+from blip_serve.tasks.service import Tasks, open_service
 from blip_serve.telemetry import Telemetry
 from tests.support.checkpoints import SMALL_VQA, build
 from tests.support.loading import load
 from tests.support.pictures import encoded, picture
 from tests.support.server import QUIET, always, fake_settings
+from tests.support.tasks import with_service
 from tests.support.waiting import wait_until
 
 IMAGE = BytesImage(encoded(picture(1)), "image")
@@ -166,8 +167,12 @@ def test_an_image_is_cached_only_if_none_of_its_questions_had_it_encoded() -> No
             return Prepared(prepared.works, IMAGE_TOKENS, cached, prepared.text_tokens)
 
     first, second = choice("first", "a", "b"), choice("second", "a", "b")
-    assert decide(Caching("answer"), first).usage.cached_tokens == IMAGE_TOKENS
-    assert decide(Caching("answer"), first, second).usage.cached_tokens == 0
+
+    async def ask(tasks: Tasks) -> list[int]:
+        asked = [(first,), (first,), (first, second)]
+        return [(await tasks.decide.run(DecideRequest(IMAGE, each))).usage.cached_tokens for each in asked]
+
+    assert with_service(Caching("answer"), ask) == [0, IMAGE_TOKENS, 0]  # the first time it is not the caller's own
 
 
 def test_options_take_the_place_in_the_instructions() -> None:

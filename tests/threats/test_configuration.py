@@ -16,6 +16,15 @@ FILES = {
 VARIABLES = {
     "unknown variable": ("BLIP_SERVE_SERVER__PROT", "9", "BLIP_SERVE_SERVER__PROT: unknown key"),
     "bad type of a variable": ("BLIP_SERVE_ENGINE__MAX_WAIT_MS", "soon", "engine.max_wait_ms: "),
+    "empty default model": ("BLIP_SERVE_DEFAULT_MODEL", "", "default_model: String should have at least 1 character"),
+    "empty model": ("BLIP_SERVE_MODELS", '[{"id": ""}]', "models.0.id: String should have at least 1 character"),
+    "empty alias": ("BLIP_SERVE_MODELS", '[{"id": "a", "aliases": [""]}]', "models.0.aliases.0: String should have at"),
+    "empty revision": (
+        "BLIP_SERVE_MODELS",
+        '[{"id": "a", "revision": ""}]',
+        "models.0.revision: String should have at",
+    ),
+    "empty source": ("BLIP_SERVE_MODELS", '[{"id": "a", "source": ""}]', "models.0.source: String should have at"),
     "no JSON in a variable": ("BLIP_SERVE_MODELS", "no json", "BLIP_SERVE_MODELS: must be a JSON list"),
     "no JSON in a nested one": ("BLIP_SERVE_IMAGES__FETCH__DENIED_HOSTS", "a.org", "DENIED_HOSTS: must be a JSON list"),
     "several workers": ("WEB_CONCURRENCY", "4", "run more replicas"),

@@ -1,4 +1,4 @@
-"""Rows 51 to 54: a device thread that dies, memory that runs out, numbers that are none, broken checkpoints."""
+"""Rows 51 to 54, 86, 87: a device that dies, lacks memory or gives no numbers; checkpoints that break, or hang."""
 
 import itertools
 import json
@@ -30,6 +30,7 @@ from tests.support.damage import (
     Damage,
     code_in_a_pickle,
     code_in_an_archive,
+    edit,
     edit_weights,
     pickled,
     truncate,
@@ -226,6 +227,30 @@ BROKEN: dict[str, tuple[Damage, str]] = {
     ),
     "row54-pickle with code": (pickled(code_in_a_pickle), "pytorch_model.bin: refused"),
     "row54-archive with code": (code_in_an_archive, "pytorch_model.bin: refused"),
+    "row87-complex weights": (
+        edit_weights(lambda state: state.update({"itm_head.bias": torch.zeros(2, dtype=torch.complex64)})),
+        "model.safetensors: itm_head.bias is of complex64",
+    ),
+    "row87-integer weights": (
+        edit_weights(lambda state: state.update({"itm_head.bias": torch.zeros(2, dtype=torch.int64)})),
+        "model.safetensors: itm_head.bias is of int64",
+    ),
+    "row87-NaN weights": (
+        edit_weights(lambda state: state["text_encoder.embeddings.word_embeddings.weight"][-1].fill_(torch.nan)),
+        "model.safetensors: text_encoder.embeddings.word_embeddings.weight holds NaN",
+    ),
+    "row87-configuration nested deep": (
+        lambda folder: (folder / "config.json").write_text('{"a":' * 100_000),
+        "config.json: not JSON that can be read: nested too deep",
+    ),
+    "row87-sizes beyond memory": (
+        edit("config.json", lambda content: content.update(image_text_hidden_size=10**15)),
+        "config.json: its sizes take ",
+    ),
+    "row87-duplicate vocabulary": (
+        lambda folder: (folder / "vocab.txt").write_text((folder / "vocab.txt").read_text() + "dog\n"),
+        "vocab.txt: 'dog' stands in the vocabulary 2 times",
+    ),
     "row54-pickle of nothing": (pickled(lambda: b""), "pytorch_model.bin"),
 }
 
@@ -259,3 +284,23 @@ def test_broken_checkpoints(
     assert reason in logged
     assert str(folder) in logged
     assert RAN == []
+
+
+def test_row86_a_load_that_hangs_leaves_its_place_to_others() -> None:
+    hanging = threading.Event()
+    slow, other = (ModelSettings(id=f"test/{name}") for name in ("slow", "other"))
+    chosen = fake_settings(models=(FAKE, slow, other), max_loaded=1, load_timeout_s=2)
+
+    def loaded(settings: ModelSettings, card: ModelCard) -> tuple[AnyModel, ModelCard]:
+        assert settings.id != slow.id or hanging.wait(WAIT_S)
+        return FakeModel(), card
+
+    with serving(chosen, loaded) as service:
+        try:
+            check(service.client.post("/v1/match", json=GOOD | {"model": "slow"}), 503, "load_failed", None)
+            page = service.client.get("/v1/models/test/slow").json()
+            assert (page["state"], page["error"]) == ("failed", "its load did not end within 2 s")
+            assert service.client.post("/v1/match", json=GOOD | {"model": "other"}).status_code == 200
+            check_serves_on(service)
+        finally:
+            hanging.set()

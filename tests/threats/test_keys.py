@@ -1,6 +1,7 @@
 """API keys over HTTP: who is let in, how often, how many at once, to which models, and what is noted of it."""
 
 import hmac
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from blip_serve.keys import change_keys, digest, read_keys
+from blip_serve.keys import MAX_BYTES, change_keys, digest, read_keys
 from blip_serve.models.fake import FakeModel
 from blip_serve.settings import KeySettings, LogSettings, ModelSettings
 from tests.support.redis_server import needs_redis, redis_server
@@ -115,6 +116,55 @@ def test_row44_the_file_s_keys_are_read_again_and_a_broken_file_changes_nothing(
         change_keys(file, lambda keys: [KeySettings(name="fourth", sha256=digest("four"))])
         wait_until(lambda: status("four") == 200)
         assert status("two") == 401
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "device", "too large"])
+def test_row85_what_is_no_file_is_logged_and_revocations_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    file = tmp_path / "keys.yaml"
+    change_keys(file, lambda keys: [KeySettings(name="first", sha256=digest("one"))])
+    with serving(fake_settings(auth={"keys_file": file}), always(FakeModel())) as service:
+
+        def status(key: str) -> int:
+            return service.client.get("/v1/models", headers={"authorization": f"Bearer {key}"}).status_code
+
+        told = ""
+
+        def is_told() -> bool:
+            nonlocal told
+            told += capsys.readouterr().err
+            return "keys_not_read" in told
+
+        file.unlink()
+        put(kind, file)
+        wait_until(is_told)
+        assert str(file) in told
+        assert status("one") == 200
+        remove(file)
+        change_keys(file, lambda keys: [KeySettings(name="second", sha256=digest("two"))])
+        wait_until(lambda: status("one") == 401)
+        assert status("two") == 200
+
+
+def put(kind: str, file: Path) -> None:
+    """Something in the place of a file."""
+    if kind == "fifo":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        with file.open("wb") as large:
+            large.truncate(MAX_BYTES + 1)
+
+
+def remove(file: Path) -> None:
+    if file.is_dir():
+        file.rmdir()
+    else:
+        file.unlink()
 
 
 def test_a_changed_file_keeps_its_permissions_and_no_trace_of_a_key(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
-"""From SIGTERM to exit, and the end of a process whose device is lost: as processes, with a fake model."""
+"""From SIGTERM or SIGHUP to exit, and the end of a process whose device is lost: as processes, with a fake model."""
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import get_args
@@ -58,13 +59,15 @@ class Process:
 
 
 @contextmanager
-def running(*arguments: str, **settings: object) -> Iterator[Process]:
-    """A process of `tests.support.fake_server`, ready."""
+def running(
+    *arguments: str, stderr: int = subprocess.PIPE, prepare: Callable[[], None] | None = None, **settings: object
+) -> Iterator[Process]:
+    """A process of `tests.support.fake_server`, ready; `prepare` is called in it first."""
     environment = {f"BLIP_SERVE_{key.upper()}": str(value) for key, value in ({"server__port": 0} | settings).items()}
     environment |= {"BLIP_SERVE_MODELS": FAKE, "BLIP_SERVE_CATALOGUE": "false"}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.fake_server", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment,
+        stdout=subprocess.PIPE, stderr=stderr, text=True, env=os.environ | environment, preexec_fn=prepare,
     )  # fmt: skip
     assert process.stdout is not None
     with process, httpx.Client(base_url=process.stdout.readline().strip(), trust_env=False, timeout=WAIT_S) as client:
@@ -148,6 +151,34 @@ def test_row50_a_request_that_outlives_the_drain_is_told_so_and_the_exit_is_in_t
         asking.join(WAIT_S)
         assert [answer.status_code for answer in answers] == [503]
         assert answers[0].json()["error"]["message"] == "The service is shutting down."
+
+
+def test_a_terminal_that_closes_loses_nothing() -> None:
+    """SIGHUP comes twice then, from the system and from the shell, and what is logged has nowhere to go."""
+    terminal, process_end = pty.openpty()
+    with running("fine", "0.5", stderr=process_end, server__shutdown_delay_s=1) as server:
+        os.close(process_end)
+        answers: list[httpx.Response] = []
+        asking = threading.Thread(target=lambda: answers.append(server.client.post("/v1/match", json=BODY)))
+        asking.start()
+        wait_until(lambda: "blip_serve_queue_requests 1.0" in httpx.get(f"{server.url}/metrics").text)
+        os.close(terminal)
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not server.is_ready(), every=0.02)
+        server.process.send_signal(signal.SIGHUP)
+        asking.join(WAIT_S)
+        assert [answer.status_code for answer in answers] == [200]
+        assert server.exit_code() == 0
+
+
+def test_a_process_told_to_outlive_its_terminal_does() -> None:
+    def as_nohup() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    with running("fine", prepare=as_nohup, server__shutdown_delay_s=0) as server:
+        server.process.send_signal(signal.SIGHUP)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.exit_code() == 0, "SIGTERM was a second signal"
 
 
 def test_an_interrupt_waits_for_no_balancer() -> None:

@@ -22,6 +22,12 @@ CANCELLED_S = 1.0
 """Time in which requests that outlived the drain are told so."""
 
 
+def ending_signals() -> list[signal.Signals]:
+    """The signals that end the process; not SIGHUP where it was started to outlive its terminal (`nohup`)."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *([] if ignored else [signal.SIGHUP])]
+
+
 def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     """How `app`, made by `create_app`, is served, by its own settings."""
     settings: ServerSettings = app.state.settings.server
@@ -40,7 +46,7 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, but SIGTERM is announced before the port closes, and the loss of the device ends it."""
+    """uvicorn, but SIGTERM and SIGHUP are announced before the port closes, and the loss of the device ends it."""
 
     def __init__(self, app: FastAPI) -> None:
         super().__init__(uvicorn_config(app))
@@ -48,14 +54,19 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handles SIGTERM and SIGINT; uvicorn's own raises them once more at the end, for an exit code of -15."""
+        """Handles the signals that end it; uvicorn's own raises them once more at the end, for an exit code of -15."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ending_signals():
             loop.add_signal_handler(number, self.handle_exit, number, None)
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """SIGTERM: not ready now, closed after the delay. Ctrl-C: closed now. A second signal: ended now."""
+        """SIGTERM, SIGHUP: not ready now, closed after the delay. Ctrl-C: closed now. A second signal: ended now.
+
+        But for SIGHUP: of a terminal that closes it comes twice, from the system and from the shell.
+        """
+        if self._app.state.draining and sig == signal.SIGHUP:
+            return
         if self._app.state.draining:
             self.should_exit = self.force_exit = True
             return

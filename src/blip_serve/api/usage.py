@@ -8,7 +8,7 @@ from blip_serve.tasks.usage import Usage
 class PromptTokensDetails(BaseModel):
     """Of the prompt tokens."""
 
-    cached_tokens: int = Field(description="image tokens that the image cache saved")
+    cached_tokens: int = Field(description="image tokens that this caller's earlier requests saved")
     image_tokens: int
 
 

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from blip_serve.allocator import keep_memory
 from blip_serve.api.app import create_app
-from blip_serve.api.server import Server
+from blip_serve.api.server import Server, ending_signals
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.cli.options import Config
 from blip_serve.errors import ConfigurationError
@@ -30,8 +30,9 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Listen without API keys on any address.")] = False,
 ) -> None:
-    """Serve over HTTP until SIGTERM or Ctrl-C; requests in flight are finished first."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server handles it: nothing was accepted yet
+    """Serve over HTTP until SIGTERM, SIGHUP or Ctrl-C; requests in flight are finished first."""
+    for number in set(ending_signals()) - {signal.SIGINT}:
+        signal.signal(number, lambda *_: sys.exit(0))  # until the server handles it: nothing was accepted yet
     keep_memory()
     settings = Settings.load(config)
     address = host or settings.server.host

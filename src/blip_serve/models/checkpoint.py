@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from blip_serve.catalogue import ModelCard
 from blip_serve.errors import DeviceLost
 from blip_serve.images.decode import Decoder
-from blip_serve.models.config import Config, Costs, costs, is_small, read_config
+from blip_serve.models.config import Config, Costs, check_memory, costs, is_small, read_config
 from blip_serve.models.device import Device, open_device
 from blip_serve.models.image_cache import ImageCache
 from blip_serve.models.image_encoder import ImageEncoder
@@ -60,6 +60,7 @@ def open_checkpoint(
     """
     device = open_device(settings)
     config = read_config(folder)
+    check_memory(config, folder / "config.json", device.dtype.itemsize, device.room)
     if is_small(config) and not settings.threads:
         device = replace(device, threads=1)
     for fact in card.differences(config.shape):

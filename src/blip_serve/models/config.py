@@ -15,6 +15,11 @@ from blip_serve.models.layers import ACTIVATIONS
 SMALL = 10**9
 """Multiplications for an image; a small model's take a core some milliseconds at most."""
 
+NO_SIZES = ("layer_norm_eps", "hidden_act", "bos_token_id", "sep_token_id")
+"""Keys of a tower that are not sizes or counts."""
+MAX_LAYERS = 1000
+"""More take minutes to be built, before the first number is allocated."""
+
 
 @dataclass(frozen=True, slots=True)
 class VisionConfig:
@@ -115,6 +120,29 @@ def read_config(folder: Path) -> Config:
     return config
 
 
+def check_memory(config: Config, file: Path, number_bytes: int, memory: int) -> None:
+    """Raises `CheckpointError` for sizes that a device of `memory` bytes has no room for; nothing is allocated yet."""
+    needed = _numbers(config) * number_bytes
+    if needed > memory:
+        raise CheckpointError(
+            file, f"its sizes take {needed / 1e9:,.1f} GB or more, the device has {memory / 1e9:,.1f} GB"
+        )
+
+
+def _numbers(config: Config) -> int:
+    """Numbers of the largest matrices, and of an image's pixels and widest layer: what a model takes at least."""
+    vision, text, tokens = config.vision, config.text, config.shape.image_tokens
+    vision_layer = 4 * vision.hidden_size**2 + 2 * vision.hidden_size * vision.intermediate_size
+    text_layer = 4 * text.hidden_size**2 + 2 * text.hidden_size * text.intermediate_size
+    text_layer += 2 * text.hidden_size * text.encoder_hidden_size
+    embeddings = (3 * vision.patch_size**2 + tokens) * vision.hidden_size
+    embeddings += (text.vocab_size + text.max_position_embeddings) * text.hidden_size
+    joint = (vision.hidden_size + text.hidden_size) * config.joint_width
+    image = 3 * vision.image_size**2 + tokens * max(vision.intermediate_size, tokens)
+    layers = vision.num_hidden_layers * vision_layer + text.num_hidden_layers * text_layer
+    return layers + embeddings + joint + image
+
+
 def _of(section: dict[str, Any], kind: type[VisionConfig] | type[TextConfig]) -> dict[str, Any]:
     return {name: section[name] for name in kind.__slots__}
 
@@ -122,10 +150,25 @@ def _of(section: dict[str, Any], kind: type[VisionConfig] | type[TextConfig]) ->
 def _check(config: Config, file: Path) -> None:
     """Refuses what the networks cannot be built of."""
     for name, part in (("vision_config", config.vision), ("text_config", config.text)):
-        if part.hidden_act not in ACTIVATIONS:
-            raise CheckpointError(file, f"{name}.hidden_act: {part.hidden_act} is not one of {', '.join(ACTIVATIONS)}")
-        if part.num_attention_heads < 1 or part.hidden_size % part.num_attention_heads:
-            raise CheckpointError(file, f"{name}.num_attention_heads: does not divide hidden_size")
-    size, patch = config.vision.image_size, config.vision.patch_size
-    if not isinstance(size, int) or not isinstance(patch, int) or patch < 1 or size % patch:
+        if fault := _fault(part):
+            raise CheckpointError(file, f"{name}.{fault}")
+    if config.joint_width < 1:
+        raise CheckpointError(file, "image_text_hidden_size: must be at least 1")
+    if config.vision.image_size % config.vision.patch_size:
         raise CheckpointError(file, "vision_config.image_size: must be a whole number of patches")
+
+
+def _fault(part: VisionConfig | TextConfig) -> str | None:
+    """The first key of a tower that it cannot be built by."""
+    sizes = [key for key in part.__slots__ if key not in NO_SIZES]
+    if no_sizes := [key for key in sizes if type(getattr(part, key)) is not int or getattr(part, key) < 1]:
+        return f"{no_sizes[0]}: must be a whole number of at least 1"
+    if part.num_hidden_layers > MAX_LAYERS:
+        return f"num_hidden_layers: {part.num_hidden_layers} is over {MAX_LAYERS}"
+    if part.hidden_size % part.num_attention_heads:
+        return "num_attention_heads: does not divide hidden_size"
+    if not 0 < part.layer_norm_eps < 1:
+        return "layer_norm_eps: must be between 0 and 1"
+    if part.hidden_act not in ACTIVATIONS:
+        return f"hidden_act: {part.hidden_act} is not one of {', '.join(ACTIVATIONS)}"
+    return None

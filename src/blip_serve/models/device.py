@@ -1,6 +1,7 @@
 """The one device of the process: which it is, its number type, its memory and its faults."""
 
 import math
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,17 @@ NO_MEMORY = (
     "unable to find an engine to execute this computation",  # a convolution none of whose plans got its workspace
 )
 """What torch's `RuntimeError`s say that are for want of memory and have no class of their own."""
+MEMORY_FILES = ("memory.max", "memory/memory.limit_in_bytes")
+"""Where it sees its limit of memory, in bytes."""
+
+
+def host_memory(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory there are: the machine's, but no more than the container has."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for name in MEMORY_FILES:
+        with suppress(OSError, ValueError):  # no such file, or no limit: "max"
+            return min(memory, int((cgroups / name).read_text()))
+    return memory
 
 
 def cores(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
@@ -122,6 +134,13 @@ class Device:
     def scripts(self) -> bool:
         """Whether layers compute in TorchScript. Faults of CUDA would lose their class there; Python 3.14 has none."""
         return self.kind.type == "cpu" and sys.version_info < (3, 14)
+
+    @property
+    def room(self) -> int:
+        """Bytes of memory it has, be they free or not."""
+        if self.kind.type == "cuda":
+            return torch.cuda.get_device_properties(self.kind).total_memory
+        return host_memory()
 
     def memory(self) -> int:
         """Bytes the device's allocator holds; 0 on a CPU."""

@@ -1,7 +1,10 @@
 """Where a checkpoint's files are: a folder, or the hub's cache. Reads no weights, imports no torch."""
 
+import glob
 import json
-from pathlib import Path
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 from huggingface_hub import snapshot_download, try_to_load_from_cache
@@ -17,6 +20,8 @@ from huggingface_hub.errors import (
 from blip_serve.errors import CheckpointError
 
 SAFETENSORS, PICKLED = "model.safetensors", "pytorch_model.bin"
+INDEX = ".index.json"
+"""Ends the name of the file that says in which shard each weight is."""
 SMALL_FILES = ("*.json", "vocab.txt")
 
 
@@ -40,29 +45,83 @@ def is_folder(source: str) -> bool:
 def is_cached(source: str, revision: str | None) -> bool:
     """Whether a hub id's weights are in the hub's cache."""
     try:
-        found = [try_to_load_from_cache(source, name, revision=revision) for name in (SAFETENSORS, PICKLED)]
-    except HFValidationError:
+        found = try_to_load_from_cache(source, "config.json", revision=revision)
+        return isinstance(found, str) and bool(weight_files(Path(found).parent))
+    except (HFValidationError, CheckpointError):
         return False
-    return any(isinstance(file, str) for file in found)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a checkpoint's weights, as transformers chooses them: one, or the shards that an index names.
+
+    Raises `CheckpointError` where there is neither, a shard is missing, or the index cannot be followed.
+    """
+    for name in (SAFETENSORS, PICKLED):
+        if files := _files_of(folder, name):
+            if missing := _missing(files):
+                raise CheckpointError(missing[0], f"not there, though {name}{INDEX} names it")
+            return files
+    raise CheckpointError(folder, f"holds neither {SAFETENSORS} nor {PICKLED}")
+
+
+def _files_of(folder: Path, name: str) -> list[Path]:
+    """The file of that name, or what the index of its shards names, be they there or not; nothing without either."""
+    whole, index = folder / name, folder / f"{name}{INDEX}"
+    if whole.exists():
+        return [whole]
+    return _shards(index) if index.exists() else []
+
+
+def _missing(files: Sequence[Path]) -> list[Path]:
+    return [file for file in files if not file.exists()]
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files that an index of shards names. Raises `CheckpointError` naming it, also where it leads elsewhere."""
+    shards = read_json(index).get("weight_map")
+    if not isinstance(shards, dict) or not shards:
+        raise CheckpointError(index, "weight_map: must name a file for each weight")
+    for shard in shards.values():
+        if not isinstance(shard, str) or not _is_name(shard):
+            raise CheckpointError(index, f"weight_map: {shard!r} is not the name of a file beside it")
+    return [index.with_name(shard) for shard in sorted(set(shards.values()))]
+
+
+def _is_name(name: str) -> bool:
+    """Whether it is a file's name alone, which leads nowhere."""
+    return name not in ("", "..") and name == PurePath(name).name and name.isprintable()
 
 
 def read_json(file: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises `CheckpointError` naming the file and the reason."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_unambiguous)
     except OSError as error:
         raise CheckpointError(file, error.strerror or "not readable") from None
     except ValueError as error:
         raise CheckpointError(file, f"not JSON: {error}") from None
+    except RecursionError:
+        raise CheckpointError(file, "not JSON that can be read: nested too deep") from None
     if not isinstance(content, dict):
         raise CheckpointError(file, "not a JSON object")
     return content
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object. Raises `ValueError` where it names a thing twice: which of the two holds is up to the reader."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = Counter(name for name, _ in pairs)
+        raise ValueError(f"{names.most_common(1)[0][0]!r} stands there twice")
+    return found
 
 
 def _download(repository: str, revision: str | None) -> Path:
     at = f"{repository} at revision {revision}" if revision else repository
     try:
         folder = _snapshot(repository, revision)
+    except CheckpointError:
+        raise
     except GatedRepoError:
         raise CheckpointError(at, "the hub asks to accept its terms: do so there, and set HF_TOKEN") from None
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
@@ -86,13 +145,22 @@ def _download(repository: str, revision: str | None) -> Path:
 def _snapshot(repository: str, revision: str | None) -> Path | None:
     """The folder with the small files and the weights, or `None` where the repository has no weights."""
     incomplete: IncompleteSnapshotError | None = None
-    for weights in (SAFETENSORS, PICKLED):
+    for name in (SAFETENSORS, PICKLED):
         try:
-            folder = Path(snapshot_download(repository, revision=revision, allow_patterns=[*SMALL_FILES, weights]))
+            folder = _fetch(repository, revision, name)
+            _fetch(repository, revision, *(glob.escape(file.name) for file in _files_of(folder, name)))
         except IncompleteSnapshotError as error:  # without the hub; the cache may hold these weights or the others
             folder, incomplete = Path(error.snapshot_path), error
-        if (folder / weights).exists():
+        files = _files_of(folder, name)
+        if files and not _missing(files):
             return folder
+        if files and incomplete is None:
+            raise CheckpointError(repository, f"holds no {_missing(files)[0].name}, though {name}{INDEX} names it")
     if incomplete is not None:
         raise incomplete
     return None
+
+
+def _fetch(repository: str, revision: str | None, *patterns: str) -> Path:
+    """The folder of a repository, with the small files and those of `patterns`."""
+    return Path(snapshot_download(repository, revision=revision, allow_patterns=[*SMALL_FILES, *patterns]))

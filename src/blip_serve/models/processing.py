@@ -39,14 +39,11 @@ class PixelFormat:
 
 
 def read_pixel_format(folder: Path, image_size: int) -> PixelFormat:
-    """From `processor_config.json` (transformers 5), else `preprocessor_config.json` (2022).
+    """As transformers reads it: what `processor_config.json` holds of it, else `preprocessor_config.json`.
 
     Raises `CheckpointError` where it cannot be followed, or does not fit the vision tower's `image_size`.
     """
-    old, new = folder / "preprocessor_config.json", folder / "processor_config.json"
-    file = old if old.exists() and not new.exists() else new
-    content = read_json(file)
-    content = content.get("image_processor", content)
+    file, content = _preprocessor(folder)
     size = _side(content.get("size", image_size))
     if size != image_size:
         raise CheckpointError(file, f"size: {size} does not fit config.json, whose image_size is {image_size}")
@@ -61,6 +58,21 @@ def read_pixel_format(folder: Path, image_size: int) -> PixelFormat:
         raise CheckpointError(file, f"resample: {content['resample']} is none of Pillow's") from None
     mean, std = (_channels(content.get(name, default), file, name) for name, default in STATISTICS.items())
     return PixelFormat(image_size, resample, mean, std)
+
+
+def _preprocessor(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The file that says how pictures become pixels, and what it says.
+
+    transformers 5 writes `image_processor` into `processor_config.json`, transformers 4 a file of that name without it.
+    """
+    new = folder / "processor_config.json"
+    content = read_json(new).get("image_processor") if new.exists() else None
+    if content is None:
+        old = folder / "preprocessor_config.json"
+        return old, read_json(old)
+    if not isinstance(content, dict):
+        raise CheckpointError(new, "image_processor: not a JSON object")
+    return new, content
 
 
 def _channels(value: Any, file: Path, name: str) -> tuple[float, ...]:

@@ -1,6 +1,7 @@
 """A checkpoint's own tokenizer: captions, questions and the words of answers to ids. Runs on worker threads."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from blip_serve.domain import Caption, ScoringProtocol
 from blip_serve.errors import CheckpointError, InvalidInput
 from blip_serve.models.config import TextConfig
 from blip_serve.models.detokenizing import Detokenizer
+from blip_serve.models.files import read_json
 
 PAPER_TOKENS = 35
 """Length of a caption or question in salesforce/BLIP:train_retrieval.py and models/blip_vqa.py."""
@@ -33,6 +35,7 @@ class CaptionTokenizer:
             tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # tokenizers raises a bare Exception for a damaged file
             raise CheckpointError(folder, f"tokenizer not readable: {' '.join(str(error).split())}") from None
+        _check_vocabulary(folder)
         if len(tokenizer) > vocabulary:
             raise CheckpointError(folder, f"the tokenizer has {len(tokenizer)} words, config.json says {vocabulary}")
         self.detokenizer = Detokenizer(tokenizer)
@@ -84,6 +87,21 @@ class CaptionTokenizer:
                 code="input_too_long",
                 param=text.param,
             )
+
+
+def _check_vocabulary(folder: Path) -> None:
+    """Raises `CheckpointError` where a word stands for two ids, or an id for two words: one of them is lost."""
+    file = folder / "tokenizer.json"
+    if file.exists():
+        vocabulary = read_json(file)["model"]["vocab"]  # readable: the tokenizer has been made of it
+        entries = [f"the id {number}" for number in vocabulary.values()]
+    else:
+        file = folder / "vocab.txt"
+        lines = map(str.rstrip, file.read_text(encoding="utf-8").split("\n"))
+        entries = [repr(word) for word in lines if word]
+    [(entry, count)] = Counter(entries).most_common(1) or [("", 0)]
+    if count > 1:
+        raise CheckpointError(file, f"{entry} stands in the vocabulary {count} times")
 
 
 def _clean_caption(caption: Caption) -> str:

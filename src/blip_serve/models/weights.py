@@ -2,6 +2,8 @@
 
 import pickle
 import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from zipfile import is_zipfile
 
@@ -16,7 +18,7 @@ from blip_serve.errors import CheckpointError
 from blip_serve.models.attention import Attention, CrossAttention
 from blip_serve.models.decoder import TextDecoder
 from blip_serve.models.device import Device
-from blip_serve.models.files import PICKLED, SAFETENSORS
+from blip_serve.models.files import weight_files
 from blip_serve.models.layers import DotProductAttention, Linear
 from blip_serve.models.text import TextTower
 from blip_serve.models.vision import VisionEncoder, VisionTower
@@ -32,31 +34,39 @@ TIED = {
 """What files may hold twice, and the name that the networks load it by."""
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A tensor, and the file that holds it."""
+
+    tensor: Tensor
+    file: Path
+
+
 def load_weights(network: nn.Module, folder: Path, device: Device) -> None:
-    """Loads the folder's weights into a network on the meta device, by name, from a memory-mapped file.
+    """Loads the folder's weights into a network on the meta device, by name, from memory-mapped files.
 
     Each is brought to the device in its number type by itself; a terminal sees a progress bar. Layers become
     TorchScript where the device `scripts`.
 
-    Raises `CheckpointError` naming the file, and the parameters that are missing, left over or of another shape.
+    Raises `CheckpointError` naming the file, and the parameters that are missing, left over, or of another shape, or
+    hold anything but finite numbers.
     """
-    file, state = _read_state(folder)
-    state = {name: tensor for name, tensor in state.items() if not name.endswith(IGNORED) and not _is_tied(name, state)}
+    files = weight_files(folder)
+    state = _read_state(files)
+    state = {name: held for name, held in state.items() if not name.endswith(IGNORED) and not _is_tied(name, state)}
     expected = dict(network.named_parameters())
     faults = [
-        *(f"{name} is missing" for name in sorted(expected.keys() - state.keys())),
-        *(f"{name} is left over" for name in sorted(state.keys() - expected.keys())),
+        *((files[0], f"{name} is missing") for name in sorted(expected.keys() - state.keys())),
+        *((state[name].file, f"{name} is left over") for name in sorted(state.keys() - expected.keys())),
         *(
-            f"{name} is {tuple(state[name].shape)}, the configuration says {tuple(expected[name].shape)}"
+            (state[name].file, f"{name} {fault}")
             for name in sorted(expected.keys() & state.keys())
-            if state[name].shape != expected[name].shape
+            if (fault := _fault(state[name].tensor, expected[name]))
         ),
     ]
-    if faults:
-        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise CheckpointError(file, f"{'; '.join(faults[:3])}{more}")
+    _refuse(faults)
     loaded = {
-        name: state[name].to(device.kind, device.dtype)
+        name: _converted(name, state[name], device)
         for name in tqdm(expected, desc=f"loading {folder.name}", unit="tensor", leave=False, disable=None)
     }
     network.load_state_dict(loaded, assign=True)
@@ -95,18 +105,60 @@ def _script(network: nn.Module) -> None:
             tower.encoder = torch.jit.script(tower.encoder)  # type: ignore[assignment]  # called as what it was
 
 
-def _is_tied(name: str, state: dict[str, Tensor]) -> bool:
+def _refuse(faults: Sequence[tuple[Path, str]]) -> None:
+    """Raises `CheckpointError` for the first file at fault, where there is one."""
+    if faults:
+        file = faults[0][0]
+        here = [fault for place, fault in faults if place == file]
+        told = here[:3]
+        more = f" and {len(faults) - len(told)} more" if len(faults) > len(told) else ""
+        raise CheckpointError(file, f"{'; '.join(told)}{more}")
+
+
+def _fault(found: Tensor, expected: Tensor) -> str | None:
+    """What keeps a tensor from being the weight that is expected, beside its numbers."""
+    if found.shape != expected.shape:
+        return f"is {tuple(found.shape)}, the configuration says {tuple(expected.shape)}"
+    if not found.is_floating_point():
+        return f"is of {str(found.dtype).removeprefix('torch.')}, not of floating-point numbers"
+    if found.layout != torch.strided or found.device.type != "cpu":
+        return "holds no numbers, or not all of them"
+    return None
+
+
+def _converted(name: str, held: Held, device: Device) -> Tensor:
+    """The tensor on the device, in its number type. Raises `CheckpointError` where its numbers are none there.
+
+    The least and the largest are the cheapest that tell of any that is not finite: a thirtieth of a load.
+    """
+    tensor = held.tensor.to(device.kind, device.dtype)
+    if not all(map(torch.isfinite, torch.aminmax(tensor))):
+        sound = all(map(torch.isfinite, torch.aminmax(held.tensor.float())))
+        what = f"numbers too large for {str(device.dtype).removeprefix('torch.')}" if sound else "NaN or infinity"
+        raise CheckpointError(held.file, f"{name} holds {what}")
+    return tensor
+
+
+def _is_tied(name: str, state: Mapping[str, Held]) -> bool:
     """Whether the tensor is there once more by another name; one that differs is left over, and refused as such."""
     twin = state.get(TIED.get(name, ""))
-    return twin is not None and torch.equal(state[name], twin)
+    if twin is None:
+        return False
+    one, other = state[name].tensor, twin.tensor
+    comparable = one.dtype == other.dtype and not _fault(one, other) and not _fault(other, one)
+    return comparable and torch.equal(one, other)
 
 
-def _read_state(folder: Path) -> tuple[Path, dict[str, Tensor]]:
-    for name, read in ((SAFETENSORS, _read_safetensors), (PICKLED, _read_pickled)):
-        file = folder / name
-        if file.exists():
-            return file, read(file)
-    raise CheckpointError(folder, f"holds neither {SAFETENSORS} nor {PICKLED}")
+def _read_state(files: Sequence[Path]) -> dict[str, Held]:
+    """What the files hold, by name. Raises `CheckpointError` where two of them hold the same."""
+    state: dict[str, Held] = {}
+    for file in files:
+        read = _read_safetensors if file.suffix == ".safetensors" else _read_pickled
+        for name, tensor in read(file).items():
+            if name in state:
+                raise CheckpointError(file, f"{name} is in {state[name].file.name} too")
+            state[name] = Held(tensor, file)
+    return state
 
 
 def _read_safetensors(file: Path) -> dict[str, Tensor]:

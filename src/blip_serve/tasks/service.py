@@ -16,6 +16,7 @@ from blip_serve.images.loader import ImageLoader
 from blip_serve.loading import Loader, loader
 from blip_serve.registry import Registry
 from blip_serve.settings import Settings
+from blip_serve.tasks.asked import Asked
 from blip_serve.tasks.decide import Decide, DecideRequest, DecideResult
 from blip_serve.tasks.embed import Embed, EmbedRequest, EmbedResult
 from blip_serve.tasks.generate import Event, Generate, GenerateRequest, GenerateResult
@@ -82,10 +83,10 @@ async def open_service(
     decoders = FairThreads(settings.engine.workers, "decoder", telemetry)
     fetcher = fetcher or Fetcher(settings.images.fetch, settings.images.max_bytes)
     images = ImageLoader(fetcher, settings.images, workers)
-    at_once, timeout = settings.engine.workers, settings.server.request_timeout_s
+    at_once, timeout, asked = settings.engine.workers, settings.server.request_timeout_s, Asked()
 
     def tasks_of(caller: Caller) -> Tasks:
-        sessions = Sessions(registry, engine, images, workers, decoders, at_once, telemetry, timeout, caller)
+        sessions = Sessions(registry, engine, images, workers, decoders, at_once, telemetry, timeout, asked, caller)
         match = Match(sessions, settings.limits)
         return Tasks(
             match=match,

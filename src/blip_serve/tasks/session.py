@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from blip_serve.fair_threads import FairThreads
 from blip_serve.images.loader import ImageLoader
 from blip_serve.images.reference import ImageSource
 from blip_serve.registry import Lease, Registry
+from blip_serve.tasks.asked import Asked
 from blip_serve.tasks.usage import Usage
 from blip_serve.telemetry import Telemetry
 
@@ -62,10 +63,12 @@ class Session:
         decoders: FairThreads,
         at_once: int,
         telemetry: Telemetry,
+        asked: Asked,
         caller: Caller,
     ) -> None:
         self.lease = lease
         self._caller = caller
+        self._asked = asked
         self._reservation = reservation
         self._images = images
         self._workers = workers
@@ -104,8 +107,8 @@ class Session:
                     self.lease.model, prepared.works, None if on_piece is None else _on_loop(loop, on_piece)
                 )
         self._decode_seconds += prepared.decode_seconds
-        if prepared.image_tokens:
-            self._telemetry.image_prepared(self.lease.id, bool(prepared.cached_tokens), prepared.decode_seconds)
+        if image := image_of(item):
+            prepared = self._noted(image, prepared)
         return Started(prepared, [asyncio.wrap_future(future) for future in futures])
 
     async def _prepare(self, item: Item) -> Prepared:
@@ -118,6 +121,13 @@ class Session:
         return await self._decoders.run(
             caller, image_of_model, self._reservation.deadline, partial(model.prepare, item)
         )
+
+    def _noted(self, image: ImageBytes, prepared: Prepared) -> Prepared:
+        """What was prepared, as the caller may know it: what others' requests saved it is not told."""
+        known = bool(prepared.cached_tokens)
+        self._telemetry.image_prepared(self.lease.id, known, prepared.decode_seconds)
+        own = self._asked.again(self._caller.name, self.lease.id, image.digest, known=known)
+        return prepared if own else replace(prepared, cached_tokens=0)
 
     def used(self, usage: Usage) -> Usage:
         """Counts what the request used for its caller."""
@@ -151,6 +161,7 @@ class Sessions:
         at_once: int,
         telemetry: Telemetry,
         timeout: float,
+        asked: Asked,
         caller: Caller,
     ) -> None:
         """`workers` do what takes a moment, `decoders` what has an image to decode.
@@ -165,6 +176,7 @@ class Sessions:
         self._at_once = at_once
         self._telemetry = telemetry
         self._timeout = timeout
+        self._asked = asked
         self._caller = caller
 
     @asynccontextmanager
@@ -185,6 +197,7 @@ class Sessions:
                             self._decoders,
                             self._at_once,
                             self._telemetry,
+                            self._asked,
                             self._caller,
                         )
                 except TimeoutError:

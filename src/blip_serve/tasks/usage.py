@@ -27,11 +27,14 @@ class Usage:
 
 
 def usage_of(images: Iterable[tuple[str, Prepared]], text_tokens: int, generated_tokens: int = 0) -> Usage:
-    """Counts `images`, each with its digest, once a digest: as it was met first."""
-    once = dict(reversed(list(images))).values()
+    """Counts `images`, each with its digest, once a digest: cached where it was so each time it was met."""
+    once: dict[str, Prepared] = {}
+    for digest, prepared in images:
+        least = once.setdefault(digest, prepared)
+        once[digest] = min(least, prepared, key=lambda met: met.cached_tokens)
     return Usage(
-        image_tokens=sum(prepared.image_tokens for prepared in once),
+        image_tokens=sum(prepared.image_tokens for prepared in once.values()),
         text_tokens=text_tokens,
-        cached_tokens=sum(prepared.cached_tokens for prepared in once),
+        cached_tokens=sum(prepared.cached_tokens for prepared in once.values()),
         generated_tokens=generated_tokens,
     )

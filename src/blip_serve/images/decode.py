@@ -67,12 +67,19 @@ _UPRIGHT = MappingProxyType(
 
 
 class Decoder:
-    """Decodes on worker threads; together they hold at most `settings.max_pixels_in_flight` pixels."""
+    """Decodes on worker threads; together they hold at most `settings.max_pixels_in_flight` pixels.
+
+    `formats`: what is read.
+    """
 
     def __init__(self, settings: ImageSettings) -> None:
         self._max_pixels = settings.max_pixels
         self._budget = PixelBudget(settings.max_pixels_in_flight)
-        self._formats = frozenset(kind for kind in _OPENERS if kind not in _OPTIONAL or features.check(_OPTIONAL[kind]))
+        self.formats = frozenset(kind for kind in _OPENERS if kind not in _OPTIONAL or features.check(_OPTIONAL[kind]))
+
+    def reads(self, head: bytes) -> bool:
+        """Whether a file that begins with `head`, `HEAD_BYTES` of it, is of a format that is read."""
+        return sniff(head) in self.formats
 
     @contextmanager
     def open(self, image: ImageBytes) -> Iterator[Image.Image]:
@@ -96,9 +103,9 @@ class Decoder:
         if not image.data:
             raise empty_image(image.param)
         kind = sniff(image.data)
-        if kind is None or kind not in self._formats:
+        if kind is None or kind not in self.formats:
             raise InvalidInput(
-                f"The image's format is not supported; give one of {', '.join(sorted(self._formats))}.",
+                f"The image's format is not supported; give one of {', '.join(sorted(self.formats))}.",
                 code="unsupported_image_format",
                 param=image.param,
             )

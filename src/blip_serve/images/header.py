@@ -13,6 +13,9 @@ ImageFormat = Literal["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF"]
 Size = tuple[int, int]
 """Width and height in pixels."""
 
+HEAD_BYTES = 64
+"""What `sniff` looks at."""
+
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # but those that stand alone, without a length
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SOS, _EOI = 0xDA, 0xD9
@@ -33,7 +36,7 @@ def sniff(data: bytes) -> ImageFormat | None:
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WEBP"
     # The brands that follow tell AVIF from its relative HEIC.
-    if data[4:8] == b"ftyp" and any(brand in data[8:64] for brand in (b"avif", b"avis")):
+    if data[4:8] == b"ftyp" and any(brand in data[8:HEAD_BYTES] for brand in (b"avif", b"avis")):
         return "AVIF"
     return None
 

@@ -136,13 +136,17 @@ class Device:
 
 def open_device(settings: Settings) -> Device:
     """The device the settings ask for. Raises `ConfigurationError` where it is not there."""
-    cuda = torch.cuda.is_available()
-    if settings.device == "cuda" and not cuda:
-        raise ConfigurationError("device: cuda asked for, but PyTorch sees no CUDA device")
+    check_device(settings)
     threads = settings.threads or THREADS
     torch.set_num_threads(threads)
-    kind = "cuda" if cuda and settings.device != "cpu" else "cpu"
+    kind = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
     return Device(torch.device(kind), _dtype(settings.dtype, kind), threads)
+
+
+def check_device(settings: Settings) -> None:
+    """Raises `ConfigurationError` where the device that the settings ask for is not there."""
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigurationError("device: cuda asked for, but PyTorch sees no CUDA device")
 
 
 def _dtype(asked: str, kind: str) -> torch.dtype:

@@ -84,7 +84,7 @@ def test_a_damaged_picture_is_told_and_the_others_go_on(folder: Path) -> None:
 
 
 def test_a_picture_is_one_line_whatever_its_name(tmp_path: Path) -> None:
-    names = [b"\xff.png", "\x1b[2J.png", "a\ttab.png", "line\u2028.png", "two\nlines.png"]
+    names: list[str | bytes] = [b"\xff.png", "\x1b[2J.png", "a\ttab.png", "line\u2028.png", "two\nlines.png"]
     paths = sorted(tmp_path / os.fsdecode(name) for name in names)
     for path in paths:
         path.write_bytes(RED.read_bytes())

@@ -11,13 +11,12 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from blip_serve.cli.one_request import run, told_in_a_line
+from blip_serve.cli.one_request import run, settings_of, told_in_a_line
 from blip_serve.cli.options import Config, Model, Protocol
 from blip_serve.cli.pictures import image_source, pictures, tell
 from blip_serve.domain import Caption, GenerationOptions
 from blip_serve.errors import InvalidInput, ServiceError
 from blip_serve.images.decode import Decoder
-from blip_serve.settings import Settings
 from blip_serve.tasks.generate import GenerateRequest
 from blip_serve.tasks.service import Tasks
 from blip_serve.telemetry import printable
@@ -49,7 +48,7 @@ def caption(
 
     A picture that cannot be read is told on standard error, and the others go on; the exit code is then 1.
     """
-    settings = Settings.load(config)
+    settings = settings_of(config)
     paths = pictures(images, Decoder(settings.images))
     options = GenerationOptions(max_tokens=max_tokens, max_tokens_param="--max-tokens", num_beams=beams)
 

@@ -9,13 +9,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from blip_serve.cli.one_request import answer, told_in_a_line
+from blip_serve.cli.one_request import answer, settings_of, told_in_a_line
 from blip_serve.cli.options import Config, Model, Protocol
 from blip_serve.cli.pictures import in_turns, pictures
 from blip_serve.cli.tables import Name, table_of
 from blip_serve.domain import Caption
 from blip_serve.images.decode import Decoder
-from blip_serve.settings import Settings
 from blip_serve.tasks.embed import EmbedRequest, EmbedResult
 from blip_serve.tasks.inputs import Input
 from blip_serve.tasks.service import Tasks
@@ -37,7 +36,7 @@ def embed(
 
     An image that cannot be read is told on standard error, and the others go on; the exit code is then 1.
     """
-    settings = Settings.load(config)
+    settings = settings_of(config)
     paths = pictures(images or [], Decoder(settings.images))
     texts = [Caption(each, f"--text {each!r}") for each in text or []]
     if not paths and not texts:

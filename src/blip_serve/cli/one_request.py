@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -20,6 +21,18 @@ DOWNLOAD_S = 3600.0
 """Time for a first download, a load and the answer."""
 
 
+def settings_of(config: Path | None) -> Settings:
+    """The settings as they are here: loads what is asked for and nothing else, and says nothing of it.
+
+    Raises `ConfigurationError`.
+    """
+    settings = Settings.load(config)
+    models = tuple(model.model_copy(update={"preload": False}) for model in settings.models)
+    log = settings.log.model_copy(update={"level": "error"})
+    server = settings.server.model_copy(update={"request_timeout_s": DOWNLOAD_S})
+    return settings.model_copy(update={"models": models, "log": log, "server": server})
+
+
 @contextmanager
 def told_in_a_line() -> Iterator[None]:
     """A `ServiceError` inside ends the process with exit code 1 and its message on standard error."""
@@ -33,7 +46,7 @@ def told_in_a_line() -> Iterator[None]:
 
 
 def answer(settings: Settings, ask: Callable[[Tasks], Awaitable[T]]) -> T:
-    """What `ask` gets of a service that runs for it alone and loads only what it needs.
+    """What `ask` gets of a service of `settings_of` that runs for it alone.
 
     Raises `ServiceError`, and `ConfigurationError` for a device that is not there.
     """
@@ -45,7 +58,7 @@ def answer(settings: Settings, ask: Callable[[Tasks], Awaitable[T]]) -> T:
 def run(settings: Settings, ask: Callable[[Tasks], Awaitable[T]]) -> T:
     """Like `answer`, for a caller that shows by itself what goes on."""
     check_device(settings)
-    return asyncio.run(_answer(_for_one_command(settings), ask))
+    return asyncio.run(_answer(settings, ask))
 
 
 async def _answer(settings: Settings, ask: Callable[[Tasks], Awaitable[T]]) -> T:
@@ -60,11 +73,3 @@ def _with_reason(error: Unavailable, tasks: Tasks) -> ServiceError:
     """Why a model could not be loaded: here is no models page to look it up."""
     failed = [f"The model '{model.id}' could not be loaded: {model.error}." for model in tasks.models() if model.error]
     return Unavailable(" ".join(failed), code=error.code) if failed else error
-
-
-def _for_one_command(settings: Settings) -> Settings:
-    """Loads what is asked for and nothing else, and says nothing of it."""
-    models = tuple(model.model_copy(update={"preload": False}) for model in settings.models)
-    log = settings.log.model_copy(update={"level": "error"})
-    server = settings.server.model_copy(update={"request_timeout_s": DOWNLOAD_S})
-    return settings.model_copy(update={"models": models, "log": log, "server": server})

@@ -10,13 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from blip_serve.cli.one_request import answer, told_in_a_line
+from blip_serve.cli.one_request import answer, settings_of, told_in_a_line
 from blip_serve.cli.options import AsJson, Config, Model, Protocol
 from blip_serve.cli.pictures import image_source, in_turns, pictures
 from blip_serve.cli.tables import Name, table_of
 from blip_serve.domain import Caption
 from blip_serve.images.decode import Decoder
-from blip_serve.settings import HARD_LIMIT, Settings
+from blip_serve.settings import HARD_LIMIT
 from blip_serve.tasks.inputs import Input
 from blip_serve.tasks.relevance import RankBy, relevance
 from blip_serve.tasks.rerank import RankedDocument, RerankRequest, RerankResult
@@ -48,7 +48,7 @@ def rerank(
 
     An image that cannot be read is told on standard error, and the others go on; the exit code is then 1.
     """
-    settings = Settings.load(config)
+    settings = settings_of(config)
     paths = pictures(images or [], Decoder(settings.images))
     texts = [Caption(each, f"--document {each!r}") for each in document or []]
     if not paths and not texts:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from blip_serve.catalogue import ModelCard
 from blip_serve.domain import AnyModel
@@ -18,6 +19,9 @@ MODEL_CLASSES = {
     "BlipForQuestionAnswering": "blip_serve.models.answerer:Answerer",
 }
 """Architecture of a configuration to the class that runs it; imported when first needed, and torch with it."""
+
+CHECK_DEVICE = "blip_serve.models.device:check_device"
+"""Imports torch like them."""
 
 Loader = Callable[[ModelSettings, ModelCard], tuple[AnyModel, ModelCard]]
 """Loads a model, and completes its card with what only the checkpoint says. Raises as `open_checkpoint`."""
@@ -36,11 +40,21 @@ def loader(settings: Settings, telemetry: Telemetry) -> Loader:
         path = MODEL_CLASSES.get(architecture := _architecture(folder))
         if path is None:
             raise CheckpointError(folder / "config.json", f"architectures: {architecture} is not served")
-        module, _, name = path.partition(":")
-        loaded = getattr(import_module(module), name).load(folder, card, settings, decoder, telemetry)
+        loaded = _imported(path).load(folder, card, settings, decoder, telemetry)
         return loaded, loaded.card
 
     return load
+
+
+def check_device(settings: Settings) -> None:
+    """Raises `ConfigurationError` where the device that the settings name is not there: no model can ever be loaded."""
+    if settings.device == "cuda":  # the others are always there, and torch takes seconds to import
+        _imported(CHECK_DEVICE)(settings)
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
 
 
 def _architecture(folder: Path) -> str:

@@ -201,15 +201,16 @@ class LibraryLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes one."""
-        text = _printable(record.getMessage().strip())
+        text = printable(record.getMessage().strip())
         self._log.log(record.levelno, "library", name=record.name, text=text, exc_info=record.exc_info or None)
 
 
 def _write_traceback(out: TextIO, error: structlog.typing.ExcInfo) -> None:
     """Without local variables, which hold keys and captions, and indented, so that no message can pass for a line."""
     for line in "".join(traceback.format_exception(*error)).splitlines():
-        out.write(f"\n    {_printable(line)}")
+        out.write(f"\n    {printable(line)}")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """In one line, whatever it holds: control characters and what no encoding has become escapes."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

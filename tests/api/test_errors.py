@@ -284,3 +284,18 @@ def test_errors_of_the_framework_are_counted(small: Service) -> None:
     before = small.metric("errors_total", code="not_found")
     small.client.get("/nothing")
     assert small.metric("errors_total", code="not_found") == before + 1
+
+
+def test_an_unknown_model_points_to_the_list_of_models(small: Service) -> None:
+    response = small.client.post("/v1/match", json=good() | {"model": "nope"})
+    check(response, 404, "model_not_found", "model")
+    assert response.json()["error"]["message"] == "The model 'nope' does not exist. GET /v1/models lists those that do."
+
+
+@pytest.mark.parametrize("body", [{"json": good() | {"image": "red-circle.png"}},
+                                  {"files": {"image": (None, "red-circle.png"), "caption": (None, "a")}}])  # fmt: skip
+def test_a_file_s_name_in_an_image_s_place_is_told_how_files_are_sent(small: Service, body: dict[str, Any]) -> None:
+    response = small.client.post("/v1/match", **body)
+    check(response, 400, "invalid_base64", "image")
+    assert "-F image=@" in response.json()["error"]["message"]
+    assert "data:image/png;base64," in response.json()["error"]["message"]

@@ -84,7 +84,15 @@ def test_models_lists_tasks_and_memory_by_dtype() -> None:
         (["match", "nothing.png", "--caption", "a"], 2, "nothing.png: No such file"),
         (["match", RED], 2, "--caption"),
         (["match", RED, "--caption", " "], 1, "The text is blank"),
-        (["match", RED, "--caption", "a", "--model", "nobody"], 1, "'nobody' does not exist"),
+        (
+            ["match", RED, "--caption", "a", "--model", "nobody"],
+            1,
+            "'nobody' does not exist. `blip-serve models` lists",
+        ),
+        *(
+            ([*command, "--model", ""], 2, "--model")
+            for command in (["match", RED, "--caption", "a"], ["caption", RED])
+        ),
         (["match", RED, "--caption", "a", "--protocol", "mine"], 2, "--protocol"),
         (["match", RED, "--caption", "a", "--model", "blip-itm-base-coco"], 1, "the hub cannot be reached"),
         (["match", __file__, "--caption", "a"], 1, "format is not supported"),
@@ -118,6 +126,56 @@ def test_serve_prints_the_curl_line_answers_it_and_stops_on_sigterm() -> None:
         assert process.returncode == 0
         assert f"curl {url}/v1/match -F image=@{RED}" in errors
         assert "model_ready" in errors
+
+
+def test_match_sorts_by_score_and_marks_the_best() -> None:
+    done = blip_serve("match", RED, "--caption", "a large [blue] circle", "--caption", "a large red circle")
+    first, second = (line for line in done.stdout.splitlines() if line.startswith("│"))
+    assert first.startswith("│ best │")
+    assert "a large red circle" in first
+    assert "best" not in second
+    assert "a large [blue] circle" in second  # brackets are no markup
+
+
+@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["match", RED, "--caption", "a"], ["caption", RED]])
+def test_a_device_that_is_not_there_ends_the_start_with_the_reason(command: list[str]) -> None:
+    done = blip_serve(*command, BLIP_SERVE_DEVICE="cuda", CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 2
+    assert done.stderr == "blip-serve: device: cuda asked for, but PyTorch sees no CUDA device\n"
+    assert done.stdout == ""
+
+
+def test_a_load_that_fails_tells_its_reason(tmp_path: Path) -> None:
+    models = json.dumps([{"id": "test/mine", "source": str(tmp_path)}])
+    done = blip_serve("match", RED, "--caption", "a", BLIP_SERVE_MODELS=models)
+    assert done.returncode == 1
+    assert "blip-serve: The model 'test/mine' could not be loaded: config.json: No such file" in done.stderr
+
+
+def test_serve_says_that_it_serves_once_its_models_are_ready() -> None:
+    with served() as (process, _):
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "curl" in line:
+                break
+    told = [next(i for i, line in enumerate(lines) if word in line) for word in ("loading", "model_ready", "curl")]
+    assert told == sorted(told)
+    assert sum("model_ready" in line for line in lines) == 3
+    assert "/readyz" in lines[0]
+
+
+def test_serve_never_says_that_it_serves_where_a_model_cannot_be_loaded(tmp_path: Path) -> None:
+    models = json.dumps([{"id": "test/mine", "source": str(tmp_path), "preload": True}])
+    with served(BLIP_SERVE_MODELS=models, BLIP_SERVE_SERVER__SHUTDOWN_DELAY_S="0") as (process, url):
+        assert process.stderr is not None
+        lines = [process.stderr.readline() for _ in range(2)]
+        assert "model_failed" in lines[1]
+        wait_until(lambda: "failed" in httpx.get(f"{url}/readyz", trust_env=False).text)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=WAIT_S)
+        assert "curl" not in errors
 
 
 def test_version_is_printed() -> None:

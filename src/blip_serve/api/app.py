@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from enum import Enum
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from blip_serve import __version__
 from blip_serve.api import (
     chat,
     decisions,
+    docs,
     embeddings,
     errors,
     health,
@@ -27,6 +29,16 @@ from blip_serve.keys import KeyRing
 from blip_serve.settings import Settings
 from blip_serve.tasks.service import OpenTasks, open_service
 from blip_serve.telemetry import Telemetry
+
+ENDPOINTS: dict[str | Enum, tuple[APIRouter, ...]] = {
+    docs.MATCHING: (match.router, score.router),
+    docs.WRITING: (chat.router, responses.router),
+    docs.DECISIONS: (decisions.router,),
+    docs.EMBEDDING: (embeddings.router, rerank.router),
+    docs.MODELS: (models.router,),
+    docs.OPERATION: (health.router,),
+}
+"""The endpoints by the groups of the documentation."""
 
 
 class App(FastAPI):
@@ -73,21 +85,27 @@ def create_app(settings: Settings, open_tasks: OpenTasks = open_service) -> Fast
 
     app = App(
         title="blip-serve",
+        description=docs.INTRODUCTION,
+        openapi_tags=docs.TAGS,
         version=__version__,
         lifespan=lifespan,
         separate_input_output_schemas=False,
         redirect_slashes=False,
-        openapi_url=None if settings.server.docs == "off" else "/openapi.json",
+        openapi_url=None if settings.server.docs == "off" else docs.DOCUMENT,
+        docs_url=None,  # FastAPI's pages load theirs from other hosts
+        redoc_url=None,
     )
     app.state.settings = settings
     app.state.telemetry = telemetry
     app.state.draining = False
     errors.install(app)
-    for endpoint in (match, decisions, chat, responses, embeddings, rerank, score, models):
-        app.include_router(endpoint.router)
-    app.include_router(health.router)
+    for tag, endpoints in ENDPOINTS.items():
+        for endpoint in endpoints:
+            app.include_router(endpoint, tags=[tag])
     if settings.server.metrics != "off":
-        app.include_router(health.metrics_router)
+        app.include_router(health.metrics_router, tags=[docs.OPERATION])
+    if settings.server.docs != "off":
+        app.include_router(docs.router)
     app.add_middleware(
         BodyLimitMiddleware, limit=settings.server.max_body_bytes, total=settings.server.max_bodies_bytes
     )

@@ -7,6 +7,7 @@ from fastapi.security.utils import get_authorization_scheme_param
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from blip_serve.api import docs
 from blip_serve.api.errors import answer, note
 from blip_serve.api.rates import Rates
 from blip_serve.domain import Caller
@@ -19,7 +20,6 @@ SCHEMES = {"API key": {"type": "http", "description": "where the service asks fo
 """The security schemes of the OpenAPI document."""
 PROBES = ("/livez", "/readyz")
 METRICS = "/metrics"
-DOCS = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
 CONCURRENCY_RETRY_S = 1
 
 
@@ -32,7 +32,7 @@ class KeyMiddleware:
         self._open = (
             *PROBES,
             *((METRICS,) if settings.server.metrics == "open" else ()),
-            *(DOCS if settings.server.docs == "open" else ()),
+            *(docs.PATHS if settings.server.docs == "open" else ()),
         )
         self._keys = keys
         self._rates = rates

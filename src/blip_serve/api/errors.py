@@ -41,6 +41,13 @@ STATUSES: Mapping[type[ServiceError], tuple[int, str]] = {
 }
 """Status and type of each class of error; the first class an error is an instance of counts."""
 
+HINTS: Mapping[str, str] = {
+    "model_not_found": "GET /v1/models lists those that do.",
+    "invalid_base64": "A file is sent by what it holds, not by its name: to /v1/match in a form "
+    "(curl -F image=@picture.png), elsewhere as a data URI (data:image/png;base64,...).",
+}
+"""What to do next, where that is done over HTTP: it follows the message of errors of that code."""
+
 
 class ErrorBody(BaseModel):
     """One error."""
@@ -75,7 +82,8 @@ def answer(error: ServiceError) -> JSONResponse:
 
 def shown(error: ServiceError) -> ErrorBody:
     """The error as the envelope holds it; a stream that has begun has nothing else to say it with."""
-    return ErrorBody(message=error.message, type=_status(error)[1], param=error.param, code=error.code)
+    message = f"{error.message} {HINTS.get(error.code, '')}".rstrip()
+    return ErrorBody(message=message, type=_status(error)[1], param=error.param, code=error.code)
 
 
 def invalid_field(fault: ErrorDetails, within: int = 0, at: str = "") -> InvalidInput:

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
@@ -48,9 +48,11 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
 class Server(uvicorn.Server):
     """uvicorn, but SIGTERM and SIGHUP are announced before the port closes, and the loss of the device ends it."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, when_ready: Callable[[], None] = lambda: None) -> None:
+        """`when_ready` is called once, when the preloaded models are ready."""
         super().__init__(uvicorn_config(app))
         self._app = app
+        self._when_ready: Callable[[], None] | None = when_ready
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -77,6 +79,9 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to stop."""
+        if self._when_ready is not None and not self._app.state.tasks.not_ready():
+            self._when_ready()
+            self._when_ready = None
         return await super().on_tick(counter) or self.lost()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -1,24 +1,74 @@
 """The command line: one file a command. Settings that cannot be used end it with exit code 2 and the key's name."""
 
+import gc
 import sys
 import warnings
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from blip_serve import __version__
-from blip_serve.cli import caption, embed, keys, match, models, pull, rerank, serve
 from blip_serve.errors import ConfigurationError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.command()(serve.serve)
-app.command()(match.match)
-app.command()(caption.caption)
-app.command()(embed.embed)
-app.command()(rerank.rerank)
-app.command()(models.models)
-app.command()(pull.pull)
-app.add_typer(keys.app, name="keys")
+
+class Entry(NamedTuple):
+    """A command before it is imported: where it is, and its line in the list of commands."""
+
+    path: str
+    summary: str
+
+
+COMMANDS = {
+    "serve": Entry(
+        "blip_serve.cli.serve:serve", "Serve over HTTP until SIGTERM or Ctrl-C; requests in flight are finished first."
+    ),
+    "match": Entry("blip_serve.cli.match:match", "Score every image against every caption."),
+    "caption": Entry(
+        "blip_serve.cli.caption:caption",
+        "Caption pictures, one line each; those of a folder in the order of their names.",
+    ),
+    "embed": Entry(
+        "blip_serve.cli.embed:embed",
+        "Embed images and texts in one space: the dot product of two vectors is their cosine.",
+    ),
+    "rerank": Entry("blip_serve.cli.rerank:rerank", "Order images by a text, or texts by an image, the best first."),
+    "models": Entry("blip_serve.cli.models:models", "List the models: state, and memory by number type."),
+    "pull": Entry(
+        "blip_serve.cli.pull:pull",
+        "Download the settings' models into the hub's cache (HF_HOME), those not there yet, and print their folders.",
+    ),
+    "keys": Entry("blip_serve.cli.keys:app", "Make, list and revoke API keys."),
+}
+"""The commands; one is imported when it is called, and with it all that it needs and the others do not."""
+
+
+class LazyGroup(TyperGroup):
+    """Lists the commands of the table, and imports the one that is called."""
+
+    def __init__(self, **attributes: Any) -> None:
+        listed = {name: TyperCommand(name, help=entry.summary) for name, entry in COMMANDS.items()}
+        super().__init__(**attributes | {"commands": listed})
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command that `args` begin with, imported, and the rest of them."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, listed and imported(str(listed.name)), rest
+
+
+def imported(name: str) -> Any:
+    """A command of the table."""
+    module, _, attribute = COMMANDS[name].path.partition(":")
+    found = getattr(import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        function, found = found, typer.Typer(add_completion=False)
+        found.command(name)(function)
+    return get_command(found)
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback(invoke_without_command=True)
@@ -38,3 +88,5 @@ def main() -> None:
     except ConfigurationError as error:
         print(f"blip-serve: {error}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        gc.freeze()  # Python's last collection would go over all that torch and transformers are made of: half a second

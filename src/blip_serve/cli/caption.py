@@ -4,25 +4,23 @@ import asyncio
 import json
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
+from tqdm import tqdm
 
-from blip_serve.cli.one_request import image_source, is_address, run, told_in_a_line
+from blip_serve.cli.one_request import run, settings_of, told_in_a_line
 from blip_serve.cli.options import Config, Model, Protocol
+from blip_serve.cli.pictures import image_source, pictures, tell
 from blip_serve.domain import Caption, GenerationOptions
 from blip_serve.errors import InvalidInput, ServiceError
-from blip_serve.settings import Settings
+from blip_serve.images.decode import Decoder
 from blip_serve.tasks.generate import GenerateRequest
 from blip_serve.tasks.service import Tasks
+from blip_serve.telemetry import printable
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif"})
-"""Files of a folder that are read."""
 AT_ONCE = 16
 """Pictures under way at a time."""
 
@@ -50,8 +48,8 @@ def caption(
 
     A picture that cannot be read is told on standard error, and the others go on; the exit code is then 1.
     """
-    settings = Settings.load(config)
-    paths = [path for image in images for path in _expand(image)]
+    settings = settings_of(config)
+    paths = pictures(images, Decoder(settings.images))
     options = GenerationOptions(max_tokens=max_tokens, max_tokens_param="--max-tokens", num_beams=beams)
 
     def request(image: str) -> GenerateRequest:
@@ -62,43 +60,27 @@ def caption(
     sys.exit(1 if failed else 0)
 
 
-def _expand(image: str) -> Iterator[str]:
-    """A file or an address as it is; the pictures of a folder and those below it."""
-    if is_address(image):
-        yield image
-        return
-    path = Path(image)
-    if not path.exists():
-        raise typer.BadParameter(f"{image}: No such file or directory", param_hint="IMAGE")
-    if not path.is_dir():
-        yield image
-        return
-    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    if not found:
-        raise typer.BadParameter(f"{image}: no pictures in this folder", param_hint="IMAGE")
-    yield from map(str, found)
-
-
 async def _print_all(tasks: Tasks, images: list[str], request: Callable[[str], GenerateRequest], as_json: bool) -> bool:
     """Whether a picture failed. A mistake that is not a picture's ends it all."""
     failed = False
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        progress = bar.add_task("captions", total=len(images))
+    with tqdm(total=len(images), desc="captions", unit="picture", leave=False, disable=None) as bar:
         async for written in _write_all(tasks, images, request):
-            bar.advance(progress)
+            bar.update()
             if written.error is not None:
                 failed = True
-                bar.console.print(f"blip-serve: {written.image}: {written.error.message}", markup=False, soft_wrap=True)
+                tell(written.image, written.error.message)
             else:
-                print(_line(written, as_json), flush=True)
+                tqdm.write(_line(written, as_json), file=sys.stdout)
+                sys.stdout.flush()
     return failed
 
 
 def _line(written: Written, as_json: bool) -> str:
+    """One line, whatever the file's name."""
     if as_json:
-        return json.dumps({"image": written.image, "caption": written.text}, ensure_ascii=False)
-    return f"{written.image}\t{written.text}"
+        line = {"image": written.image, "caption": written.text}
+        return json.dumps(line, ensure_ascii=not written.image.isprintable())
+    return f"{printable(written.image)}\t{written.text}"
 
 
 async def _write_all(

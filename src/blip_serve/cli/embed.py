@@ -1,51 +1,71 @@
 """`blip-serve embed`: unit vectors of images and texts, without a server."""
 
 import json
+import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from blip_serve.cli.one_request import answer, image_source, told_in_a_line
+from blip_serve.cli.one_request import answer, settings_of, told_in_a_line
 from blip_serve.cli.options import Config, Model, Protocol
+from blip_serve.cli.pictures import in_turns, pictures
+from blip_serve.cli.tables import Name, table_of
 from blip_serve.domain import Caption
-from blip_serve.settings import Settings
+from blip_serve.images.decode import Decoder
 from blip_serve.tasks.embed import EmbedRequest, EmbedResult
+from blip_serve.tasks.inputs import Input
+from blip_serve.tasks.service import Tasks
 
 SHOWN = 4
 """Numbers of a vector in the table."""
+Turn = tuple[list[str], EmbedResult]
 
 
 def embed(
-    images: Annotated[list[str] | None, typer.Argument(help="Files or http(s) URLs.", metavar="IMAGE")] = None,
+    images: Annotated[list[str] | None, typer.Argument(help="Files, folders or http(s) URLs.", metavar="IMAGE")] = None,
     text: Annotated[list[str] | None, typer.Option("--text", help="A text; repeatable.")] = None,
     model: Model = None,
     protocol: Protocol = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line a vector, instead of a table.")] = False,
     config: Config = None,
 ) -> None:
-    """Embed images and texts in one space: the dot product of two vectors is their cosine."""
-    settings = Settings.load(config)
-    given = [*(images or []), *(text or [])]
-    if not given:
-        raise typer.BadParameter("give images, or texts with --text", param_hint="IMAGE")
+    """Embed images and texts in one space: the dot product of two vectors is their cosine.
+
+    An image that cannot be read is told on standard error, and the others go on; the exit code is then 1.
+    """
+    settings = settings_of(config)
+    paths = pictures(images or [], Decoder(settings.images))
     texts = [Caption(each, f"--text {each!r}") for each in text or []]
+    if not paths and not texts:
+        raise typer.BadParameter("give images, or texts with --text", param_hint="IMAGE")
+
+    async def ask(tasks: Tasks) -> list[Turn]:
+        async def embedded(inputs: Sequence[Input]) -> EmbedResult:
+            return await tasks.embed.run(EmbedRequest(tuple(inputs), model=model, protocol=protocol))
+
+        turns = [turn async for turn in in_turns(paths, settings.limits.max_images, embedded)]
+        return [*turns, ([each.text for each in texts], await embedded(texts))] if texts else turns
+
     with told_in_a_line():
-        request = EmbedRequest((*map(image_source, images or []), *texts), model=model, protocol=protocol)
-        result = answer(settings, lambda tasks: tasks.embed.run(request))
+        turns = answer(settings, ask)
     if as_json:
+        for given, result in turns:
+            for each, vector in zip(given, result.vectors, strict=True):
+                print(json.dumps({"input": each, "embedding": vector}))
+    elif turns:
+        Console().print(_table(turns))
+    sys.exit(sum(len(given) for given, _ in turns) < len(paths) + len(texts))
+
+
+def _table(turns: Sequence[Turn]) -> Table:
+    result = turns[0][1]
+    table = table_of(f"{result.model} ({result.protocol}), {len(result.vectors[0])} dimensions")
+    table.add_column("input")
+    table.add_column("vector", no_wrap=True)
+    for given, result in turns:
         for each, vector in zip(given, result.vectors, strict=True):
-            print(json.dumps({"input": each, "embedding": vector}))
-    else:
-        Console().print(_table(given, result))
-
-
-def _table(given: list[str], result: EmbedResult) -> Table:
-    width = len(result.vectors[0])
-    table = Table(title=f"{result.model} ({result.protocol}), {width} dimensions", title_justify="left")
-    table.add_column("input", overflow="fold")
-    table.add_column("vector")
-    for each, vector in zip(given, result.vectors, strict=True):
-        table.add_row(each, ", ".join(f"{number:+.4f}" for number in vector[:SHOWN]) + ", ...")
+            table.add_row(Name(each), ", ".join(f"{number:+.4f}" for number in vector[:SHOWN]) + ", ...")
     return table

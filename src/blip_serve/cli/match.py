@@ -1,52 +1,99 @@
 """`blip-serve match`: scores images against captions here, without a server."""
 
 import json
-from dataclasses import asdict
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from blip_serve.cli.one_request import answer, image_source, told_in_a_line
+from blip_serve.cli.one_request import answer, settings_of, told_in_a_line
 from blip_serve.cli.options import AsJson, Config, Model, Protocol
-from blip_serve.domain import Caption
-from blip_serve.settings import Settings
+from blip_serve.cli.pictures import in_turns, pictures
+from blip_serve.cli.tables import Name, table_of, words
+from blip_serve.domain import Caption, PairScore
+from blip_serve.images.decode import Decoder
+from blip_serve.settings import LimitSettings
 from blip_serve.tasks.match import MatchRequest, MatchResult
+from blip_serve.tasks.service import Tasks
+
+Turn = tuple[list[str], MatchResult]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A pair and its scores."""
+
+    image: str
+    caption: str
+    score: PairScore
 
 
 def match(
-    images: Annotated[list[str], typer.Argument(help="Files or http(s) URLs.", metavar="IMAGE...")],
+    images: Annotated[list[str], typer.Argument(help="Files, folders or http(s) URLs.", metavar="IMAGE...")],
     caption: Annotated[list[str], typer.Option("--caption", help="A caption; repeatable.")],
     model: Model = None,
     protocol: Protocol = None,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Score every image against every caption."""
-    settings = Settings.load(config)
+    """Score every image against every caption.
+
+    The table is sorted by the probability of a match; JSON is in the order of what was given. An image that cannot be
+    read is told on standard error, and the others go on; the exit code is then 1.
+    """
+    settings = settings_of(config)
+    paths = pictures(images, Decoder(settings.images))
     captions = tuple(Caption(text, f"--caption {text!r}") for text in caption)
+
+    async def ask(tasks: Tasks) -> list[Turn]:
+        turns = in_turns(
+            paths,
+            _at_once(settings.limits, len(captions)),
+            lambda sources: tasks.match.run(MatchRequest(sources, captions, model=model, protocol=protocol)),
+        )
+        return [turn async for turn in turns]
+
     with told_in_a_line():
-        request = MatchRequest(tuple(map(image_source, images)), captions, model=model, protocol=protocol)
-        result = answer(settings, lambda tasks: tasks.match.run(request))
+        turns = answer(settings, ask)
+    rows = [
+        Row(names[pair.image_index], caption[pair.caption_index], pair.score)
+        for names, result in turns
+        for pair in result.pairs
+    ]
     if as_json:
-        print(json.dumps([_row(images, caption, result, i) for i in range(len(result.pairs))], indent=2))
-    else:
-        Console().print(_table(images, caption, result))
+        found = [{"image": row.image, "caption": row.caption, **asdict(row.score)} for row in rows]
+        print(json.dumps(found, indent=2))
+    elif turns:
+        Console().print(_table(turns[0][1], rows))
+    sys.exit(sum(len(names) for names, _ in turns) < len(paths))
 
 
-def _row(images: list[str], captions: list[str], result: MatchResult, index: int) -> dict[str, object]:
-    pair = result.pairs[index]
-    return {"image": images[pair.image_index], "caption": captions[pair.caption_index], **asdict(pair.score)}
+def _at_once(limits: LimitSettings, captions: int) -> int:
+    """Images a request may hold beside so many captions."""
+    return max(1, min(limits.max_images, limits.max_pairs // captions))
 
 
-def _table(images: list[str], captions: list[str], result: MatchResult) -> Table:
-    table = Table(title=f"{result.model} ({result.protocol})", title_justify="left")
-    table.add_column("image", overflow="fold")
+def _table(result: MatchResult, rows: Sequence[Row]) -> Table:
+    """The likeliest pair first, and marked where it is not the only one."""
+    ordered = sorted(rows, key=lambda row: row.score.itm_score or 0.0, reverse=True)
+    several = len(rows) > 1
+    table = table_of(f"{result.model} ({result.protocol})")
+    if several:
+        table.add_column("")
+    table.add_column("image")
     table.add_column("caption", overflow="fold")
-    table.add_column("ITM probability", justify="right")
-    table.add_column("cosine", justify="right")
-    for pair in result.pairs:
-        itm, cosine = pair.score.itm_score, pair.score.cosine_score
-        table.add_row(images[pair.image_index], captions[pair.caption_index], f"{itm:.4f}", f"{cosine:.4f}")
+    table.add_column("ITM probability", justify="right", no_wrap=True)
+    table.add_column("cosine", justify="right", no_wrap=True)
+    for row in ordered:
+        table.add_row(
+            *(["best" if row is ordered[0] else ""] if several else []),
+            Name(row.image),
+            words(row.caption),
+            f"{row.score.itm_score:.4f}",
+            f"{row.score.cosine_score:.4f}",
+        )
     return table

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from blip_serve.api.models import ModelList, model_page
+from blip_serve.api.model_pages import ModelList, model_page
 from blip_serve.catalogue import DTYPE_BYTES
 from blip_serve.cli.options import AsJson, Config
 from blip_serve.settings import Settings

@@ -1,4 +1,4 @@
-"""One request without a server: what the commands that score, embed, rank or write from here have in common."""
+"""A service for one command: what those that score, embed, rank or write from here have in common."""
 
 import asyncio
 import sys
@@ -7,19 +7,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import typer
-from rich.console import Console
+from tqdm import tqdm
 
-from blip_serve.errors import ServiceError
-from blip_serve.images.reference import BytesImage, ImageSource, parse_image
+from blip_serve.errors import ModelNotFound, ServiceError, Unavailable
+from blip_serve.loading import check_device
 from blip_serve.settings import Settings
 from blip_serve.tasks.service import Tasks, open_service
-from blip_serve.telemetry import Telemetry
+from blip_serve.telemetry import Telemetry, printable
 
 T = TypeVar("T")
 
 DOWNLOAD_S = 3600.0
 """Time for a first download, a load and the answer."""
+
+
+def settings_of(config: Path | None) -> Settings:
+    """The settings as they are here: loads what is asked for and nothing else, and says nothing of it.
+
+    Raises `ConfigurationError`.
+    """
+    settings = Settings.load(config)
+    models = tuple(model.model_copy(update={"preload": False}) for model in settings.models)
+    log = settings.log.model_copy(update={"level": "error"})
+    server = settings.server.model_copy(update={"request_timeout_s": DOWNLOAD_S})
+    return settings.model_copy(update={"models": models, "log": log, "server": server})
 
 
 @contextmanager
@@ -28,48 +39,37 @@ def told_in_a_line() -> Iterator[None]:
     try:
         yield
     except ServiceError as error:
-        about = f"{error.param}: " if error.param else ""
-        print(f"blip-serve: {about}{error.message}", file=sys.stderr)
+        about = f"{printable(error.param)}: " if error.param else ""
+        hint = " `blip-serve models` lists those that do." if isinstance(error, ModelNotFound) else ""
+        print(f"blip-serve: {about}{error.message}{hint}", file=sys.stderr)
         sys.exit(1)
 
 
 def answer(settings: Settings, ask: Callable[[Tasks], Awaitable[T]]) -> T:
-    """What `ask` gets of a service that runs for it alone and loads only what it needs. Raises `ServiceError`."""
-    with Console(stderr=True).status("loading and running"):
+    """What `ask` gets of a service of `settings_of` that runs for it alone.
+
+    Raises `ServiceError`, and `ConfigurationError` for a device that is not there.
+    """
+    # Loads and downloads show bars of tqdm's, which keep clear of one another, and of no other library's.
+    with tqdm(bar_format="loading and running", leave=False, disable=None):
         return run(settings, ask)
 
 
 def run(settings: Settings, ask: Callable[[Tasks], Awaitable[T]]) -> T:
     """Like `answer`, for a caller that shows by itself what goes on."""
-    return asyncio.run(_answer(_for_one_request(settings), ask))
-
-
-def is_address(image: str) -> bool:
-    """Whether it is a URL or a data URI, and no file."""
-    return image.lower().startswith(("http://", "https://", "data:"))
-
-
-def image_source(image: str) -> ImageSource:
-    """A file, an http(s) URL or a data URI as a source; its name is its field.
-
-    Raises `typer.BadParameter` for a file that cannot be read, `InvalidInput` for a URL that is none.
-    """
-    if is_address(image):
-        return parse_image(image, image)
-    try:
-        return BytesImage(Path(image).read_bytes(), image)
-    except OSError as error:
-        raise typer.BadParameter(f"{image}: {error.strerror}", param_hint="IMAGE") from None
+    check_device(settings)
+    return asyncio.run(_answer(settings, ask))
 
 
 async def _answer(settings: Settings, ask: Callable[[Tasks], Awaitable[T]]) -> T:
     async with open_service(settings, Telemetry(settings.log)) as tasks:
-        return await ask(tasks)
+        try:
+            return await ask(tasks)
+        except Unavailable as error:
+            raise _with_reason(error, tasks) from None
 
 
-def _for_one_request(settings: Settings) -> Settings:
-    """Loads what is asked for and nothing else, and says nothing of it."""
-    models = tuple(model.model_copy(update={"preload": False}) for model in settings.models)
-    log = settings.log.model_copy(update={"level": "error"})
-    server = settings.server.model_copy(update={"request_timeout_s": DOWNLOAD_S})
-    return settings.model_copy(update={"models": models, "log": log, "server": server})
+def _with_reason(error: Unavailable, tasks: Tasks) -> ServiceError:
+    """Why a model could not be loaded: here is no models page to look it up."""
+    failed = [f"The model '{model.id}' could not be loaded: {model.error}." for model in tasks.models() if model.error]
+    return Unavailable(" ".join(failed), code=error.code) if failed else error

@@ -1,6 +1,8 @@
 """`blip-serve rerank`: images in the order they fit a text, or texts an image, without a server."""
 
 import json
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -8,18 +10,25 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from blip_serve.cli.one_request import answer, image_source, told_in_a_line
+from blip_serve.cli.one_request import answer, settings_of, told_in_a_line
 from blip_serve.cli.options import AsJson, Config, Model, Protocol
+from blip_serve.cli.pictures import image_source, in_turns, pictures
+from blip_serve.cli.tables import Name, table_of
 from blip_serve.domain import Caption
-from blip_serve.settings import HARD_LIMIT, Settings
+from blip_serve.images.decode import Decoder
+from blip_serve.settings import HARD_LIMIT
 from blip_serve.tasks.inputs import Input
-from blip_serve.tasks.relevance import RankBy
+from blip_serve.tasks.relevance import RankBy, relevance
 from blip_serve.tasks.rerank import RankedDocument, RerankRequest, RerankResult
+from blip_serve.tasks.service import Tasks
+
+Turn = tuple[list[str], RerankResult]
+Ranked = tuple[str, RankedDocument]
 
 
 def rerank(
     images: Annotated[
-        list[str] | None, typer.Argument(help="Files or http(s) URLs to order by --query.", metavar="IMAGE")
+        list[str] | None, typer.Argument(help="Files, folders or http(s) URLs to order by --query.", metavar="IMAGE")
     ] = None,
     query: Annotated[str | None, typer.Option("--query", help="The text to order images by.")] = None,
     query_image: Annotated[str | None, typer.Option("--query-image", help="The image to order texts by.")] = None,
@@ -35,27 +44,49 @@ def rerank(
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Order images by a text, or texts by an image, the best first."""
-    settings = Settings.load(config)
-    given = [*(images or []), *(document or [])]
-    if not given:
-        raise typer.BadParameter("give images, or texts with --document", param_hint="IMAGE")
+    """Order images by a text, or texts by an image, the best first.
+
+    An image that cannot be read is told on standard error, and the others go on; the exit code is then 1.
+    """
+    settings = settings_of(config)
+    paths = pictures(images or [], Decoder(settings.images))
     texts = [Caption(each, f"--document {each!r}") for each in document or []]
+    if not paths and not texts:
+        raise typer.BadParameter("give images, or texts with --document", param_hint="IMAGE")
+    query_input = _query(query, query_image)
+
+    async def ask(tasks: Tasks) -> list[Turn]:
+        async def ranked(documents: Sequence[Input]) -> RerankResult:
+            request = RerankRequest(
+                query=query_input,
+                documents=tuple(documents),
+                rank_by=rank_by,
+                shortlist=shortlist,
+                model=model,
+                protocol=protocol,
+            )
+            return await tasks.rerank.run(request)
+
+        turns = [turn async for turn in in_turns(paths, settings.limits.max_images, ranked)]
+        return [*turns, ([each.text for each in texts], await ranked(texts))] if texts else turns
+
     with told_in_a_line():
-        request = RerankRequest(
-            query=_query(query, query_image),
-            documents=(*map(image_source, images or []), *texts),
-            rank_by=rank_by,
-            top_n=top_n,
-            shortlist=shortlist,
-            model=model,
-            protocol=protocol,
-        )
-        result = answer(settings, lambda tasks: tasks.rerank.run(request))
+        turns = answer(settings, ask)
+    given = [*paths, *(each.text for each in texts)]
+    best = _best(turns, rank_by, shortlist)[:top_n]
     if as_json:
-        print(json.dumps([_row(given, ranked) for ranked in result.documents], indent=2))
-    else:
-        Console().print(_table(given, rank_by, result))
+        print(json.dumps([_row(given, *each) for each in best], indent=2))
+    elif turns:
+        Console().print(_table(turns[0][1], rank_by, best))
+    sys.exit(sum(len(names) for names, _ in turns) < len(given))
+
+
+def _best(turns: Sequence[Turn], rank_by: RankBy, shortlist: int | None) -> list[Ranked]:
+    """All that the turns found, the best first; the shortlist of all is made of those of the turns."""
+    found = [(names[ranked.index], ranked) for names, result in turns for ranked in result.documents]
+    if shortlist is not None:
+        found = sorted(found, key=lambda each: relevance(each[1].score, "cosine"), reverse=True)[:shortlist]
+    return sorted(found, key=lambda each: each[1].relevance, reverse=True)
 
 
 def _query(text: str | None, image: str | None) -> Input:
@@ -66,16 +97,16 @@ def _query(text: str | None, image: str | None) -> Input:
     raise typer.BadParameter("give one of --query and --query-image", param_hint="--query")
 
 
-def _row(given: list[str], ranked: RankedDocument) -> dict[str, object]:
+def _row(given: Sequence[str], document: str, ranked: RankedDocument) -> dict[str, object]:
     scores = {name: score for name, score in asdict(ranked.score).items() if score is not None}
-    return {"index": ranked.index, "document": given[ranked.index], "relevance_score": ranked.relevance, **scores}
+    return {"index": given.index(document), "document": document, "relevance_score": ranked.relevance, **scores}
 
 
-def _table(given: list[str], rank_by: RankBy, result: RerankResult) -> Table:
-    table = Table(title=f"{result.model} ({result.protocol})", title_justify="left")
-    table.add_column("", justify="right")
-    table.add_column("document", overflow="fold")
-    table.add_column(f"relevance ({rank_by})", justify="right")
-    for place, ranked in enumerate(result.documents, start=1):
-        table.add_row(str(place), given[ranked.index], f"{ranked.relevance:.4f}")
+def _table(result: RerankResult, rank_by: RankBy, best: Sequence[Ranked]) -> Table:
+    table = table_of(f"{result.model} ({result.protocol})")
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("document")
+    table.add_column(f"relevance ({rank_by})", justify="right", no_wrap=True)
+    for place, (document, ranked) in enumerate(best, start=1):
+        table.add_row(str(place), Name(document), f"{ranked.relevance:.4f}")
     return table

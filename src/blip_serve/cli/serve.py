@@ -5,6 +5,8 @@ import resource
 import signal
 import socket
 import sys
+from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
 from typing import Annotated
 
@@ -17,6 +19,7 @@ from blip_serve.api.server import Server, ending_signals
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.cli.options import Config
 from blip_serve.errors import ConfigurationError
+from blip_serve.loading import check_device
 from blip_serve.settings import AuthSettings, Settings
 from blip_serve.telemetry import LibraryLog
 
@@ -37,12 +40,15 @@ def serve(
     settings = Settings.load(config)
     address = host or settings.server.host
     _refuse_without_keys(settings.auth, address, no_auth)
+    check_device(settings)
     _allow_descriptors(settings.server.max_connections + OWN_DESCRIPTORS)
     app = create_app(settings)
     logging.basicConfig(handlers=[LibraryLog(app.state.telemetry.log)])
     listener = _listen(address, settings.server.port if port is None else port)
-    _announce(app, listener)
-    Server(app).run_to_exit(listener)
+    at = _address(listener)
+    if loading := [model.id for model in settings.models if model.preload]:
+        print(f"blip-serve: loading {', '.join(loading)}; {at}/readyz tells when they are ready", file=sys.stderr)
+    Server(app, partial(_announce, app, at)).run_to_exit(listener)
 
 
 def _refuse_without_keys(auth: AuthSettings, address: str, no_auth: bool) -> None:
@@ -82,15 +88,20 @@ def _listen(host: str, port: int) -> socket.socket:
         sys.exit(1)
 
 
-def _announce(app: FastAPI, listener: socket.socket) -> None:
+def _address(listener: socket.socket) -> str:
+    """The URL that someone on this machine may try."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    at = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _announce(app: FastAPI, at: str) -> None:
     picture = EMBEDDED / "pictures" / "red-circle.png"
     app.state.telemetry.log.info("serving", at=at, docs=f"{at}/docs", ready=f"{at}/readyz")
     key = '-H "Authorization: Bearer $KEY" ' if app.state.settings.auth.asks else ""
-    print(
-        f'\nTry it:\n\n  curl {at}/v1/match {key}-F image=@{picture} -F caption="a large red circle" '
-        '-F caption="a large blue circle"\n',
-        file=sys.stderr,
-    )
+    with suppress(OSError):  # whoever read it is gone
+        print(
+            f'\nTry it:\n\n  curl {at}/v1/match {key}-F image=@{picture} -F caption="a large red circle" '
+            '-F caption="a large blue circle"\n',
+            file=sys.stderr,
+        )

@@ -57,14 +57,18 @@ upright. Measured with Pillow 13, by the tests again."""
 class Decoder:
     """Decodes on several threads at once; together they take at most `settings.max_decode_bytes`.
 
-    `patience_s`: how long an image waits for the others to leave it room.
+    `formats`: what is read; `patience_s`: how long an image waits for the others to leave it room.
     """
 
     def __init__(self, settings: ImageSettings, patience_s: float = 60) -> None:
         self._max_pixels = settings.max_pixels
         self._patience_s = patience_s
         self._budget = ByteBudget(settings.max_decode_bytes)
-        self._formats = frozenset(kind for kind in _OPENERS if kind not in _OPTIONAL or features.check(_OPTIONAL[kind]))
+        self.formats = frozenset(kind for kind in _OPENERS if kind not in _OPTIONAL or features.check(_OPTIONAL[kind]))
+
+    def reads(self, head: bytes) -> bool:
+        """Whether a file that begins with `head`, `HEAD_BYTES` of it, is of a format that is read."""
+        return sniff(head) in self.formats
 
     @contextmanager
     def open(self, image: ImageBytes) -> Iterator[Image.Image]:
@@ -101,9 +105,9 @@ class Decoder:
         if not image.data:
             raise empty_image(image.param)
         kind = sniff(image.data)
-        if kind is None or kind not in self._formats:
+        if kind is None or kind not in self.formats:
             raise InvalidInput(
-                f"The image's format is not supported; give one of {', '.join(sorted(self._formats))}.",
+                f"The image's format is not supported; give one of {', '.join(sorted(self.formats))}.",
                 code="unsupported_image_format",
                 param=image.param,
             )

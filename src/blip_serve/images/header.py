@@ -14,6 +14,9 @@ ImageFormat = Literal["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF"]
 Size = tuple[int, int]
 """Width and height in pixels."""
 
+HEAD_BYTES = 64
+"""What `sniff` looks at."""
+
 
 def sniff(data: bytes) -> ImageFormat | None:
     """The format by its signature; `None` if it is none of ours."""
@@ -28,7 +31,7 @@ def sniff(data: bytes) -> ImageFormat | None:
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WEBP"
     # The brands that follow tell AVIF from its relative HEIC.
-    if data[4:8] == b"ftyp" and any(brand in data[8:64] for brand in (b"avif", b"avis")):
+    if data[4:8] == b"ftyp" and any(brand in data[8:HEAD_BYTES] for brand in (b"avif", b"avis")):
         return "AVIF"
     return None
 

@@ -199,15 +199,19 @@ def open_device(settings: Settings) -> Device:
     CUDA's float32 is made float32: cuDNN's convolutions are TF32 by default, which has float16's ten bits of mantissa.
     Who wants speed asks for sixteen bits.
     """
-    cuda = torch.cuda.is_available()
-    if settings.device == "cuda" and not cuda:
-        raise ConfigurationError("device: cuda asked for, but PyTorch sees no CUDA device")
+    check_device(settings)
     threads = settings.threads or THREADS
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.fp32_precision = "ieee"
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # it replaces its own module
-    kind = "cuda" if cuda and settings.device != "cpu" else "cpu"
+    kind = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
     return Device(torch.device(kind), _dtype(settings.dtype, kind), threads, BFLOAT16)
+
+
+def check_device(settings: Settings) -> None:
+    """Raises `ConfigurationError` where the device that the settings ask for is not there."""
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigurationError("device: cuda asked for, but PyTorch sees no CUDA device")
 
 
 def _dtype(asked: str, kind: str) -> torch.dtype:

@@ -15,7 +15,6 @@ from blip_serve.domain import (
     Caption,
     GenerateItem,
     GenerationOptions,
-    ImageBytes,
     Outcome,
     Prepared,
     Progress,
@@ -26,7 +25,8 @@ from blip_serve.images.decode import Decoder
 from blip_serve.models.checkpoint import Checkpoint, open_checkpoint
 from blip_serve.models.generation import CaptioningNetwork
 from blip_serve.models.generator import GenerateWork, Generating, Generator, prefill
-from blip_serve.models.image_encoder import ENCODE, Encoding, FoundImage
+from blip_serve.models.image_cache import TOKENS, ImageState
+from blip_serve.models.image_encoder import ENCODE, Encoding
 from blip_serve.models.ranker import RANK, Ranker, Ranking, RankWork, answers, pieces
 from blip_serve.models.sequences import sequences
 from blip_serve.models.warm_up import grey_picture
@@ -63,6 +63,10 @@ class Captioner:
         checkpoint = open_checkpoint(CaptioningNetwork, ARCHITECTURE, folder, card, settings, decoder, telemetry)
         return cls(checkpoint, settings.engine)
 
+    def known(self, item: GenerateItem | RankItem) -> ImageState | None:
+        """See `ImageEncoder.known`."""
+        return self._images.known(item.image, TOKENS)
+
     # Worker threads
 
     def prepare(self, item: GenerateItem | RankItem) -> Prepared:
@@ -76,7 +80,7 @@ class Captioner:
 
     def _generate(self, item: GenerateItem, words: tuple[int, ...]) -> Prepared:
         begun = sequences(item, words, self._vocabulary, self._tokenizer.positions)
-        image = self._find(item.image)
+        image = self._images.find(item.image, TOKENS)
         works = []
         for i, sequence in enumerate(begun):
             after = prefill(sequence, self._costs.projection)
@@ -85,7 +89,7 @@ class Captioner:
                 phase=first.phase,
                 cost=first.cost,
                 image=image.state,
-                needs=frozenset({"tokens"}),
+                needs=TOKENS,
                 after=after,
                 source=image.state,
                 sequence=sequence,
@@ -95,8 +99,8 @@ class Captioner:
 
     def _rank(self, item: RankItem, words: tuple[int, ...]) -> Prepared:
         captions = self._tokenizer.words(item.answers)
-        given = answers(item, words, captions, self._vocabulary, self._tokenizer.positions)
-        image = self._find(item.image)
+        given = answers(item, words, captions, self._vocabulary, self._tokenizer)
+        image = self._images.find(item.image, TOKENS)
         works = []
         for i, (piece, cost) in enumerate(pieces(given, self._limit)):
             after = Progress(RANK, cost + self._costs.projection)
@@ -105,16 +109,13 @@ class Captioner:
                 phase=first.phase,
                 cost=first.cost,
                 image=image.state,
-                needs=frozenset({"tokens"}),
+                needs=TOKENS,
                 after=after,
                 source=image.state,
                 answers=piece,
             )
             works.append(work)
         return image.prepared(works, [words, *captions])
-
-    def _find(self, image: ImageBytes) -> FoundImage:
-        return self._images.find(image, frozenset({"tokens"}))
 
     def warm_up(self) -> GenerateItem:
         """A short caption of a grey picture."""

@@ -23,6 +23,7 @@ from blip_serve.models.image_cache import KeysAndValues
 from blip_serve.models.image_encoder import ImageWork
 from blip_serve.models.sequences import Vocabulary
 from blip_serve.models.text_batches import buckets, cut, padded
+from blip_serve.models.tokenizing import CaptionTokenizer
 from blip_serve.settings import caption_cost
 
 RANK = "rank"
@@ -131,22 +132,26 @@ class Ranker:
 
 
 def answers(
-    item: RankItem, beginning: tuple[int, ...], words: Sequence[tuple[int, ...]], vocabulary: Vocabulary, positions: int
+    item: RankItem,
+    beginning: tuple[int, ...],
+    words: Sequence[tuple[int, ...]],
+    vocabulary: Vocabulary,
+    tokenizer: CaptionTokenizer,
 ) -> list[Answer]:
     """An item's texts as they are scored behind `beginning`; `words`: their ids.
 
-    Raises `InvalidInput` naming the text: `input_too_long` for one that does not fit the decoder's `positions`,
+    Raises `InvalidInput` naming the text: `input_too_long` for one that does not fit the decoder's positions,
     `task_not_supported` for one of which the vocabulary has no single token where that is asked for.
     """
     begun = (vocabulary.begin, *beginning)
     for answer, ids in zip(item.answers, words, strict=True):
-        if item.beginnings and (len(ids) != 1 or ids[0] == vocabulary.unknown):
+        if item.beginnings and (len(ids) != 1 or ids[0] == tokenizer.unknown_id):
             raise InvalidInput(
                 f"The model does not know the word '{answer.text}'.", code="task_not_supported", param=answer.param
             )
-        if len(begun) + len(ids) > positions:
+        if len(begun) + len(ids) > tokenizer.positions:
             raise InvalidInput(
-                f"The text has {len(ids)} tokens; the model holds {positions}, {len(begun)} of them before it.",
+                f"The text has {len(ids)} tokens; the model holds {tokenizer.positions - len(begun)} here.",
                 code="input_too_long",
                 param=answer.param,
             )

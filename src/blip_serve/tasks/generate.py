@@ -24,7 +24,7 @@ from blip_serve.domain import (
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, generation_cost, request_cost
-from blip_serve.tasks.inputs import check_distinct, check_length, check_text, field_of
+from blip_serve.tasks.inputs import check_distinct, check_length, check_positive, check_text, field_of
 from blip_serve.tasks.session import Sessions, Timings
 from blip_serve.tasks.usage import Usage, usage_of
 
@@ -137,6 +137,7 @@ class Generate:
 def _within(limits: LimitSettings, request: GenerateRequest) -> GenerateRequest:
     """The request, with no more tokens than may be. Raises `InvalidInput` for what no model does, or none does here."""
     options = request.options
+    check_positive(n=request.n, num_beams=options.num_beams, **{options.max_tokens_param: options.max_tokens})
     options = replace(options, max_tokens=min(options.max_tokens, limits.max_new_tokens))
     for name, value, limit in (
         ("n", request.n, limits.max_choices),

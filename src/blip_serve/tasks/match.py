@@ -7,7 +7,7 @@ from blip_serve.domain import Caption, ImageBytes, MatchItem, PairScore, Prepare
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, request_cost
-from blip_serve.tasks.inputs import check_inputs, check_pairs
+from blip_serve.tasks.inputs import check_any, check_inputs, check_pairs
 from blip_serve.tasks.session import Session, Sessions, Timings, all_of
 from blip_serve.tasks.usage import Usage, usage_of
 
@@ -83,6 +83,7 @@ class Match:
 
     def _captions_of_images(self, request: MatchRequest) -> list[range]:
         """The captions each image is scored against, by their places; refuses a request beyond the limits."""
+        check_any(images=request.images, captions=request.captions, scores=request.scores)
         check_inputs(request.images, request.captions, self._limits)
         images, captions = len(request.images), len(request.captions)
         if request.pairing == "zip":

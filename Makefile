@@ -12,12 +12,15 @@ BENCHED := $(VENV)/.ready-bench
 SCORED := $(VENV)/.ready-scoreboard
 DEPLOYED := $(VENV)/.ready-deploy
 CLIENTS := $(CURDIR)/build/clients
+FAST := $(BIN)/python -m pytest -m 'not full and not deploy and not cuda' --numprocesses 2 --dist loadfile --no-loadscope-reorder
+AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-full test-clients test-deploy test-image lint check bench gpu scoreboard train-demo
+.PHONY: help setup serve test test-avx2 test-full test-clients test-deploy test-image lint check bench gpu scoreboard \
+  train-demo
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 setup: $(READY) ## make .venv with the pinned dependencies
 
@@ -32,7 +35,10 @@ serve: $(READY) ## serve on PORT (8000) with the embedded checkpoint, or with CO
 	$(BIN)/blip-serve serve --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
 
 test: $(READY) ## the fast tests: under 5 minutes on 2 cores, no network
-	$(BIN)/python -m pytest -m 'not full and not deploy and not cuda' --numprocesses 2 --dist loadfile
+	$(FAST)
+
+test-avx2: $(READY) ## the fast tests as on a CPU that has AVX2 only
+	$(AVX2) $(FAST)
 
 test-full: $(READY) ## parity at full base and large size: minutes, and 10 GB of memory
 	$(BIN)/python -m pytest -m full -s

@@ -16,7 +16,7 @@ from blip_serve.api import chat, decisions, embeddings, match, rerank, responses
 from blip_serve.api.body import Others, anything
 from blip_serve.settings import NESTED, PREFIX, Settings
 from tests.support.server import QUIET, serving
-from tests.support.waiting import WAIT_S
+from tests.support.waiting import STARTED_S, WAIT_S
 from tests.test_imports import LAYERS
 
 ROOT = Path(__file__).parents[1]
@@ -73,13 +73,15 @@ def test_the_python_examples_print_what_they_say(address: str) -> None:
     assert code.count("print(") == len(SHOWN.findall(code))
 
 
+@pytest.mark.timeout(300)  # a block has four commands that load models
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("block", blocks("bash"))
 def test_the_shell_examples_run(address: str, block: str) -> None:
     script = block.replace("localhost:8000", address).replace("curl ", "curl --silent --show-error --fail ")
     script = script.replace(".venv/bin/blip-serve", f"{sys.executable} -m blip_serve")
+    bound = STARTED_S * max(1, script.count("-m blip_serve"))
     done = subprocess.run(
-        ["bash", "-e", "-c", script], check=False, capture_output=True, text=True, timeout=WAIT_S * 3, cwd=ROOT
+        ["bash", "-e", "-c", script], check=False, capture_output=True, text=True, timeout=bound, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout

@@ -15,6 +15,14 @@ def keys_file(tmp_path: Path) -> Path:
     return tmp_path / "keys.yaml"
 
 
+@pytest.fixture(scope="module")
+def bobs_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with a key of Bob's, for what changes nothing."""
+    file = tmp_path_factory.mktemp("keys") / "keys.yaml"
+    create(file, "bob")
+    return file
+
+
 def create(file: Path, name: str, *options: str) -> str:
     done = blip_serve("keys", "create", name, "--file", str(file), *options)
     assert done.returncode == 0, done.stderr
@@ -45,14 +53,13 @@ def test_keys_are_made_listed_and_revoked(keys_file: Path) -> None:
         (["revoke", "carol"], "no key is named carol"),
     ],
 )
-def test_mistakes_are_told_and_change_nothing(keys_file: Path, arguments: list[str], words: str) -> None:
-    create(keys_file, "bob")
-    before = keys_file.read_text()
-    done = blip_serve("keys", *arguments, "--file", str(keys_file))
+def test_mistakes_are_told_and_change_nothing(bobs_file: Path, arguments: list[str], words: str) -> None:
+    before = bobs_file.read_text()
+    done = blip_serve("keys", *arguments, "--file", str(bobs_file))
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
     assert "Traceback" not in done.stderr
-    assert keys_file.read_text() == before
+    assert bobs_file.read_text() == before
 
 
 def test_a_file_that_is_not_there_is_said_to_be_none(tmp_path: Path) -> None:

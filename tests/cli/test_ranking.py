@@ -35,6 +35,12 @@ def test_embed_prints_a_table() -> None:
     assert "a large red circle" in done.stdout
 
 
+def test_where_onednn_may_not_use_bfloat16_the_number_type_is_float32() -> None:
+    """oneDNN then refuses it, though the CPU may have it: `dtype: auto` that looks at the CPU alone would fail."""
+    done = blip_serve("embed", "--text", "a large red circle", ONEDNN_MAX_CPU_ISA="AVX2")
+    assert done.returncode == 0, done.stderr
+
+
 def test_rerank_orders_texts_by_an_image_in_two_stages() -> None:
     arguments = ("--query-image", RED, *TEXTS, "--shortlist", "2", "--top-n", "1", "--rank-by", "paper")
     [row] = json.loads(blip_serve("rerank", *arguments, "--json").stdout)

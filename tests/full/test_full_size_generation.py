@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from blip_serve.domain import Caption, RankItem, ScoringProtocol
 from blip_serve.models.answerer import Answerer
@@ -15,6 +16,7 @@ from tests.support.checkpoints import BASE, LARGE, Layout, Size, build
 from tests.support.loading import load
 from tests.support.pictures import encoded, picture
 from tests.support.reference import AnswerReference, CaptionReference
+from tests.support.rounding import furthest
 from tests.support.running import generated_ids, image_bytes, run, run_prepared, writing
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800)]
@@ -91,7 +93,7 @@ def test_answers_equal_the_reference_in_one_mixed_batch(tmp_path: Path) -> None:
 
 def test_likelihoods_equal_the_definition_in_one_mixed_batch(tmp_path: Path) -> None:
     folder = build(tmp_path / "full", BASE, kind="answering", seed=3, calm=True)
-    answerer, reference = load(Answerer, folder), AnswerReference(folder)
+    answerer, reference = load(Answerer, folder), AnswerReference(folder, torch.float64)
     answers = tuple(Caption(answer, "answers") for answer in ANSWERS)
     cases = list(itertools.product(IMAGES, QUESTIONS, PROTOCOLS))
     items = [RankItem(image_bytes(image), Caption(asked, "q"), answers, protocol) for image, asked, protocol in cases]
@@ -101,7 +103,7 @@ def test_likelihoods_equal_the_definition_in_one_mixed_batch(tmp_path: Path) -> 
         for image, asked, protocol in cases
         for answer in ANSWERS
     ]
-    worst = max(abs(ours - theirs) for ours, theirs in zip(found, wanted, strict=True))
-    print(f"\n{len(wanted)} likelihoods within {worst:.1e}")
-    assert worst <= 1e-5
+    worst = furthest(found, wanted, [reference.terms(answer) for _ in cases for answer in ANSWERS])
+    print(f"\n{len(wanted)} likelihoods within {worst:.2f} of what is allowed")
+    assert worst <= 1
     shutil.rmtree(folder)

@@ -15,6 +15,7 @@ from tests.support.checkpoints import build
 from tests.support.loading import load
 from tests.support.pictures import encoded, picture
 from tests.support.reference import CaptionReference
+from tests.support.rounding import furthest
 from tests.support.running import generated_ids, image_bytes, run, run_prepared, writing
 
 PICTURES = EMBEDDED / "pictures"
@@ -36,6 +37,8 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 Case = tuple[int, str, str]
+Written = dict[Case, tuple[str, list[int]]]
+"""The text, and the ids behind the prompt."""
 CASES: list[Case] = [(image, prompt, way) for image in range(len(IMAGES)) for prompt in PROMPTS for way in WAYS]
 
 
@@ -49,9 +52,21 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="module")
-def wanted(checkpoint: Path) -> dict[Case, tuple[str, list[int]]]:
-    """What transformers writes, one item at a time: the text, and the ids behind the prompt."""
-    reference = CaptionReference(checkpoint)
+def written() -> dict[bool, Written]:
+    """What transformers wrote, by whether the weights are the demo's; the others are the same in every format."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def wanted(checkpoint: Path, written: dict[bool, Written]) -> Written:
+    demo = checkpoint.parent == EMBEDDED
+    if demo not in written:
+        written[demo] = by_transformers(CaptionReference(checkpoint))
+    return written[demo]
+
+
+def by_transformers(reference: CaptionReference) -> Written:
+    """One item at a time."""
     found = {}
     for image, prompt, way in CASES:
         options = WAYS[way]
@@ -81,14 +96,12 @@ def told(captioner: Captioner, *items: GenerateItem) -> list[tuple[str, list[int
     return [(texts[0].text, found) for texts, found in zip(results, ids, strict=True)]
 
 
-def test_captions_equal_the_reference_singly(captioner: Captioner, wanted: dict[Case, tuple[str, list[int]]]) -> None:
+def test_captions_equal_the_reference_singly(captioner: Captioner, wanted: Written) -> None:
     for (image, prompt, way), expected in wanted.items():
         assert told(captioner, writing(IMAGES[image], prompt, **WAYS[way])) == [expected]
 
 
-def test_captions_equal_the_reference_in_one_mixed_batch(
-    captioner: Captioner, wanted: dict[Case, tuple[str, list[int]]]
-) -> None:
+def test_captions_equal_the_reference_in_one_mixed_batch(captioner: Captioner, wanted: Written) -> None:
     found = told(captioner, *(writing(IMAGES[image], prompt, **WAYS[way]) for image, prompt, way in wanted))
     assert found == list(wanted.values())
     assert len({len(ids) for _, ids in found}) > 4  # texts that end by themselves, early and late
@@ -108,7 +121,11 @@ def likelihood(reference: CaptionReference, image: bytes, prompt: str, caption: 
 
 def test_likelihoods_of_given_captions_equal_the_reference_singly_and_together(tmp_path: Path) -> None:
     folder = build(tmp_path, kind="captioning", seed=3, calm=True)
-    captioner, reference = load(Captioner, folder, images={"cache_tokens_bytes": 0}), CaptionReference(folder)
+    captioner, reference = (
+        load(Captioner, folder, images={"cache_tokens_bytes": 0}),
+        CaptionReference(folder, torch.float64),
+    )
+    terms = [len(reference.processor.tokenizer(caption)["input_ids"]) - 1 for caption in GIVEN]
     cases = [(image, prompt) for image in IMAGES for prompt in PROMPTS]
     wanted = [[likelihood(reference, *case, caption) for caption in GIVEN] for case in cases]
 
@@ -117,11 +134,11 @@ def test_likelihoods_of_given_captions_equal_the_reference_singly_and_together(t
 
     for case, expected in zip(cases, wanted, strict=True):
         singly = [run(captioner, ranking(*case, [caption]))[0][0] for caption in GIVEN]
-        assert singly == pytest.approx(expected, abs=1e-5)
+        assert furthest(singly, expected, terms) <= 1
     items = [ranking(*case, GIVEN) for case in cases]
     *together, written = run(captioner, *items, writing(IMAGES[0], "a photo of"))
     for found, expected in zip(together, wanted, strict=True):
-        assert found == pytest.approx(expected, abs=1e-5)
+        assert furthest(found, expected, terms) <= 1
     assert written == run(captioner, writing(IMAGES[0], "a photo of"))[0]
     assert len({round(score, 3) for scores in wanted for score in scores}) > len(cases)
 

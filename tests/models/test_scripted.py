@@ -16,10 +16,11 @@ from blip_serve.errors import OutOfMemory
 from blip_serve.models import weights
 from blip_serve.models.answerer import Answerer
 from blip_serve.models.captioner import Captioner
-from blip_serve.models.device import Device
+from blip_serve.models.device import Bfloat16, Device
 from blip_serve.models.matcher import Matcher
 from tests.support.checkpoints import SMALL, build
 from tests.support.loading import load
+from tests.support.onednn import multiplying
 from tests.support.pictures import encoded, picture
 from tests.support.running import image_bytes, item, run, writing
 
@@ -52,19 +53,20 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[type[AnyModel], Pa
     return {**made, Answerer: EMBEDDED / "demo-vqa"}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("dtype", "by"), [("float32", Bfloat16.EMULATED), *(("bfloat16", by) for by in Bfloat16)])
 @pytest.mark.parametrize("kind", ITEMS)
 def test_layers_in_torchscript_are_those_in_python(
-    folders: dict[type[AnyModel], Path], kind: Any, dtype: str, monkeypatch: pytest.MonkeyPatch
+    folders: dict[type[AnyModel], Path], kind: Any, dtype: str, by: Bfloat16, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scripted = load(kind, folders[kind], dtype=dtype)
-    monkeypatch.setattr(weights, "_script", lambda network: None)
-    plain = load(kind, folders[kind], dtype=dtype)
-    assert all(issubclass(kind, torch.jit.ScriptModule) for kind in layers(scripted))
-    assert not any(issubclass(kind, torch.jit.ScriptModule) for kind in layers(plain))
-    assert run(scripted, *ITEMS[kind]) == run(plain, *ITEMS[kind])
-    for each in ITEMS[kind]:
-        assert run(scripted, each) == run(plain, each)
+    with multiplying(by):
+        scripted = load(kind, folders[kind], dtype=dtype)
+        monkeypatch.setattr(weights, "_script", lambda network: None)
+        plain = load(kind, folders[kind], dtype=dtype)
+        assert all(issubclass(kind, torch.jit.ScriptModule) for kind in layers(scripted))
+        assert not any(issubclass(kind, torch.jit.ScriptModule) for kind in layers(plain))
+        assert run(scripted, *ITEMS[kind]) == run(plain, *ITEMS[kind])
+        for each in ITEMS[kind]:
+            assert run(scripted, each) == run(plain, each)
 
 
 def test_models_that_are_loaded_side_by_side_are_scripted_one_by_one(

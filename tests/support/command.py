@@ -12,6 +12,6 @@ def blip_serve(*arguments: str, **environment: str) -> subprocess.CompletedProce
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,  # pytest ends a test after 120
         env=os.environ | {"COLUMNS": "200"} | environment,
     )

@@ -1,4 +1,7 @@
-"""The reference: transformers' classes with the PIL processor, float32, one pair at a time."""
+"""The reference: transformers' classes with the PIL processor, one pair at a time.
+
+In float32, as the scores that this service promises to equal are; in float64 they have no rounding of their own.
+"""
 
 import re
 from io import BytesIO
@@ -72,22 +75,22 @@ class Reference:
 class CaptionReference:
     """`BlipForConditionalGeneration.generate`, one image at a time."""
 
-    def __init__(self, folder: Path) -> None:
-        self.model: Any = BlipForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    def __init__(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+        self.model: Any = BlipForConditionalGeneration.from_pretrained(folder, dtype=dtype)
         self.processor: Any = BlipProcessor.from_pretrained(folder)
 
     @torch.inference_mode()
     def generate(self, image: bytes, prompt: str = "", **options: Any) -> tuple[list[list[int]], list[str]]:
         """Ids behind the prompt, the end included, and the whole texts; `options` are those of `generate`."""
         text = self.processor.tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
-        found = self.model.generate(pixel_values=pixels_of(self.processor, image), **text, **options).tolist()
+        found = self.model.generate(pixel_values=self._pixels(image), **text, **options).tolist()
         texts = [self.processor.decode(row[1:], skip_special_tokens=True) for row in found]
         return [_generated(row, len(text["input_ids"][0]) - 1, self.model) for row in found], texts
 
     @torch.inference_mode()
     def logprobs(self, image: bytes, prompt: list[int], ids: list[int]) -> Tensor:
         """(T, V) log-softmax in front of each of `ids`, which stand behind `[DEC]` and the prompt."""
-        tokens = self.model.vision_model(pixels_of(self.processor, image)).last_hidden_state
+        tokens = self.model.vision_model(self._pixels(image)).last_hidden_state
         given = torch.tensor([[self.model.config.text_config.bos_token_id, *prompt, *ids[:-1]]])
         logits = self.model.text_decoder(
             given, attention_mask=torch.ones_like(given), encoder_hidden_states=tokens
@@ -95,20 +98,24 @@ class CaptionReference:
         found: Tensor = logits.log_softmax(dim=-1)[len(prompt) :]
         return found
 
+    def _pixels(self, image: bytes) -> Tensor:
+        return pixels_of(self.processor, image).to(self.model.dtype)
+
 
 class AnswerReference:
     """`BlipForQuestionAnswering.generate`, and the likelihood of given answers, by its own modules."""
 
-    def __init__(self, folder: Path) -> None:
-        self.model: Any = BlipForQuestionAnswering.from_pretrained(folder, dtype=torch.float32)
+    def __init__(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+        self.model: Any = BlipForQuestionAnswering.from_pretrained(folder, dtype=dtype)
         self.processor: Any = BlipProcessor.from_pretrained(folder)
+        self._tokens: dict[bytes, Tensor] = {}
 
     @torch.inference_mode()
     def generate(
         self, image: bytes, question: str, protocol: ScoringProtocol = "hf", **options: Any
     ) -> tuple[list[list[int]], list[str]]:
         """Ids, the end included, and the texts."""
-        pixels = pixels_of(self.processor, image)
+        pixels = self._pixels(image)
         found = self.model.generate(pixel_values=pixels, **self._question(question, protocol), **options).tolist()
         texts = [self.processor.decode(row[1:], skip_special_tokens=True) for row in found]
         return [_generated(row, 1, self.model) for row in found], texts
@@ -117,7 +124,9 @@ class AnswerReference:
     def log_likelihood(self, image: bytes, question: str, answer: str, protocol: ScoringProtocol = "hf") -> float:
         """The summed log-softmax of `a1 ... an [SEP]` behind `[DEC] a1 ... an`."""
         model, config = self.model, self.model.config.text_config
-        tokens = model.vision_model(pixels_of(self.processor, image)).last_hidden_state
+        if image not in self._tokens:  # at full size in float64 an image takes seconds
+            self._tokens[image] = model.vision_model(self._pixels(image)).last_hidden_state
+        tokens = self._tokens[image]
         read = model.text_encoder(**self._question(question, protocol), encoder_hidden_states=tokens).last_hidden_state
         words = self.processor.tokenizer(answer)["input_ids"][1:-1]
         given = torch.tensor([[config.bos_token_id, *words]])
@@ -129,13 +138,20 @@ class AnswerReference:
     def yes(self, image: bytes, question: str, protocol: ScoringProtocol = "hf") -> float:
         """P(yes) / (P(yes) + P(no)) of the first token behind `[DEC]`."""
         model, config = self.model, self.model.config.text_config
-        tokens = model.vision_model(pixels_of(self.processor, image)).last_hidden_state
+        tokens = model.vision_model(self._pixels(image)).last_hidden_state
         read = model.text_encoder(**self._question(question, protocol), encoder_hidden_states=tokens).last_hidden_state
         given = torch.tensor([[config.bos_token_id]])
         logits = model.text_decoder(given, attention_mask=torch.ones_like(given), encoder_hidden_states=read).logits
         shares = logits[0, 0].double().softmax(dim=-1)
         yes, no = (shares[self.processor.tokenizer.convert_tokens_to_ids(word)] for word in ("yes", "no"))
         return float(yes / (yes + no))
+
+    def terms(self, answer: str) -> int:
+        """How many log-probabilities the likelihood of an answer sums."""
+        return len(self.processor.tokenizer(answer)["input_ids"]) - 1
+
+    def _pixels(self, image: bytes) -> Tensor:
+        return pixels_of(self.processor, image).to(self.model.dtype)
 
     def _question(self, question: str, protocol: ScoringProtocol) -> dict[str, Tensor]:
         text = pre_question(question, 50) if protocol == "paper" else question

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator
 
 import httpx
+import psutil
 
 from blip_serve.keys import digest
 from scoreboard.board import Board
 from scoreboard.flood_files import FLOODS
 from scoreboard.load import p99
 from scoreboard.memory import MB
-from scoreboard.watch import watched
 from tests.support.pictures import encoded, picture
 
 PART = "floods"
@@ -34,16 +34,17 @@ def run(board: Board) -> None:
     """On the embedded checkpoints; the generator of the uploads shares the cores."""
     files = {name: make() for name, make in FLOODS.items()}
     rounds = QUICK_ROUNDS if board.quick else ROUNDS
-    with board.serve(PART, SETTINGS) as server, watched(server.process.pid) as watch:
+    with board.serve(PART, SETTINGS) as server:
+        memory = psutil.Process(server.process.pid).memory_info
         asyncio.run(_beside(server.url, dict.fromkeys(files, encoded(picture(0))), 1))  # a warm-up
-        before = watch.samples[-1][1]
+        before = memory().rss
         for name, data in files.items():
             good, statuses = asyncio.run(_beside(server.url, {name: data}, rounds))
             says = f"{1000 * p99(good):.0f} ms over {len(good)}; uploads answered {sorted(set(statuses))}"
             passed = p99(good) <= GOOD_S and set(statuses) <= {200, 400}
             board.add(PART, f"{AT_ONCE} at once: {name}; the good client's p99", f"<= {GOOD_S:g} s", says, passed)
         asyncio.run(_beside(server.url, {}, 1))
-        after = watch.samples[-1][1]
+        after = memory().rss
     says = f"{before / MB:.0f} MB before, {after / MB:.0f} after"
     board.add(PART, "resident memory afterwards", f"<= {GROWTH:.0%} of before", says, after <= GROWTH * before)
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
+from enum import Enum
 from pathlib import Path
 
 import torch
@@ -46,6 +46,25 @@ THREADS = cores()
 """Asked for once, before a small model has torch compute by one."""
 
 
+class Bfloat16(Enum):
+    """What a CPU multiplies bfloat16 by."""
+
+    EMULATED = "float32"  # by torch; slower than float32 itself
+    VECTORS = "AVX512-BF16"
+    TILES = "AMX"
+
+
+def bfloat16_here() -> Bfloat16:
+    """What this CPU has, if oneDNN may use it: `ONEDNN_MAX_CPU_ISA=AVX2` has oneDNN refuse bfloat16 on any CPU."""
+    found = torch.cpu.get_capabilities()
+    by = Bfloat16.TILES if found.get("amx_bf16") else Bfloat16.VECTORS if found.get("avx512_bf16") else None
+    return by if by and torch.ops.mkldnn._is_mkldnn_bf16_supported() else Bfloat16.EMULATED
+
+
+BFLOAT16 = bfloat16_here()
+"""Asked for once: it is needed in every step."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pending:
     """A tensor on its way to the host."""
@@ -62,11 +81,12 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where and in what type a model computes; on a CPU, by how many threads."""
+    """Where and in what type a model computes; on a CPU, by how many threads, and what it multiplies bfloat16 by."""
 
     kind: torch.device
     dtype: torch.dtype
     threads: int = THREADS
+    bfloat16: Bfloat16 = BFLOAT16
 
     @property
     def depth(self) -> int:
@@ -81,12 +101,13 @@ class Device:
     @property
     def fuses(self) -> bool:
         """Whether oneDNN's fused layers are worth their while: in float32 they are not."""
-        return self.kind.type == "cpu" and self.dtype is torch.bfloat16 and _multiplies_bfloat16()
+        in_bfloat16 = self.kind.type == "cpu" and self.dtype is torch.bfloat16
+        return in_bfloat16 and self.bfloat16 is not Bfloat16.EMULATED
 
     @property
     def tiles(self) -> bool:
         """Whether the CPU multiplies bfloat16 in tiles (AMX), rather than in vectors only (AVX512-BF16)."""
-        return _can("amx_bf16")
+        return self.bfloat16 is Bfloat16.TILES
 
     @property
     def folded(self) -> int:
@@ -167,7 +188,7 @@ def open_device(settings: Settings) -> Device:
     torch.backends.cuda.matmul.fp32_precision = "ieee"
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # it replaces its own module
     kind = "cuda" if cuda and settings.device != "cpu" else "cpu"
-    return Device(torch.device(kind), _dtype(settings.dtype, kind), threads)
+    return Device(torch.device(kind), _dtype(settings.dtype, kind), threads, BFLOAT16)
 
 
 def _dtype(asked: str, kind: str) -> torch.dtype:
@@ -176,15 +197,4 @@ def _dtype(asked: str, kind: str) -> torch.dtype:
         return dtype
     if kind == "cuda":
         return torch.float16
-    return torch.bfloat16 if _multiplies_bfloat16() else torch.float32
-
-
-def _multiplies_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 itself (AMX or AVX512-BF16); emulated, it is slower than float32."""
-    return _can("amx_bf16") or _can("avx512_bf16")
-
-
-@cache
-def _can(capability: str) -> bool:
-    """Whether the CPU has it. Asked for in every step."""
-    return bool(torch.cpu.get_capabilities().get(capability))
+    return torch.float32 if BFLOAT16 is Bfloat16.EMULATED else torch.bfloat16

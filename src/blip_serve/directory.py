@@ -8,7 +8,7 @@ from typing import Generic, Literal, TypeVar
 from blip_serve.catalogue import ModelCard, known_cards, resolve
 from blip_serve.domain import ANYONE, Caller, ScoringProtocol, Task
 from blip_serve.errors import InvalidInput, ModelNotFound, PermissionDenied, Unavailable
-from blip_serve.settings import ModelSettings, Settings
+from blip_serve.settings import PLAIN, ModelSettings, Settings
 
 State = Literal["unloaded", "loading", "ready", "failed"]
 
@@ -26,6 +26,8 @@ class ModelStatus:
     revision: str | None
     state: State
     error: str | None
+    parent: str | None = None
+    """The model that this one is another name of."""
 
 
 @dataclass(eq=False, slots=True)
@@ -58,16 +60,6 @@ class Known:
             error=self.error,
         )
 
-    def check_task(self, does: Collection[Task], asked: Sequence[Task]) -> None:
-        """Raises `InvalidInput` where it does none of what is asked."""
-        if not set(asked) & set(does):
-            raise InvalidInput(
-                f"The model '{self.settings.id}' does not do this task ({' or '.join(asked)}); "
-                f"it does: {', '.join(sorted(does))}.",
-                code="task_not_supported",
-                param="model",
-            )
-
     def loading(self) -> Unavailable:
         """The answer to a request whose time ran out before the model was there."""
         return Unavailable(f"The model '{self.settings.id}' is loading.", code="loading", retry_after=10)
@@ -82,6 +74,71 @@ class Known:
 K = TypeVar("K", bound=Known)
 
 
+@dataclass(frozen=True, slots=True)
+class Named(Generic[K]):
+    """A model as it is, or `plain`: a captioning model to whose captions the user's text is no beginning.
+
+    Clients that send an instruction with every picture ask for the latter. Both are one model, loaded once.
+    """
+
+    model: K
+    plain: bool = False
+
+    @property
+    def id(self) -> str:
+        """The name it is known and answers by."""
+        return self._called(self.model.settings.id)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What clients may call it."""
+        return tuple(map(self._called, self.model.names))
+
+    @property
+    def status(self) -> ModelStatus:
+        """As it is now."""
+        status = self.model.status
+        if not self.plain:
+            return status
+        card = replace(status.card, id=self.id, description=f"{status.card.description} (the user's text is not read)")
+        aliases = tuple(map(self._called, status.aliases))
+        return replace(status, id=self.id, card=card, aliases=aliases, parent=status.id)
+
+    def may_be_used(self, caller: Caller) -> bool:
+        """Whether it, or the model that it is the plain form of, is the caller's."""
+        names = {*self.names, *self.model.names}
+        return any(fnmatchcase(name, pattern) for name in names for pattern in caller.models)
+
+    def does(self, tasks: Sequence[Task]) -> bool:
+        """Whether it does one of `tasks`, so far as is known."""
+        known = self.model.card.tasks
+        return known is None or bool(self._of(known) & set(tasks))
+
+    def check_task(self, does: Collection[Task], asked: Sequence[Task]) -> None:
+        """Raises `InvalidInput` where it does none of what is asked; `does`: what the model can do."""
+        mine = self._of(does)
+        if not mine:
+            raise not_found(self.id)
+        if not mine & set(asked):
+            raise InvalidInput(
+                f"The model '{self.id}' does not do this task ({' or '.join(asked)}); "
+                f"it does: {', '.join(sorted(mine))}.",
+                code="task_not_supported",
+                param="model",
+            )
+
+    def _of(self, does: Collection[Task]) -> set[Task]:
+        return {task for task in does if task == "caption" or not self.plain}
+
+    def _called(self, name: str) -> str:
+        return name + PLAIN if self.plain else name
+
+
+def not_found(name: str) -> ModelNotFound:
+    """The answer to a name of no model."""
+    return ModelNotFound(f"The model '{name[:200]}' does not exist.", param="model")
+
+
 class Directory(Generic[K]):
     """Finds the model a request names, or the one it means by naming none."""
 
@@ -94,8 +151,11 @@ class Directory(Generic[K]):
         self._defaults = [settings.default_model, *configured] if settings.default_model else configured
 
     def statuses(self, caller: Caller = ANYONE) -> list[ModelStatus]:
-        """Every model the caller may use, in the configuration's order."""
-        return [entry.status for entry in self.entries.values() if _may_use(caller, entry)]
+        """Every model the caller may use, in the configuration's order; captioning models also as plain ones."""
+        forms = [
+            form for entry in self.entries.values() for form in (Named(entry), Named(entry, True)) if _is_listed(form)
+        ]
+        return [form.status for form in forms if form.may_be_used(caller)]
 
     def status(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
         """One model by any of its names. Raises `ModelNotFound`, and `PermissionDenied`."""
@@ -109,7 +169,7 @@ class Directory(Generic[K]):
             if entry.settings.preload and entry.state != "ready"
         ]
 
-    def choose(self, name: str | None, tasks: Sequence[Task], caller: Caller) -> K:
+    def choose(self, name: str | None, tasks: Sequence[Task], caller: Caller) -> Named[K]:
         """The model for one of `tasks`, so far as is known what it does.
 
         No name means the default model, or where it does none of them or is not the caller's, the first that is.
@@ -117,26 +177,40 @@ class Directory(Generic[K]):
         Raises `ModelNotFound`, `PermissionDenied` for a model that is not the caller's, and `InvalidInput` for one
         that does none of `tasks`.
         """
-        entry = self._find(name, caller) if name else self._default(tasks, caller)
-        if entry.card.tasks is not None:
-            entry.check_task(entry.card.tasks, tasks)
-        return entry
+        found = self._find(name, caller) if name else self._default(tasks, caller)
+        if found.model.card.tasks is not None:
+            found.check_task(found.model.card.tasks, tasks)
+        return found
 
-    def _find(self, name: str, caller: Caller) -> K:
-        entry = self._names.get(name) or self.entries.get(resolve(name, self.entries) or "")
-        if entry is None:
-            raise ModelNotFound(f"The model '{name[:200]}' does not exist.", param="model")
-        if not _may_use(caller, entry):
+    def _find(self, name: str, caller: Caller) -> Named[K]:
+        found = self._named(name)
+        if found is None or not _exists(found):
+            raise not_found(name)
+        if not found.may_be_used(caller):
             raise PermissionDenied(f"This API key may not use the model '{name[:200]}'.", param="model")
-        return entry
+        return found
 
-    def _default(self, tasks: Sequence[Task], caller: Caller) -> K:
+    def _named(self, name: str) -> Named[K] | None:
+        base = name.removesuffix(PLAIN)
+        entry = self._names.get(base) or self.entries.get(resolve(base, self.entries) or "")
+        return None if entry is None else Named(entry, plain=base != name)
+
+    def _default(self, tasks: Sequence[Task], caller: Caller) -> Named[K]:
         """The first of the default models that does one of `tasks`, so far as is known; else the first."""
-        entries = [entry for name in self._defaults if _may_use(caller, entry := self._names[name])]
-        if not entries:
+        known = [found for name in self._defaults if (found := self._named(name)) and found.may_be_used(caller)]
+        if not known:
             raise PermissionDenied("This API key may not use the default model: name one.", param="model")
-        fit = (entry for entry in entries if entry.card.tasks is None or set(tasks) & set(entry.card.tasks))
-        return next(fit, entries[0])
+        return next((found for found in known if found.does(tasks)), known[0])
+
+
+def _exists(form: Named[K]) -> bool:
+    """Whether there is such a form, so far as is known: a plain one of captioning models only."""
+    return not form.plain or form.does(["caption"])
+
+
+def _is_listed(form: Named[K]) -> bool:
+    """Whether it is known that there is such a form."""
+    return not form.plain or (form.model.card.tasks is not None and form.does(["caption"]))
 
 
 def list_models(settings: Settings) -> list[ModelStatus]:
@@ -158,7 +232,3 @@ def _card(model: ModelSettings, cards: dict[str, ModelCard]) -> ModelCard:
     """The catalogue's card of the model, or of the hub id it comes from; an empty one for any other."""
     known = resolve(model.source or model.id, cards)
     return replace(cards[known], id=model.id) if known else ModelCard(model.id)
-
-
-def _may_use(caller: Caller, entry: Known) -> bool:
-    return any(fnmatchcase(name, pattern) for name in entry.names for pattern in caller.models)

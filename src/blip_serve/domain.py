@@ -90,15 +90,19 @@ class GenerationOptions:
 
     `max_tokens` counts what is generated, the end included, and not the prompt; `max_tokens_param` is the request's
     field. `min_tokens` must come before the end may; a stop string ends a text sooner. `temperature` 0 takes the
-    likeliest token, whatever `top_p`. Beams do not sample. `stop` strings end a text before them. `top_logprobs`:
-    alternatives to list a token; `None`: no log-probabilities.
+    likeliest token, whatever `top_k` (0: all tokens), `top_p` and `min_p`, which narrow what is drawn from in this
+    order. Beams do not sample. `stop` strings end a text before them. `ignore_eos`: no token but the last of
+    `max_tokens` ends it. `top_logprobs`: alternatives to list a token; `None`: no log-probabilities.
     """
 
     max_tokens: int = 20
     max_tokens_param: str = "max_tokens"
     min_tokens: int = 0
+    ignore_eos: bool = False
     temperature: float = 0.0
+    top_k: int = 0
     top_p: float = 1.0
+    min_p: float = 0.0
     seed: int = 0
     num_beams: int = 1
     repetition_penalty: float = 1.0
@@ -153,12 +157,17 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class RankItem:
-    """Answers to a question about an image, to be given their likelihood: the summed natural log-probability."""
+    """Texts about an image, to be given their likelihood: the summed natural log-probability of their tokens.
+
+    `answers` answer `question`; of a captioning model it is the beginning (may be blank) that they go on from.
+    `beginnings`: how likely an answer begins so, not that it ends there; each of them must then be a single token.
+    """
 
     image: ImageBytes
     question: Caption
     answers: tuple[Caption, ...]
     protocol: ScoringProtocol = "hf"
+    beginnings: bool = False
 
 
 Item = MatchItem | EmbedItem | GenerateItem | RankItem
@@ -217,13 +226,16 @@ class Prepared:
 
     `works`: together the whole item; each work's result is a tuple of (position in the item, result).
     `image_tokens`: vision tokens of the image; `cached_tokens`: those the image cache saved.
-    `text_tokens`: tokens of each text, in the item's order. `decode_seconds`: spent decoding and resizing.
+    `text_tokens`: tokens of each text, in the item's order. `alike`: for each of them the place of the first that the
+    model reads the same and cannot tell from it; nothing, where all differ. `decode_seconds`: spent decoding and
+    resizing.
     """
 
     works: tuple[Work, ...]
     image_tokens: int = 0
     cached_tokens: int = 0
     text_tokens: tuple[int, ...] = ()
+    alike: tuple[int, ...] = ()
     decode_seconds: float = 0.0
 
 

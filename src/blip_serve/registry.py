@@ -46,12 +46,17 @@ class Entry(Known):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A model that stays loaded while this is held; `card` is as complete as it gets."""
+    """A model that stays loaded while this is held; `card` is as complete as it gets.
+
+    `name`: what it answers by; its `id`, but for a `plain` one (see `Named`).
+    """
 
     id: str
+    name: str
     model: AnyModel
     protocol: ScoringProtocol
     card: ModelCard
+    plain: bool
 
 
 class Registry:
@@ -94,6 +99,10 @@ class Registry:
         """One model by any of its names. Raises `ModelNotFound`, and `PermissionDenied`."""
         return self._directory.status(name, caller)
 
+    def card(self, name: str | None, tasks: Sequence[Task], caller: Caller = ANYONE) -> ModelCard:
+        """What is known of the model that `lease` would give. Raises what `Directory.choose` raises."""
+        return self._directory.choose(name, tasks, caller).model.card
+
     def not_ready(self) -> list[str]:
         """Why the preloaded models are not all ready, a line each."""
         return self._directory.not_ready()
@@ -107,12 +116,13 @@ class Registry:
         Raises what `Directory.choose` raises, and `Unavailable` for one that failed to load or is not there by the
         deadline.
         """
-        entry = self._directory.choose(name, tasks, caller)
+        found = self._directory.choose(name, tasks, caller)
+        entry = found.model
         entry.leases += 1  # before it is loaded: nothing may unload it between its load and its use
         try:
             model = entry.model or await self._await_load(entry, deadline)
-            entry.check_task(model.tasks, tasks)
-            yield Lease(entry.settings.id, model, entry.settings.protocol, entry.card)
+            found.check_task(model.tasks, tasks)
+            yield Lease(entry.settings.id, found.id, model, entry.settings.protocol, entry.card, found.plain)
         finally:
             entry.leases -= 1
             entry.last_used = time.monotonic()

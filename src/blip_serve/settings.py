@@ -38,6 +38,8 @@ Access = Annotated[
     Literal["open", "key", "off"],
     BeforeValidator(lambda value: "off" if value is False else value),  # as YAML reads `off`
 ]
+PLAIN = ":plain"
+"""What the name of a captioning model ends in where the user's text is to have no effect."""
 HARD_LIMIT = 10_000
 """Images, or captions, that a request may hold whatever the settings: what is read before they are asked."""
 
@@ -150,6 +152,19 @@ class LimitSettings(Section):
     max_caption_chars: int = Field(8192, gt=0, description="characters a caption; more cannot fit any model")
 
 
+History = Literal["latest", "refuse"]
+
+
+class ChatSettings(Section):
+    """How conversations are read."""
+
+    history: History = Field(
+        "latest",
+        description="`latest`: the user's last words and the most recent image count, other turns have no effect; "
+        "`refuse` refuses these",
+    )
+
+
 class FetchSettings(Section):
     """Images given by URL."""
 
@@ -207,6 +222,12 @@ class ModelSettings(Section):
     preload: bool = Field(False, description="load at the start and keep; else at the first request")
     protocol: ScoringProtocol = Field("hf", description="scoring protocol where a request names none")
 
+    @model_validator(mode="after")
+    def _no_name_is_plain(self) -> Self:
+        if taken := [name for name in (self.id, *self.aliases) if name.endswith(PLAIN)]:
+            raise ValueError(f"{taken[0]}: '{PLAIN}' ends the names of models whose captions take no beginning")
+        return self
+
 
 class LogSettings(Section):
     """What is written to standard error."""
@@ -258,6 +279,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
+    chat: ChatSettings = ChatSettings()
     images: ImageSettings = ImageSettings()
     engine: EngineSettings = EngineSettings()
     log: LogSettings = LogSettings()
@@ -282,7 +304,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _default_is_served(self) -> Self:
         names = {name for model in self.models for name in (model.id, *model.aliases)}
-        if self.default_model is not None and self.default_model not in names:
+        if self.default_model is not None and self.default_model.removesuffix(PLAIN) not in names:
             raise ValueError(f"default_model: {self.default_model} is not among models")
         return self
 

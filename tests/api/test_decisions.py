@@ -4,6 +4,7 @@ import asyncio
 import base64
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 from typing import Any, get_type_hints
 
@@ -14,11 +15,16 @@ from PIL import Image
 
 from blip_serve.api.decisions import OTHERS, DecisionsBody
 from blip_serve.catalogue import EMBEDDED
+from blip_serve.domain import ScoringProtocol
+from blip_serve.models.answerer import Answerer
 from blip_serve.models.fake import IMAGE_TOKENS, FakeModel
+from blip_serve.settings import DEMO_ANSWERS
 from demo.drawing import Artist, draw
 from demo.world import COLOURS, SIZES, World
-from tests.support.loading import load_matcher
+from tests.support.checkpoints import SMALL_VQA, build
+from tests.support.loading import load, load_matcher
 from tests.support.pictures import encoded, picture
+from tests.support.reference import AnswerReference
 from tests.support.server import Service, always, fake_settings, serving, settings
 
 RED = (EMBEDDED / "pictures" / "red-circle.png").read_bytes()
@@ -156,11 +162,9 @@ def test_a_description_speaks_for_its_value(demo: Service) -> None:
 
 
 def test_a_boolean_reads_as_its_word(demo: Service) -> None:
-    [answer] = ask(demo, choice("red {}", True, "true", False, "circle")).answers
+    [answer] = ask(demo, choice("red {}", True, False, "circle")).answers
     assert answer.type == "choice"
-    first, second, _, _ = probabilities(answer)
-    assert first == second
-    expected = shares(match(demo, "red true", "red true", "red false", "red circle"))
+    expected = shares(match(demo, "red true", "red false", "red circle"))
     assert probabilities(answer) == pytest.approx(expected, abs=1e-6)
 
 
@@ -293,10 +297,70 @@ def test_an_answering_model_ranks_options_by_likelihood() -> None:
     assert decision.usage.input_tokens == IMAGE_TOKENS + (3 + 2) + (2 + 2)
 
 
-def test_an_answering_model_refuses_a_predicate() -> None:
-    with serving(fake_settings(), always(FakeModel("answer"))) as service:
+@pytest.fixture(scope="module")
+def vqa() -> Iterator[Service]:
+    """The embedded checkpoint that answers questions."""
+    with serving(settings(models=(DEMO_ANSWERS.model_copy(update={"preload": True}),))) as service:
+        yield service
+
+
+@pytest.mark.parametrize("protocol", ["hf", "paper"])
+def test_a_predicate_of_an_answering_model_is_yes_in_place_of_no(vqa: Service, protocol: ScoringProtocol) -> None:
+    reference = AnswerReference(EMBEDDED / "demo-vqa")
+    questions = ["is there a red circle?", "Is there a BLUE circle (or two)?", "is the circle large?"]
+    decision = ask(vqa, *map(predicate, questions), choice("what colour is it?", "red", "blue"), protocol=protocol)
+    *found, colour = decision.answers
+    wanted = [reference.yes(RED, question, protocol) for question in questions]
+    assert [answer.probability for answer in found if answer.type == "predicate"] == pytest.approx(wanted, abs=1e-5)
+    assert wanted[0] > 0.9
+    assert wanted[1] < 0.1
+    assert colour.type == "choice"
+    assert colour.choice == "red"
+    assert decision.model_extra == {"protocol": protocol}
+
+
+def test_the_image_is_encoded_once_for_all_predicates() -> None:
+    answerer = load(Answerer, EMBEDDED / "demo-vqa", images={"cache_tokens_bytes": 0, "cache_vectors_bytes": 0})
+    encodings: list[int] = []
+    with serving(fake_settings(), always(answerer)) as service:
+        answerer.network.vision_model.register_forward_hook(lambda _, inputs, __: encodings.append(len(inputs[0])))
+        decision = ask(service, *(predicate(f"is there a {colour} {i}?") for i in range(50) for colour in COLOURS))
+    assert len(decision.answers) == 50 * len(COLOURS)
+    assert encodings == [1]
+
+
+@pytest.mark.parametrize("protocol", ["hf", "paper"])
+@pytest.mark.parametrize(
+    ("question", "param"),
+    [
+        (choice("what colour is it?", "red", "Red"), "choices[1].value"),
+        (choice("what colour is it?", "blue", "a red circle", "A  RED CIRCLE"), "choices[2].value"),
+        (choice("is it?", True, "true"), "choices[1].value"),
+        (score("how large is it?", "small", "large", "LARGE"), "levels[2].label"),
+        (choice("what is it?", "☃", "☂"), "choices[1].value"),
+    ],
+)
+def test_options_that_an_answering_model_reads_alike_are_refused(
+    vqa: Service, question: dict[str, Any], param: str, protocol: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(vqa, predicate("is it red?"), question, protocol=protocol)
+    assert (refused.value.code, refused.value.param) == ("duplicate_value", f"questions[1].{param}")
+
+
+def test_captions_that_the_clean_up_makes_alike_are_refused(demo: Service) -> None:
+    question = choice("a {} circle", "red", "red!")
+    assert ask(demo, question).answers
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(demo, question, protocol="paper")
+    assert (refused.value.code, refused.value.param) == ("duplicate_value", "questions[0].choices[1].value")
+
+
+def test_a_model_without_a_word_for_yes_takes_no_predicate(tmp_path: Path) -> None:
+    answerer = load(Answerer, build(tmp_path, SMALL_VQA, kind="answering"))
+    with serving(fake_settings(), always(answerer)) as service:
         with pytest.raises(openai.BadRequestError) as refused:
-            ask(service, choice("what is it?", "dog", "cat"), predicate("a dog"))
+            ask(service, choice("what is it?", "dog", "cat"), predicate("is it a dog?"))
         assert (refused.value.code, refused.value.param) == ("task_not_supported", "questions[1].type")
         assert ask(service, choice("what is it?", "dog", "cat")).answers
 
@@ -417,6 +481,15 @@ BAD_QUESTIONS: list[tuple[str, Any, str, str | None]] = [
     ("a level twice", [score("a", "low", "high", "low")], "duplicate_value", "questions[0].levels[2].label"),
     ("a level's value", [score("a", levels=[{"label": "a", "value": 1}, {"label": "b"}])], "unknown_parameter",
      "questions[0].levels[0].value"),
+    ("a choice in capitals", [choice("a {} circle", "red", "blue", "Red")], "duplicate_value",
+     "questions[0].choices[2].value"),
+    ("a level in capitals", [predicate("a"), score("a {} circle", "red", "RED")], "duplicate_value",
+     "questions[1].levels[1].label"),
+    ("a boolean and its word", [choice("red {}", True, "true")], "duplicate_value", "questions[0].choices[1].value"),
+    ("a description like a value", [choice("a", choices=[{"value": "red"}, {"value": "x", "description": " RED "}])],
+     "duplicate_value", "questions[0].choices[1].description"),
+    ("signs that it does not know", [choice("{}", "☃", "☂")], "duplicate_value",
+     "questions[0].choices[1].value"),
     ("more captions than the limit, unread", [choice("a {}", choices=[0] * 255)] * 350, "too_many_captions",
      "questions"),
 ]  # fmt: skip

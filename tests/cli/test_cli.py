@@ -75,7 +75,9 @@ def test_models_lists_tasks_and_memory_by_dtype() -> None:
     [row] = [line.split() for line in done.stdout.splitlines() if "demo-retrieval" in line]
     assert row[:4] == ["blip-serve/demo-retrieval", "match,", "embed", "embedded"]
     pages = json.loads(blip_serve("models", "--json").stdout)
-    assert len(pages) == 11
+    assert len(pages) == 11 + 3  # captioning models have a plain form
+    states = {page["id"]: page["state"] for page in pages}
+    assert states["blip-serve/demo-captioning:plain"] == states["blip-serve/demo-captioning"] == "embedded"
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,14 @@ OTHER = {"id": "test/mine", "source": REPOSITORY}
 
 
 def test_pulled_models_are_found_offline(tmp_path: Path) -> None:
-    environment = {"HF_HOME": str(tmp_path), "BLIP_SERVE_MODELS": json.dumps([EMBEDDED, OTHER])}
+    models = [EMBEDDED, {"id": "blip-serve/demo-captioning"}, OTHER]
+    environment = {"HF_HOME": str(tmp_path), "BLIP_SERVE_MODELS": json.dumps(models)}
     with running_hub(FILES) as hub:
         done = blip_serve("pull", HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="0", **environment)
     assert done.returncode == 0, done.stderr
-    first, second = done.stdout.splitlines()
+    first, captions, second = done.stdout.splitlines()
     assert first.startswith("blip-serve/demo-retrieval: ")
+    assert captions.startswith("blip-serve/demo-captioning: ")
     assert second.startswith(f"test/mine: {tmp_path}")
     assert second.endswith(COMMIT)
     assert blip_serve("pull", HF_HUB_OFFLINE="1", **environment).stdout == done.stdout

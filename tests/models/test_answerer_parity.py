@@ -8,7 +8,9 @@ import torch
 
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.domain import Caption, RankItem, ScoringProtocol
+from blip_serve.errors import InvalidInput
 from blip_serve.models.answerer import Answerer
+from blip_serve.tasks.questions import softmax
 from tests.support.checkpoints import SMALL_VQA, build
 from tests.support.loading import load
 from tests.support.pictures import encoded, picture
@@ -126,6 +128,45 @@ def test_likelihoods_of_the_demo_equal_the_definition() -> None:
     questions = ["what colour is the square?", "how many shapes are there?", "what size is the star?"]
     cases: list[Case] = [(IMAGES[1], question, protocol) for question in questions for protocol in PROTOCOLS]
     compare_likelihoods(EMBEDDED / "demo-vqa", cases, ["blue", "green", "two", "small", "large", "red circle"])
+
+
+def yes(answerer: Answerer, *cases: Case) -> list[float]:
+    """How likely yes is in place of no, of cases that are asked together."""
+    words = (Caption("yes", "yes"), Caption("no", "no"))
+    items = [
+        RankItem(image_bytes(image), Caption(question, "question"), words, protocol, beginnings=True)
+        for image, question, protocol in cases
+    ]
+    return [softmax(found)[0] for found in run(answerer, *items)]
+
+
+def compare_yes(folder: Path, cases: list[Case]) -> None:
+    answerer, reference = load(Answerer, folder), AnswerReference(folder, torch.float64)
+    wanted = [reference.yes(*case) for case in cases]
+    assert [yes(answerer, case)[0] for case in cases] == pytest.approx(wanted, abs=1e-5)
+    assert yes(answerer, *cases) == pytest.approx(wanted, abs=1e-5)
+    assert len({round(share, 5) for share in wanted}) > len(wanted) // 2
+
+
+def test_yes_and_no_equal_the_first_token_s_of_transformers(tmp_path: Path) -> None:
+    compare_yes(build(tmp_path, SMALL_VQA, kind="answering", seed=3, calm=True, words=("yes", "no")), CASES)
+
+
+def test_yes_and_no_of_the_demo_equal_transformers() -> None:
+    questions = ["is there a blue square?", "is there a red circle?", "Is the star green?", "Are there TWO shapes!?"]
+    cases: list[Case] = [(IMAGES[1], question, protocol) for question in questions for protocol in PROTOCOLS]
+    compare_yes(EMBEDDED / "demo-vqa", cases)
+    right, wrong = yes(load(Answerer, EMBEDDED / "demo-vqa"), *cases[:4:2])
+    assert right > 0.9
+    assert wrong < 0.1
+
+
+@pytest.mark.parametrize("words", [(), ("yes",), ("no",)])
+def test_a_vocabulary_without_yes_or_no_says_neither(tmp_path: Path, words: tuple[str, ...]) -> None:
+    answerer = load(Answerer, build(tmp_path, SMALL_VQA, kind="answering", words=words))
+    with pytest.raises(InvalidInput) as refused:
+        yes(answerer, (IMAGES[0], "is it?", "hf"))
+    assert (refused.value.code, refused.value.param) == ("task_not_supported", "no" if words == ("yes",) else "yes")
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["demo", "calm"])

@@ -113,9 +113,24 @@ def test_one_seed_gives_one_text_whatever_runs_beside(captioner: Captioner) -> N
     assert run(captioner, writing(IMAGE, seed=4, n=3, **drawn))[0] != alone
 
 
+@pytest.mark.parametrize("way", [{}, {"num_beams": 3, "n": 2}, {"temperature": 1.0, "n": 2}])
+def test_a_text_that_ignores_the_end_takes_all_the_tokens_there_is_room_for(
+    captioner: Captioner, way: dict[str, Any]
+) -> None:
+    assert run(captioner, writing(IMAGE, ignore_eos=True, max_tokens=12, **way)) == run(
+        captioner, writing(IMAGE, **way, **LONG)
+    )
+    room = captioner._tokenizer.positions - 3
+    for text in run(captioner, writing(IMAGE, "a dog", ignore_eos=True, max_tokens=1000, **way))[0]:
+        assert (text.tokens, text.finish_reason) == (room, "length")
+    assert max(text.tokens for text in run(captioner, writing(IMAGE, max_tokens=1000, **way))[0]) < room
+
+
 def test_a_small_top_p_or_temperature_is_greedy(captioner: Captioner) -> None:
     greedy = run(captioner, writing(IMAGE, **LONG))[0]
     assert run(captioner, writing(IMAGE, temperature=1.0, top_p=1e-6, **LONG))[0] == greedy
+    assert run(captioner, writing(IMAGE, temperature=2.0, top_k=1, **LONG))[0] == greedy
+    assert run(captioner, writing(IMAGE, temperature=2.0, min_p=1.0, **LONG))[0] == greedy
     assert run(captioner, writing(IMAGE, temperature=1e-4, **LONG))[0] == greedy
 
 

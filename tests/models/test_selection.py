@@ -1,8 +1,10 @@
 """The choice of next tokens: drawn in the right proportions, from the right ones."""
 
+from typing import Any
+
 import pytest
 import torch
-from transformers import TopPLogitsWarper
+from transformers import LogitsProcessorList, MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from blip_serve.domain import GenerationOptions
 from blip_serve.models import selection
@@ -25,10 +27,10 @@ class Drawn(Sample):
         return self.given
 
 
-def shares(options: GenerationOptions) -> torch.Tensor:
+def shares(options: GenerationOptions, logits: torch.Tensor = LOGITS) -> torch.Tensor:
     """How often each token is drawn by evenly spread lots."""
     lots = [(i + 0.5) / 2000 for i in range(2000)]
-    ids = selection._draw(LOGITS.expand(2000, -1), [Drawn(lot, options) for lot in lots], CPU)
+    ids = selection._draw(logits.expand(2000, -1), [Drawn(lot, options) for lot in lots], CPU)
     return torch.bincount(ids, minlength=5) / 2000
 
 
@@ -41,6 +43,31 @@ def test_tokens_are_drawn_as_transformers_would(temperature: float, top_p: float
     wanted = scores.softmax(dim=-1)[0]
     found = shares(GenerationOptions(temperature=temperature, top_p=top_p))
     assert found.tolist() == pytest.approx(wanted.tolist(), abs=2e-3)
+
+
+@pytest.mark.parametrize("min_p", [0.0, 0.15, 0.5, 1.0])
+@pytest.mark.parametrize("top_p", [1.0, 0.75])
+@pytest.mark.parametrize("top_k", [0, 1, 2, 3, 100])
+@pytest.mark.parametrize("logits", [LOGITS, torch.tensor([1.0, 2.0, 1.0, 1.0, -3.0])], ids=["apart", "alike"])
+def test_top_k_top_p_and_min_p_leave_what_transformers_would(
+    logits: torch.Tensor, top_k: int, top_p: float, min_p: float
+) -> None:
+    warpers = LogitsProcessorList()
+    if top_k:
+        warpers.append(TopKLogitsWarper(top_k))
+    if top_p < 1:
+        warpers.append(TopPLogitsWarper(top_p))
+    warpers.append(MinPLogitsWarper(min_p))
+    words: Any = torch.zeros(1, 1, dtype=torch.long)
+    wanted = warpers(words, logits[None]).softmax(dim=-1)[0]
+    found = shares(GenerationOptions(temperature=1.0, top_k=top_k, top_p=top_p, min_p=min_p), logits)
+    assert sorted(found.tolist()) == pytest.approx(sorted(wanted.tolist()), abs=2e-3)  # which of alike ones is chance
+
+
+def test_each_row_is_narrowed_by_its_own_options() -> None:
+    ways = [{"top_k": 1}, {"min_p": 1.0}, {"top_p": 1e-9}, {}]
+    rows = [Drawn(0.999, GenerationOptions(temperature=1.0, **way)) for way in ways]  # type: ignore[arg-type]
+    assert selection._draw(LOGITS.expand(4, -1), rows, CPU).tolist() == [0, 0, 0, 2]
 
 
 @pytest.mark.parametrize(("temperature", "top_p"), [(1e-300, 1.0), (1.0, 1e-300), (1e-300, 1e-300)])

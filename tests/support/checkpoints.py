@@ -2,7 +2,7 @@
 
 import json
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -77,10 +77,10 @@ LARGE = Size(
 )
 
 
-def vocabulary(size: Size) -> list[str]:
+def vocabulary(size: Size, more: Sequence[str] = ()) -> list[str]:
     """Words without `[DEC]` and `[ENC]`, made up; for the full sizes as many as bert-base-uncased has."""
     letters = [*string.ascii_lowercase, *(f"##{letter}" for letter in string.ascii_lowercase), *string.digits]
-    words = [*SPECIAL, *WORDS, *letters, *string.punctuation]
+    words = [*SPECIAL, *WORDS, *letters, *string.punctuation, *more]
     if size.text != BASE.text:
         return words
     return [*words, *LONGER_WORDS, *(f"word{i}" for i in range(BERT_WORDS - len(words) - len(LONGER_WORDS)))]
@@ -95,14 +95,15 @@ def build(
     pickled: bool = False,
     layout: Layout = "2022",
     calm: bool = False,
+    words: Sequence[str] = (),
 ) -> Path:
     """Writes a checkpoint of random weights, biases and norms perturbed, all seeded.
 
     Those that generate are drawn so that texts differ by image and prompt, and end by themselves, early and late;
-    `calm` ones are not, and do not magnify float32's rounding as those do.
+    `calm` ones are not, and do not magnify float32's rounding as those do. `words`: more of them for the vocabulary.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    words = vocabulary(size)
+    words = vocabulary(size, words)
     end = words.index("[SEP]")
     config = BlipConfig(
         architectures=[CLASSES[kind].__name__],

@@ -134,6 +134,18 @@ class AnswerReference:
         asked = torch.tensor([*words, config.sep_token_id])
         return float(logits.log_softmax(dim=-1).gather(1, asked[:, None]).double().sum())
 
+    @torch.inference_mode()
+    def yes(self, image: bytes, question: str, protocol: ScoringProtocol = "hf") -> float:
+        """P(yes) / (P(yes) + P(no)) of the first token behind `[DEC]`."""
+        model, config = self.model, self.model.config.text_config
+        tokens = model.vision_model(self._pixels(image)).last_hidden_state
+        read = model.text_encoder(**self._question(question, protocol), encoder_hidden_states=tokens).last_hidden_state
+        given = torch.tensor([[config.bos_token_id]])
+        logits = model.text_decoder(given, attention_mask=torch.ones_like(given), encoder_hidden_states=read).logits
+        shares = logits[0, 0].double().softmax(dim=-1)
+        yes, no = (shares[self.processor.tokenizer.convert_tokens_to_ids(word)] for word in ("yes", "no"))
+        return float(yes / (yes + no))
+
     def terms(self, answer: str) -> int:
         """How many log-probabilities the likelihood of an answer sums."""
         return len(self.processor.tokenizer(answer)["input_ids"]) - 1

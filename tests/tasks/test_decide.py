@@ -151,12 +151,33 @@ def test_a_real_answering_model_encodes_the_image_once_for_four_hundred_question
     assert len(answers) == 400
 
 
-def test_an_answering_model_takes_no_predicate() -> None:
+def test_an_answering_model_is_asked_how_an_answer_to_a_predicate_begins() -> None:
     model = Recording("answer")
+    result = decide(model, predicate("is it a dog?"), choice("what?", "dog", "cat"))
+    [item] = [item for item in model.items if isinstance(item, RankItem) and item.beginnings]
+    assert (item.question.text, [answer.text for answer in item.answers]) == ("is it a dog?", ["yes", "no"])
+    assert {answer.param for answer in item.answers} == {"questions[0].type"}
+    yes, either = result.answers
+    assert isinstance(yes, PredicateAnswer)
+    assert isinstance(either, ChoiceAnswer)
+    assert 0 < yes.probability < 1
+    assert result.usage.text_tokens == 4 + (1 + 1 + 1)  # yes and no were not given
+
+
+@pytest.mark.parametrize("task", ["match", "answer"])
+def test_options_that_read_alike_are_refused_within_a_question_only(task: Task) -> None:
+    """The fake reads what is written; a description is read in place of its value."""
+    model = Recording(task)
+    twice = Choice(
+        "questions[1]",
+        Caption("a {}", "instructions"),
+        (*options("dog", "cat"), Option("hound", "options[2]", Caption("cat", "options[2].description"))),
+    )
+    assert decide(model, choice("a {}", "dog", "cat"), score("a {}", "cat", "dog")).answers
     with pytest.raises(InvalidInput) as refused:
-        decide(model, choice("what?", "dog", "cat"), Predicate("questions[1]", Caption("a dog", "statement")))
-    assert (refused.value.code, refused.value.param) == ("task_not_supported", "questions[1].type")
-    assert model.items == []
+        decide(model, choice("a {}", "dog", "cat"), twice)
+    assert (refused.value.code, refused.value.param) == ("duplicate_value", "options[2].description")
+    assert "'options[1]'" in refused.value.message
 
 
 def test_an_image_is_cached_only_if_none_of_its_questions_had_it_encoded() -> None:

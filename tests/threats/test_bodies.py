@@ -94,7 +94,8 @@ BODIES: dict[str, dict[str, object]] = {
     "score": {"queries": "a", "documents": {"image": IMAGE}},
 }
 NO_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf, "nan": "nan", "inf": "-inf"}
-TOO_MUCH = {"n": 10_000, "max_tokens": 10**9, "max_completion_tokens": 1e9, "num_beams": 10**300, "top_logprobs": 1e300}
+TOO_MUCH = {"n": 10_000, "num_beams": 10**300, "top_logprobs": 1e300}
+CEILINGS = {"max_tokens": 10**9, "max_completion_tokens": 1e9}
 
 
 @cases(
@@ -115,7 +116,10 @@ TOO_MUCH = {"n": 10_000, "max_tokens": 10**9, "max_completion_tokens": 1e9, "num
         for field in ("n", "max_tokens", "num_beams", "temperature", "top_p", "repetition_penalty", "min_tokens")
         for value in (-1, -(10**9))
     ),
-    Case(40, "of a response", response(max_output_tokens=1e9), "invalid_value", "max_output_tokens", path=RESPONSES),
+    *(Case(40, field, chat(**{field: value}), None, path=CHAT) for field, value in CEILINGS.items()),
+    Case(40, "no tokens of a response", response(max_output_tokens=0), "invalid_value", "max_output_tokens",
+         path=RESPONSES),
+    Case(40, "of a response", response(max_output_tokens=1e9), None, path=RESPONSES),
     Case(40, "of a ranking", json.dumps({"query": "a", "documents": [{"image": IMAGE}], "top_n": -1}).encode(),
          "invalid_value", "top_n", path="/v1/rerank"),
     Case(40, "as much as is allowed", chat(n=2.0, max_tokens=512), None, path=CHAT),

@@ -13,8 +13,10 @@ T = TypeVar("T", bound=BaseModel)
 
 FORM, JSON = "multipart/form-data", "application/json"
 
-Others = Mapping[str, Callable[[object], bool]]
-"""Parameters that are accepted and not read: name to whether a value of it changes nothing."""
+Beside = Mapping[str, object]
+"""A request's parameters that are not read, with their values."""
+Others = Mapping[str, Callable[[object, Beside], bool]]
+"""Parameters that are accepted and not read: name to whether a value of it changes nothing, beside the others."""
 NOTHING_ELSE: Others = {}
 
 STRICT = ConfigDict(
@@ -79,10 +81,11 @@ def validated(model: type[T], content: bytes | dict[str, object], others: Others
 
 def _check_extra(body: BaseModel, others: Others, within: str = "") -> None:
     """Raises `InvalidInput` for what is no field of `body`, or of an object in it, and none of `others`."""
-    for name, value in (body.model_extra or {}).items():
+    extra = body.model_extra or {}
+    for name, value in extra.items():
         if name not in others:
             raise unknown_parameter(f"{within}{name[:100]}")
-        if not others[name](value):
+        if not others[name](value, extra):
             raise InvalidInput(
                 f"'{name}' is not supported with this value: it would change the answer.",
                 code="unsupported_parameter",
@@ -106,11 +109,16 @@ def documented(model: type[BaseModel], example: Mapping[str, object]) -> dict[st
     return {"requestBody": {"required": True, "content": content}}
 
 
-def anything(value: object) -> bool:
+def anything(value: object, beside: Beside) -> bool:
     """Whether `value` changes nothing: it never does."""
     return True
 
 
-def only(*harmless: object) -> Callable[[object], bool]:
+def only(*harmless: object) -> Callable[[object, Beside], bool]:
     """Whether a value is one of those that change nothing."""
-    return lambda value: value in harmless
+    return lambda value, beside: value in harmless
+
+
+def unless(other: str, unused: object, *harmless: object) -> Callable[[object, Beside], bool]:
+    """Whether a value is one of those that change nothing, as all do where `other` says that it is `unused`."""
+    return lambda value, beside: value in harmless or beside.get(other) == unused

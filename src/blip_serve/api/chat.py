@@ -8,34 +8,34 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from blip_serve.api import generation
-from blip_serve.api.body import STRICT, Others, anything, documented, only, read_json
+from blip_serve.api.body import STRICT, Others, anything, documented, only, read_json, unless
 from blip_serve.api.chat_chunks import ChatLogprobs, ChunkWriter, chat_logprobs
-from blip_serve.api.context import tasks_of
+from blip_serve.api.context import settings_of, tasks_of
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.events import EVENTS, EventStream
-from blip_serve.api.generation import Count, GenerationBody, generation_options
+from blip_serve.api.generation import Ceiling, Count, GenerationBody, generation_options, given_texts
+from blip_serve.api.given import of_response_format
 from blip_serve.api.images import EXAMPLE_IMAGE
-from blip_serve.api.messages import MAX_MESSAGES, read_messages
+from blip_serve.api.messages import CHAT, MAX_MESSAGES, read_messages
 from blip_serve.api.timing import server_timing
 from blip_serve.api.usage import CompletionUsage, completion_usage
 from blip_serve.domain import FinishReason, GeneratedText, ScoringProtocol
 from blip_serve.errors import InvalidInput
+from blip_serve.settings import History
 from blip_serve.tasks.generate import GenerateRequest, GenerateResult
 
-MESSAGE_KEYS = frozenset({"role", "content", "name"})
 OTHERS: Others = {
     **generation.OTHERS,
+    **generation.VLLM,
     **dict.fromkeys(("prediction", "reasoning_effort"), anything),
     **dict.fromkeys(("audio", "web_search_options"), only(None)),
     **dict.fromkeys(("frequency_penalty", "presence_penalty"), only(None, 0)),
     "function_call": only(None, "auto", "none"),
-    "functions": only(None, []),
-    "logit_bias": only(None, {}),
+    "functions": unless("function_call", "none", None, []),
     "modalities": only(None, ["text"]),
-    "response_format": only(None, {"type": "text"}),
     "verbosity": only(None, "medium"),
 }
-"""Parameters of the SDK's method that are not read."""
+"""Parameters of the SDK's method, and of vLLM's, that are not read."""
 
 
 class StreamOptions(BaseModel):
@@ -53,16 +53,25 @@ _STREAM_OPTIONS = {
 }
 
 
+_RESPONSE_FORMAT = {
+    "type": "object",
+    "description": 'text, or a `json_schema` that is one enum, `{"enum": [...]}`: the likeliest of its values, as JSON',
+}
+
+
 class ChatBody(GenerationBody):
     """An image, optionally with a text: a caption's beginning or a question, as the model has it."""
 
     messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)] = Field(
-        description="one of the user's, with one image; system and developer messages have no effect"
+        description="what the user says last counts, and the most recent image; all else has no effect"
     )
     n: Count | None = Field(None, description="texts to generate; 1 by default")
-    max_tokens: Count | None = Field(None, description="tokens to generate at most, the end included; 20 by default")
-    max_completion_tokens: Count | None = Field(None, description="the same")
+    max_tokens: Ceiling | None = Field(
+        None, description="tokens to generate at most, the end included, as far as there is room; 20 by default"
+    )
+    max_completion_tokens: Ceiling | None = Field(None, description="the same")
     logprobs: bool | None = Field(None, description="give the log-probability of each token")
+    response_format: Annotated[Any, WithJsonSchema(_RESPONSE_FORMAT)] = None
     stream_options: Annotated[StreamOptions, WithJsonSchema(_STREAM_OPTIONS)] | None = None
 
 
@@ -125,7 +134,7 @@ router = APIRouter()
 async def chat(request: Request) -> Response:
     """Texts from an image, whole or as they are generated."""
     body = await read_json(request, ChatBody, OTHERS)
-    asked = _asked(body)
+    asked = _asked(body, settings_of(request).chat.history)
     if body.stream:
         options = body.stream_options
         writer = ChunkWriter(asked.n, include_usage=options is not None and bool(options.include_usage))
@@ -138,13 +147,14 @@ async def chat(request: Request) -> Response:
     )
 
 
-def _asked(body: ChatBody) -> GenerateRequest:
+def _asked(body: ChatBody, history: History) -> GenerateRequest:
     if body.stream_options is not None and not body.stream:
         raise InvalidInput("'stream_options' is for 'stream': true only.", param="stream_options")
-    image, text = read_messages(body.messages, "messages", MESSAGE_KEYS)
+    image, text = read_messages(body.messages, CHAT, history)
     max_tokens, param = _max_tokens(body)
     options = generation_options(body, max_tokens=max_tokens, max_tokens_param=param, logprobs=bool(body.logprobs))
-    return GenerateRequest(image, text, options, body.n or 1, body.model, body.protocol)
+    given = given_texts(body, "response_format", of_response_format(body.response_format))
+    return GenerateRequest(image, text, options, body.n or 1, body.model, body.protocol, given=given)
 
 
 def _max_tokens(body: ChatBody) -> tuple[int | None, str]:

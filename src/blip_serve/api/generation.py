@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from blip_serve.api.body import STRICT, Others, anything, only
+from blip_serve.api.body import STRICT, Others, anything, only, unless
+from blip_serve.api.given import Texts, of_choice, of_schema, of_structured_outputs, only_one
 from blip_serve.domain import GenerationOptions, ScoringProtocol
 from blip_serve.errors import InvalidInput
 
@@ -55,6 +56,8 @@ def _integer(value: Any) -> Any:
 Finite = BeforeValidator(_finite)
 Integer = BeforeValidator(_integer)
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT), Integer]
+Ceiling = Annotated[int, Field(ge=1), Integer]
+"""A count of which there may be less."""
 
 
 class GenerationBody(BaseModel):
@@ -69,6 +72,12 @@ class GenerationBody(BaseModel):
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), Finite] | None = Field(
         None, description="below 1 and without a temperature it samples at temperature 1"
     )
+    top_k: Annotated[int, Field(ge=-1, le=MAX_COUNT), Integer] | None = Field(
+        None, description="draw from the likeliest so many tokens; 0 and -1: from all. Samples as `top_p` does"
+    )
+    min_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), Finite] | None = Field(
+        None, description="draw from tokens of at least this share of the likeliest's probability; samples likewise"
+    )
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63), Integer] | None = Field(
         None, description="makes sampling repeatable; by default each request draws its own"
     )
@@ -81,8 +90,18 @@ class GenerationBody(BaseModel):
     min_tokens: Annotated[int, Field(ge=0, le=MAX_COUNT), Integer] | None = Field(
         None, description="tokens before which the text does not end"
     )
+    ignore_eos: bool | None = Field(None, description="go on to the last of the tokens that may be generated")
     repetition_penalty: Annotated[float, Field(ge=0.1, le=10, allow_inf_nan=False), Finite] | None = Field(
         None, description="above 1: words said already are less likely"
+    )
+    guided_choice: Annotated[list[str], Field(min_length=1, fail_fast=True)] | None = Field(
+        None, description="answer with the likeliest of these texts"
+    )
+    guided_json: str | dict[str, Any] | None = Field(
+        None, description="a JSON schema that is one enum: answer with the likeliest of its values, as JSON"
+    )
+    structured_outputs: dict[str, Any] | None = Field(
+        None, description="vLLM's later name for these: `choice`, or `json`"
     )
     protocol: ScoringProtocol | None = Field(
         None, description="`hf` (the model cards' code) or `paper`; see the README"
@@ -94,11 +113,79 @@ OTHERS: Others = {
         ("metadata", "parallel_tool_calls", "safety_identifier", "service_tier", "store", "user"), anything
     ),
     **dict.fromkeys(("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"), anything),
+    "logit_bias": only(None, {}),
     "moderation": only(None),
     "tool_choice": only(None, "auto", "none"),
-    "tools": only(None, []),
+    "tools": unless("tool_choice", "none", None, []),
 }
 """Parameters of both SDK methods that are not read."""
+
+VLLM: Others = {
+    **dict.fromkeys(
+        (
+            "add_generation_prompt",
+            "add_special_tokens",
+            "cache_salt",
+            "chat_template_kwargs",
+            "guided_decoding_backend",
+            "guided_whitespace_pattern",
+            "include_reasoning",
+            "priority",
+            "request_id",
+            "return_mm_kwargs",
+            "return_token_offsets",
+            "routed_experts_prompt_start",
+            "session_id",
+            "spaces_between_special_tokens",
+            "stream_interval",
+            "thinking_token_budget",
+            "truncation_side",
+        ),
+        anything,
+    ),
+    **dict.fromkeys(
+        (
+            "allowed_token_ids",
+            "chat_template",
+            "ec_transfer_params",
+            "guided_grammar",
+            "guided_regex",
+            "kv_transfer_params",
+            "logprob_token_ids",
+            "previous_response",
+            "prompt_logprobs",
+            "repetition_detection",
+            "structural_tag",
+            "truncate_prompt_tokens",
+        ),
+        only(None),
+    ),
+    **dict.fromkeys(
+        (
+            "continue_final_message",
+            "early_stopping",
+            "echo",
+            "enable_response_messages",
+            "include_stop_str_in_output",
+            "return_prompt_text",
+            "return_token_ids",
+            "return_tokens_as_token_ids",
+            "use_beam_search",
+            "watermarking",
+        ),
+        only(None, False),
+    ),
+    **dict.fromkeys(
+        ("bad_words", "documents", "logits_processors", "previous_input_messages", "stop_token_ids"), only(None, [])
+    ),
+    **dict.fromkeys(("media_io_kwargs", "mm_processor_kwargs", "vllm_xargs"), only(None, {})),
+    **dict.fromkeys(("best_of", "length_penalty"), only(None, 1)),
+    "skip_special_tokens": only(None, True),
+}
+"""vLLM's parameters beyond OpenAI's, of its chat and its responses, now and before, that are not read.
+
+vllm-project/vllm:vllm/entrypoints/openai/chat_completion/protocol.py, and beside it responses/protocol.py.
+"""
 
 
 def generation_options(
@@ -111,8 +198,11 @@ def generation_options(
         max_tokens=max_tokens or CARD.max_tokens,
         max_tokens_param=max_tokens_param,
         min_tokens=body.min_tokens or CARD.min_tokens,
+        ignore_eos=bool(body.ignore_eos),
         temperature=_temperature(body),
+        top_k=max(body.top_k or 0, CARD.top_k),
         top_p=body.top_p or CARD.top_p,
+        min_p=body.min_p or CARD.min_p,
         seed=secrets.randbits(63) if body.seed is None else body.seed,
         num_beams=body.num_beams or CARD.num_beams,
         repetition_penalty=body.repetition_penalty or CARD.repetition_penalty,
@@ -122,7 +212,23 @@ def generation_options(
 
 
 def _temperature(body: GenerationBody) -> float:
-    """Who narrows the nucleus wants to sample, at OpenAI's default of 1."""
+    """Who narrows what is drawn from wants to sample, at OpenAI's default of 1."""
     if body.temperature is not None:
         return body.temperature
-    return CARD.temperature if body.top_p in (None, 1) else 1.0
+    narrowed = body.top_p not in (None, 1) or body.top_k not in (None, 0, -1) or body.min_p not in (None, 0)
+    return 1.0 if narrowed else CARD.temperature
+
+
+def given_texts(body: GenerationBody, name: str, texts: Texts) -> Texts:
+    """What `body` leaves to choose from, if anything; `texts` are those of the interface's own field, `name`.
+
+    Raises `InvalidInput` naming the field at fault.
+    """
+    return only_one(
+        {
+            "guided_choice": of_choice(body.guided_choice, "guided_choice"),
+            "guided_json": of_schema(body.guided_json, "guided_json"),
+            "structured_outputs": of_structured_outputs(body.structured_outputs),
+            name: texts,
+        }
+    )

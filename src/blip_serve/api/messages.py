@@ -1,61 +1,145 @@
-"""The messages of a chat or a response: one of the user's with an image, and those that have no effect."""
+"""The messages of a chat or a response: the last the user said, the image it is about, and what has no effect."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from blip_serve.api.body import unknown_parameter
-from blip_serve.api.parts import read_content
+from blip_serve.api.parts import is_image, read_content, read_part
 from blip_serve.domain import Caption
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
+from blip_serve.settings import History
 
-MAX_MESSAGES = 100
-"""Messages a request may hold; only the user's one says anything."""
+MAX_MESSAGES = 1000
+"""Messages a request may hold; only the user's last one says anything."""
 WITHOUT_EFFECT = ("system", "developer")
-UNREADABLE = ("assistant", "tool", "function")
+OTHERS_TURNS = ("assistant", "tool", "function")
+OTHER_ITEMS = frozenset(
+    {
+        "additional_tools",
+        "apply_patch_call",
+        "apply_patch_call_output",
+        "code_interpreter_call",
+        "compaction",
+        "compaction_trigger",
+        "computer_call",
+        "computer_call_output",
+        "configuration_update",
+        "custom_tool_call",
+        "custom_tool_call_output",
+        "file_search_call",
+        "function_call",
+        "function_call_output",
+        "image_generation_call",
+        "item_reference",
+        "local_shell_call",
+        "local_shell_call_output",
+        "mcp_approval_request",
+        "mcp_approval_response",
+        "mcp_call",
+        "mcp_list_tools",
+        "program",
+        "program_output",
+        "reasoning",
+        "shell_call",
+        "shell_call_output",
+        "tool_search_call",
+        "tool_search_output",
+        "web_search_call",
+    }
+)
+"""What an input of the Responses interface may hold beside messages: what a model did, thought, or is told of tools."""
 
 
-def read_messages(messages: Sequence[dict[str, Any]], param: str, keys: frozenset[str]) -> tuple[ImageSource, Caption]:
-    """The image and the text (blank where there is none) of the one user message; `keys` are those a message may have.
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """How an interface has messages: in which field, with which keys where they are read, beside which other items."""
 
-    The models read one image and one text. Whatever else would change an answer's meaning is refused: earlier turns, a
-    second image, an image the system shows. Raises `InvalidInput` naming the message, the part or the key at fault.
+    field: str
+    keys: frozenset[str]
+    items: frozenset[str] = frozenset()
+
+
+CHAT = Grammar("messages", frozenset({"role", "content", "name"}))
+RESPONSES = Grammar("input", frozenset({"type", "id", "role", "content", "status", "phase"}), OTHER_ITEMS)
+
+Message = tuple[str, dict[str, Any]]
+"""A message and its path in the request."""
+
+
+def read_messages(
+    messages: Sequence[dict[str, Any]], grammar: Grammar, history: History
+) -> tuple[ImageSource, Caption]:
+    """The last that the user says (it may be blank), and the image in it, or else the most recent one before.
+
+    What the user says in a row is one. Nothing else has an effect: answers, tools and the user's earlier words are only
+    looked at for their shape, and images that are not asked about not at all; with the history `refuse` they are
+    refused.
+
+    The models read one image and one text: a second image beside it, or one that the system shows, is refused. Raises
+    `InvalidInput` naming the message, the part or the key at fault.
     """
-    asked: list[tuple[str, dict[str, Any]]] = []
+    turns: list[list[Message]] = [[]]
     for i, message in enumerate(messages):
-        path = f"{param}[{i}]"
-        role = _role(message, path)
-        if role == "user":
-            asked.append((path, message))
-        elif role in WITHOUT_EFFECT:
+        path = f"{grammar.field}[{i}]"
+        role = _role(message, path, grammar.items)
+        if role in WITHOUT_EFFECT:
             _check_text_only(message, path)
-        elif role in UNREADABLE:
-            _unsupported(f"The models read no messages of role '{role}', only the user's one.", path)
+            _check_keys(message, path, grammar.keys)
+            continue
+        if role not in grammar.items:
+            _check_shape(message, path)
+        if role == "user":
+            turns[-1].append((path, message))
+        elif history == "refuse":
+            _unsupported(f"This service reads no conversation, and no '{role}': send the user's message alone.", path)
         else:
-            raise InvalidInput(f"'{path}.role' is no role: '{role[:100]}'.", code="invalid_type", param=f"{path}.role")
-        _check_keys(message, path, keys)
-    if not asked:
+            turns.append([])
+    *earlier, last = [turn for turn in turns if turn] or [[]]
+    if not last:
         raise InvalidInput(
-            f"'{param}' holds no user message with an image.", code="missing_required_parameter", param=param
+            f"'{grammar.field}' holds no user message with an image.",
+            code="missing_required_parameter",
+            param=grammar.field,
         )
-    if len(asked) > 1:
-        _unsupported("The models read no conversation: send the last user message alone, with its image.", asked[0][0])
-    (path, message), *_ = asked
-    return _image_and_text(message, f"{path}.content")
+    if history == "refuse" and len(last) > 1:
+        _unsupported("This service reads no conversation: send the user's message alone, with its image.", last[0][0])
+    for path, message in last:
+        _check_keys(message, path, grammar.keys)
+    return _asked(last, [message for turn in earlier for message in turn])
 
 
-def _image_and_text(message: dict[str, Any], path: str) -> tuple[ImageSource, Caption]:
+def _asked(last: Sequence[Message], earlier: Sequence[Message]) -> tuple[ImageSource, Caption]:
     """Several texts are joined by a space."""
-    parts = list(enumerate(read_content(message.get("content"), path)))
-    images = [(i, part) for i, part in parts if not isinstance(part, Caption)]
-    texts = [part for _, part in parts if isinstance(part, Caption)]
-    if not images:
-        raise InvalidInput("The user's message holds no image.", code="missing_required_parameter", param=path)
+    parts = [part for path, message in last for part in read_content(message.get("content"), f"{path}.content")]
+    images = [part for part in parts if not isinstance(part, Caption)]
+    texts = [part for part in parts if isinstance(part, Caption)]
+    path = f"{last[-1][0]}.content"
     if len(images) > 1:
         raise InvalidInput(
-            f"{len(images)} images; the models read one.", code="too_many_images", param=f"{path}[{images[1][0]}]"
+            f"{len(images)} images; the models read one.",
+            code="too_many_images",
+            param=images[1].param.rpartition("]")[0] + "]",
         )
-    return images[0][1], texts[0] if len(texts) == 1 else Caption(_joined(texts), path)
+    image = images[0] if images else _most_recent(earlier)
+    if image is None:
+        raise InvalidInput("The user's message holds no image.", code="missing_required_parameter", param=path)
+    return image, texts[0] if len(texts) == 1 else Caption(_joined(texts), path)
+
+
+def _most_recent(messages: Sequence[Message]) -> ImageSource | None:
+    """The last image of messages that are not read otherwise."""
+    parts = (part for message in reversed(messages) for part in reversed(list(_parts(*message))))
+    path, part = next(((path, part) for path, part in parts if is_image(part)), ("", None))
+    found = None if part is None else read_part(part, path)
+    return None if isinstance(found, Caption) else found
+
+
+def _parts(path: str, message: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    content = message.get("content")
+    for i, part in enumerate(content if isinstance(content, list) else ()):
+        yield f"{path}.content[{i}]", part
 
 
 def _joined(texts: Sequence[Caption]) -> str:
@@ -68,20 +152,38 @@ def _check_text_only(message: dict[str, Any], path: str) -> None:
             _unsupported("Only the user's message may hold an image.", f"{path}.content[{i}]")
 
 
-def _role(message: dict[str, Any], path: str) -> str:
-    if message.get("type", "message") != "message":
-        _unsupported("The models read messages only.", path)
-    if "role" not in message:
+def _check_shape(message: dict[str, Any], path: str) -> None:
+    """Of a message that has no effect: its content, if any, is a text or an array."""
+    content = message.get("content")
+    if not isinstance(content, str | list | None):
+        raise InvalidInput(
+            f"'{path}.content' must be a string or an array.", code="invalid_type", param=f"{path}.content"
+        )
+
+
+def _role(message: dict[str, Any], path: str, items: frozenset[str]) -> str:
+    """Whose message it is, or what kind of item."""
+    kind = message.get("type") or "message"
+    if kind != "message":
+        if not isinstance(kind, str) or kind not in items:
+            _unsupported("The models read messages only.", path)
+        return kind
+    if message.get("role") is None:
+        if items and message.keys() - {"type"} == {"id"}:
+            return "item_reference"
         raise InvalidInput(f"'{path}.role' is required.", code="missing_required_parameter", param=f"{path}.role")
     role = message["role"]
     if not isinstance(role, str):
         raise InvalidInput(f"'{path}.role' must be a string.", code="invalid_type", param=f"{path}.role")
+    if role not in ("user", *WITHOUT_EFFECT, *OTHERS_TURNS):
+        raise InvalidInput(f"'{path}.role' is no role: '{role[:100]}'.", code="invalid_type", param=f"{path}.role")
     return role
 
 
 def _check_keys(message: dict[str, Any], path: str, keys: frozenset[str]) -> None:
     for key in message.keys() - keys:
-        raise unknown_parameter(f"{path}.{key[:100]}")
+        if message[key] is not None:
+            raise unknown_parameter(f"{path}.{key[:100]}")
 
 
 def _unsupported(message: str, param: str) -> NoReturn:

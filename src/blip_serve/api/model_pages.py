@@ -26,6 +26,7 @@ class Model(BaseModel):
     state: State
     error: str | None = Field(description="why it could not be loaded")
     aliases: list[str]
+    parent: str | None = Field(description="the model that this is the plain form of: loaded once, for both")
     preload: bool
     tasks: list[Task] | None = Field(description="null until it is loaded, where the catalogue does not know it")
     protocol: ScoringProtocol = Field(description="scoring protocol where a request names none")
@@ -56,6 +57,7 @@ def model_page(status: ModelStatus) -> Model:
         state=status.state,
         error=status.error,
         aliases=list(status.aliases),
+        parent=status.parent,
         preload=status.preload,
         tasks=None if card.tasks is None else list(card.tasks),
         protocol=status.protocol,

@@ -11,7 +11,13 @@ from blip_serve.images.reference import ImageSource
 TEXT_KEYS = frozenset({"type", "text", "prompt_cache_breakpoint"})
 MAX_PARTS = 128
 """Parts that a content may have: only a few of them can be read, and a body has room for millions."""
-IMAGE_KEYS = frozenset({"type", "image_url", "detail", "prompt_cache_breakpoint"})
+IMAGE_KEYS = frozenset({"type", "image_url", "detail", "prompt_cache_breakpoint", "uuid"})
+IMAGE_TYPES = ("image_url", "input_image")
+
+
+def is_image(part: Any) -> bool:
+    """Whether a part, not yet read, is an image."""
+    return isinstance(part, dict) and part.get("type") in IMAGE_TYPES
 
 
 def read_content(content: Any, param: str) -> list[Caption | ImageSource]:
@@ -40,9 +46,13 @@ def read_part(part: Any, param: str) -> Caption | ImageSource:
         case "image_url":
             _only_keys(part, IMAGE_KEYS, param)
             inner = part.get("image_url")
+            if isinstance(inner, str):
+                return image_source(inner, f"{param}.image_url")
             if not isinstance(inner, dict):
                 raise InvalidInput(
-                    f"'{param}.image_url' must be an object.", code="invalid_type", param=f"{param}.image_url"
+                    f"'{param}.image_url' must be an object or a string.",
+                    code="invalid_type",
+                    param=f"{param}.image_url",
                 )
             _only_keys(inner, frozenset({"url", "detail"}), f"{param}.image_url")
             return image_source(_string(inner, "url", f"{param}.image_url"), f"{param}.image_url.url")
@@ -70,5 +80,7 @@ def _string(part: dict[str, Any], key: str, param: str) -> str:
 
 
 def _only_keys(part: dict[str, Any], known: frozenset[str], param: str) -> None:
+    """What is null is as good as absent: clients that write objects of theirs write all their fields."""
     for key in part.keys() - known:
-        raise unknown_parameter(f"{param}.{key[:100]}")
+        if part[key] is not None:
+            raise unknown_parameter(f"{param}.{key[:100]}")

@@ -2,9 +2,9 @@
 
 import time
 import uuid
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from blip_serve.api.errors import ErrorBody
 from blip_serve.api.logprobs import Logprob, logprobs
@@ -48,15 +48,17 @@ class IncompleteDetails(BaseModel):
 
 
 class TextFormat(BaseModel):
-    """Plain text; there is no other."""
+    """Plain text, or with its other keys as they came, JSON of a schema."""
 
-    type: Literal["text"] = "text"
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["text", "json_schema"] = "text"
 
 
 class TextConfig(BaseModel):
     """Of the output."""
 
-    format: TextFormat = TextFormat()
+    format: TextFormat
 
 
 class Reasoning(BaseModel):
@@ -92,7 +94,7 @@ class ResponseObject(BaseModel):
     service_tier: Literal["default"] = "default"
     store: Literal[False] = False
     temperature: float
-    text: TextConfig = TextConfig()
+    text: TextConfig
     tool_choice: Literal["auto"] = "auto"
     tools: list[str] = Field([], max_length=0)
     top_logprobs: int
@@ -102,8 +104,8 @@ class ResponseObject(BaseModel):
     user: None = None
 
 
-def begun(request: GenerateRequest, instructions: str | None) -> ResponseObject:
-    """A response to `request`, with nothing said yet."""
+def begun(request: GenerateRequest, instructions: str | None, text_format: dict[str, Any] | None) -> ResponseObject:
+    """A response to `request`, with nothing said yet; `text_format`: what it is asked for as."""
     options = request.options
     return ResponseObject(
         id=f"resp_{uuid.uuid4().hex}",
@@ -111,6 +113,7 @@ def begun(request: GenerateRequest, instructions: str | None) -> ResponseObject:
         instructions=instructions,
         max_output_tokens=options.max_tokens,
         temperature=options.temperature,
+        text=TextConfig(format=TextFormat.model_validate(text_format or {})),
         top_logprobs=options.top_logprobs or 0,
         top_p=options.top_p,
     )

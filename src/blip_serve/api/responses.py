@@ -3,43 +3,37 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from blip_serve.api import generation
 from blip_serve.api.body import Others, anything, documented, only, read_json
-from blip_serve.api.context import tasks_of
+from blip_serve.api.context import settings_of, tasks_of
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.events import EVENTS, EventStream
-from blip_serve.api.generation import Count, GenerationBody, generation_options
+from blip_serve.api.generation import Ceiling, GenerationBody, generation_options, given_texts
+from blip_serve.api.given import of_text
 from blip_serve.api.images import EXAMPLE_IMAGE
-from blip_serve.api.messages import MAX_MESSAGES, read_messages
+from blip_serve.api.messages import MAX_MESSAGES, RESPONSES, read_messages
 from blip_serve.api.response_events import ResponseWriter
 from blip_serve.api.response_object import ResponseObject, begun, ended, new_message, said
 from blip_serve.api.timing import server_timing
 from blip_serve.errors import InvalidInput
+from blip_serve.settings import History
 from blip_serve.tasks.generate import GenerateRequest
 
-MESSAGE_KEYS = frozenset({"type", "role", "content", "status"})
 LOGPROBS = "message.output_text.logprobs"
-
-
-def _is_plain(value: object) -> bool:
-    """Whether a `text` asks for plain text of no particular length."""
-    plain = {"format": {"type": "text"}, "verbosity": "medium"}
-    return value is None or (isinstance(value, dict) and all(value[key] in (None, plain.get(key)) for key in value))
-
 
 OTHERS: Others = {
     **generation.OTHERS,
+    **generation.VLLM,
     **dict.fromkeys(("access_programs", "max_tool_calls", "reasoning", "stream_options"), anything),
     **dict.fromkeys(("conversation", "previous_response_id", "prompt"), only(None)),
     "background": only(None, False),
     "context_management": only(None, []),
     "image": only(None, {}, {"context_compression": "auto"}, {"context_compression": "disabled"}),
-    "text": _is_plain,
     "truncation": only(None, "auto", "disabled"),
 }
-"""Parameters of the SDK's method that are not read."""
+"""Parameters of the SDK's method, and of vLLM's, that are not read."""
 
 Includable = Literal[
     "code_interpreter_call.outputs",
@@ -64,6 +58,13 @@ def _items(value: Any) -> Any:
     return value
 
 
+_TEXT = {
+    "type": "object",
+    "description": 'its `format`: text, or a `json_schema` that is one enum, `{"enum": [...]}`: '
+    "the likeliest of its values, as JSON",
+}
+
+
 class ResponsesBody(GenerationBody):
     """An image, optionally with a text: a caption's beginning or a question, as the model has it."""
 
@@ -71,11 +72,12 @@ class ResponsesBody(GenerationBody):
         list[dict[str, Any]],
         Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True),
         BeforeValidator(_items),
-    ] = Field(description="messages: one of the user's, with one image; system and developer messages have no effect")
+    ] = Field(description="what the user says last counts, and the most recent image; all else has no effect")
     instructions: str | None = Field(None, description="has no effect, like a system message")
-    max_output_tokens: Count | None = Field(
-        None, description="tokens to generate at most, the end included; 20 by default"
+    max_output_tokens: Ceiling | None = Field(
+        None, description="tokens to generate at most, the end included, as far as there is room; 20 by default"
     )
+    text: Annotated[Any, WithJsonSchema(_TEXT)] = None
     include: Annotated[list[Includable], Field(max_length=100, fail_fast=True)] | None = Field(
         None, description="`message.output_text.logprobs` gives the log-probability of each token"
     )
@@ -110,8 +112,8 @@ router = APIRouter()
 async def responses(request: Request) -> Response:
     """A text from an image, whole or as it is generated. Nothing is stored."""
     body = await read_json(request, ResponsesBody, OTHERS)
-    asked = _asked(body)
-    response = begun(asked, body.instructions)
+    asked = _asked(body, settings_of(request).chat.history)
+    response = begun(asked, body.instructions, (body.text or {}).get("format"))
     if body.stream:
         return EventStream(request, tasks_of(request).generate.stream(asked), ResponseWriter(response))
     result = await tasks_of(request).generate.run(asked)
@@ -120,12 +122,13 @@ async def responses(request: Request) -> Response:
     return Response(answer.model_dump_json(), media_type="application/json", headers=headers)
 
 
-def _asked(body: ResponsesBody) -> GenerateRequest:
-    image, text = read_messages(body.input, "input", MESSAGE_KEYS)
+def _asked(body: ResponsesBody, history: History) -> GenerateRequest:
+    image, text = read_messages(body.input, RESPONSES, history)
     options = generation_options(
         body,
         max_tokens=body.max_output_tokens,
         max_tokens_param="max_output_tokens",
         logprobs=LOGPROBS in (body.include or ()),
     )
-    return GenerateRequest(image, text, options, model=body.model, protocol=body.protocol, logprobs_param="include")
+    given = given_texts(body, "text", of_text(body.text))
+    return GenerateRequest(image, text, options, 1, body.model, body.protocol, "include", given)

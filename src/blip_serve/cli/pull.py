@@ -16,6 +16,8 @@ def pull(config: Config = None) -> None:
     settings = Settings.load(config)
     failed = False
     for status in list_models(settings.model_copy(update={"catalogue": False})):
+        if status.parent is not None:
+            continue
         try:
             print(f"{status.id}: {fetch(status)}", flush=True)
         except CheckpointError as error:

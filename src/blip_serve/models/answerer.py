@@ -31,9 +31,8 @@ from blip_serve.models.generator import GenerateWork, Generating, Generator, pre
 from blip_serve.models.image_cache import TOKENS, ImageState
 from blip_serve.models.image_encoder import ENCODE, Encoding, FoundImage
 from blip_serve.models.questions import READ, Question, QuestionReader, Reading
-from blip_serve.models.ranker import RANK, Ranker, Ranking, RankWork
-from blip_serve.models.sequences import Vocabulary, sequences
-from blip_serve.models.text_batches import cut
+from blip_serve.models.ranker import RANK, Ranker, Ranking, RankWork, answers, pieces
+from blip_serve.models.sequences import sequences
 from blip_serve.models.warm_up import grey_picture
 from blip_serve.settings import EngineSettings, Settings, caption_cost
 from blip_serve.telemetry import Telemetry
@@ -49,7 +48,15 @@ class AnswerWork(GenerateWork):
     then: Progress
 
 
-AnyWork = AnswerWork | RankWork
+@dataclass(eq=False, slots=True, kw_only=True)
+class GivenAnswersWork(RankWork):
+    """Answers to be scored once their question was read."""
+
+    question: Question
+    then: Progress
+
+
+AnyWork = AnswerWork | GivenAnswersWork
 Launched = Encoding | Reading | Generating | Ranking
 
 
@@ -67,11 +74,11 @@ class Answerer:
         self._costs = checkpoint.costs
         self._limit = settings.max_step_cost // 4  # several requests share a step
         self._tokenizer = checkpoint.tokenizer
-        self._vocabulary = Vocabulary(text.bos_token_id, text.sep_token_id, checkpoint.tokenizer.detokenizer)
+        self._vocabulary = checkpoint.vocabulary
         self._images = checkpoint.image_encoder(self.network.vision_model)
         self._reader = QuestionReader(self.network.text_encoder, checkpoint.device)
         self._generator = Generator(self.network.text_decoder, text, checkpoint.device, settings.max_sequences)
-        self._ranker = Ranker(self.network.text_decoder, self._vocabulary, checkpoint.device)
+        self._ranker = Ranker(self.network.text_decoder, checkpoint.device)
 
     @classmethod
     def load(cls, folder: Path, card: ModelCard, settings: Settings, decoder: Decoder, telemetry: Telemetry) -> Self:
@@ -122,17 +129,17 @@ class Answerer:
                 sequence=sequence,
             )
             works.append(work)
-        return image.prepared(works, [len(question.ids)])
+        return image.prepared(works, [question.ids])
 
     def _rank(self, item: RankItem, question: Question) -> Prepared:
-        answers = self._tokenizer.words(item.answers)
+        words = self._tokenizer.words(item.answers)
+        given = answers(item, (), words, self._vocabulary, self._tokenizer)
         image = self._find(item.image)
         read = self._read(question)
         works = []
-        costs = [caption_cost(len(words) + 1) for words in answers]
-        for i, piece in enumerate(cut(list(map(len, answers)), costs, self._limit)):
+        for i, (piece, cost) in enumerate(pieces(given, self._limit)):
             first = image.begin(read, i)
-            work = RankWork(
+            work = GivenAnswersWork(
                 phase=first.phase,
                 cost=first.cost,
                 length=len(question.ids),
@@ -140,11 +147,12 @@ class Answerer:
                 needs=TOKENS,
                 after=read,
                 question=question,
-                then=Progress(RANK, sum(costs[place] for place in piece) + caption_cost(len(question.ids))),
-                answers=tuple((place, answers[place]) for place in piece),
+                then=Progress(RANK, cost + caption_cost(len(question.ids))),
+                source=question,
+                answers=piece,
             )
             works.append(work)
-        return image.prepared(works, [len(question.ids), *map(len, answers)])
+        return image.prepared(works, [question.ids, *words])
 
     def _find(self, image: ImageBytes) -> FoundImage:
         return self._images.find(image, TOKENS)

@@ -154,7 +154,9 @@ class FakeModel:
 
 def _prepared(texts: Sequence[Caption], plans: Sequence[Sequence[Outcome]], slot: bool = False) -> Prepared:
     works = [FakeWork(phase="encode", cost=IMAGE_COST, plan=deque(plan), slot=slot) for plan in plans]
-    return Prepared(tuple(works), IMAGE_TOKENS, 0, tuple(len(text.text.split()) for text in texts))
+    first: dict[str, int] = {}
+    alike = tuple(first.setdefault(text.text, place) for place, text in enumerate(texts))
+    return Prepared(tuple(works), IMAGE_TOKENS, 0, tuple(len(text.text.split()) for text in texts), alike)
 
 
 def _pieces(results: Sequence[object]) -> list[list[Outcome]]:
@@ -166,7 +168,7 @@ def _pieces(results: Sequence[object]) -> list[list[Outcome]]:
 def _writing(item: GenerateItem, choice: int) -> list[Outcome]:
     """A step a word, and one for the end unless `max_tokens` comes first."""
     options = item.options
-    count = min(TEXT_WORDS, options.max_tokens)
+    count = options.max_tokens if options.ignore_eos else min(TEXT_WORDS, options.max_tokens)
     numbers = [_number(item.image.digest, item.text.text, f"{choice} {i}") for i in range(count)]
     said = [WORDS[int(number * len(WORDS))] for number in numbers]
     texts = [" " + word if i or item.text.text else word for i, word in enumerate(said)]

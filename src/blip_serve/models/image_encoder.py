@@ -48,10 +48,12 @@ class FoundImage:
         """How a work that goes on with `after` begins; of an item's works the one at `place` 0 encodes for all."""
         return after if self.known else Progress(ENCODE, WAIT_COST if place else self.cost)
 
-    def prepared(self, works: Sequence[Work], text_tokens: Sequence[int] = ()) -> Prepared:
-        """The item that `works` are together."""
+    def prepared(self, works: Sequence[Work], texts: Sequence[tuple[int, ...]] = ()) -> Prepared:
+        """The item that `works` are together; `texts`: the ids of its texts."""
         cached = self.tokens if self.known else 0
-        return Prepared(tuple(works), self.tokens, cached, tuple(text_tokens), self.seconds)
+        first: dict[tuple[int, ...], int] = {}
+        alike = tuple(first.setdefault(ids, place) for place, ids in enumerate(texts))
+        return Prepared(tuple(works), self.tokens, cached, tuple(map(len, texts)), alike, self.seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ class Matcher:
     def _prepare_match(self, item: MatchItem) -> Prepared:
         texts = self._tokenize(item.captions, item.protocol)
         image = self._images.find(item.image, needs_of(item))
-        return image.prepared(self._cutter.cut(item, image, texts), [len(text.ids) for text in texts])
+        return image.prepared(self._cutter.cut(item, image, texts), [text.ids for text in texts])
 
     def _prepare_embed(self, item: EmbedItem) -> Prepared:
         if isinstance(item.source, Caption):

@@ -1,7 +1,8 @@
 """Logits to next tokens, for all rows of a step at once: the likeliest, one drawn by lot, or the best of beams.
 
 Penalties and their order are those of transformers' `generate`: repetition penalty, then the end forbidden until
-`min_tokens`, then temperature, then top-p. Beams are penalised in log-probabilities, single texts in logits.
+`min_tokens`, then temperature, top-k, top-p and min-p. Beams are penalised in log-probabilities, single texts in
+logits.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -128,23 +129,27 @@ def _penalise(scores: Tensor, sequences: Sequence[Generated], device: Device) ->
 
 
 def _draw(scores: Tensor, sequences: Sequence[Sample], device: Device) -> Tensor:
-    """(R, V) -> (R,) ids, each drawn by its sequence's lot from the likeliest tokens that together reach `top_p`.
+    """(R, V) -> (R,) ids, each drawn by its sequence's lot from the tokens that top-k, top-p and min-p leave.
 
     A row that holds no number gets an id all the same, since one out of place would end CUDA's context.
     """
     options = [sequence.options for sequence in sequences]
+    words = scores.shape[-1]
     numbers = [
         [max(option.temperature, COLDEST) for option in options],
+        [min(option.top_k or words, words) - 1 for option in options],
         [option.top_p for option in options],
+        [option.min_p for option in options],
         [sequence.lot for sequence in sequences],
     ]
-    temperature, top_p, lots = device.upload(torch.tensor(numbers, dtype=torch.float32)[..., None])
+    temperature, weakest, top_p, min_p, lots = device.upload(torch.tensor(numbers, dtype=torch.float32)[..., None])
     below = scores - scores.amax(dim=-1, keepdim=True)  # so that no temperature makes an infinity of the likeliest
     probabilities, ids = (below / temperature).softmax(dim=-1).sort(dim=-1, descending=True)
-    reached = probabilities.cumsum(dim=-1)
-    beyond = reached - probabilities >= top_p
+    kept = probabilities.masked_fill(probabilities < probabilities.gather(1, weakest.long()), 0)
+    reached = kept.cumsum(dim=-1)
+    beyond = (reached - kept >= top_p * reached[:, -1:]) | (kept < min_p * kept[:, :1])
     beyond[:, 0] = False
-    kept = probabilities.masked_fill(beyond, 0)
+    kept = kept.masked_fill(beyond, 0)
     reached = kept.cumsum(dim=-1)
     place = torch.searchsorted(reached, lots * reached[:, -1:], right=True)
     last = (kept > 0).sum(dim=-1, keepdim=True) - 1

@@ -248,7 +248,8 @@ def sequences(
         raise InvalidInput(
             f"The model holds {positions} tokens: {len(prompt)} at the beginning leave {room}.", param="min_tokens"
         )
-    options = replace(options, max_tokens=min(options.max_tokens, room))
+    most = min(options.max_tokens, room)
+    options = replace(options, max_tokens=most, min_tokens=most if options.ignore_eos else options.min_tokens)
     if options.num_beams > 1:
         return [BeamSearch(vocabulary, prompt, options, item.n, item.stream)]
     alike = options.temperature == 0

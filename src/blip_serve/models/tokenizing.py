@@ -39,6 +39,7 @@ class CaptionTokenizer:
         if len(tokenizer) > vocabulary:
             raise CheckpointError(folder, f"the tokenizer has {len(tokenizer)} words, config.json says {vocabulary}")
         self.detokenizer = Detokenizer(tokenizer)
+        self.unknown_id = int(tokenizer.unk_token_id)
         self._backend = tokenizer.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()

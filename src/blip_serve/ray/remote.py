@@ -41,9 +41,10 @@ class Remote(Generic[RequestT, ResultT]):
 
     async def run(self, request: RequestT) -> ResultT:
         """The request's result. Raises `ServiceError`s that name the request's fields."""
-        deployed = self._deployments.directory.choose(request.model, self._needs, self._caller)
+        found = self._deployments.directory.choose(request.model, self._needs, self._caller)
+        deployed = found.model
         method = deployed.handle.options(method_name="run", session_id=affinity(request))
-        asked = replace(request, model=deployed.settings.id)
+        asked = replace(request, model=found.id)
         with deployed.faults():
             async with asyncio.timeout(self._timeout):
                 result = await result_of(method.remote(self._name, asked, self._caller))
@@ -57,9 +58,10 @@ class RemoteGenerate(Remote[GenerateRequest, GenerateResult]):
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         """As `Generate.stream`. Until the first event the time is counted here; from then on, by the replica."""
-        deployed = self._deployments.directory.choose(request.model, self._needs, self._caller)
+        found = self._deployments.directory.choose(request.model, self._needs, self._caller)
+        deployed = found.model
         method = deployed.handle.options(method_name="stream", session_id=affinity(request), stream=True)
-        events = method.remote(replace(request, model=deployed.settings.id), self._caller)
+        events = method.remote(replace(request, model=found.id), self._caller)
         within: float | None = self._timeout
         try:
             while True:

@@ -4,22 +4,15 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import ClassVar
 
-from blip_serve.domain import Caption, MatchItem, PairScore, Prepared, RankItem, ScoringProtocol, Task
-from blip_serve.errors import InvalidInput
+from blip_serve.domain import Caption, ImageBytes, MatchItem, PairScore, Prepared, RankItem, ScoringProtocol, Task
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, request_cost
-from blip_serve.tasks.questions import (
-    Answer,
-    Choice,
-    Predicate,
-    Question,
-    Score,
-    answer_of,
-    captions_of,
-    check_questions,
-)
+from blip_serve.tasks.inputs import check_distinct
+from blip_serve.tasks.questions import Answer, Predicate, Question, answer_of, captions_of, check_questions, softmax
 from blip_serve.tasks.session import Session, Sessions, Timings, all_of
 from blip_serve.tasks.usage import Usage, usage_of
+
+YES_NO = ("yes", "no")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +46,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One question's options: their log-likelihoods, and the tokens that it took."""
+    """One question's answers: their log-likelihoods, and the tokens that it took."""
 
     likelihoods: list[float]
     text_tokens: int
@@ -88,8 +81,12 @@ class Decide:
         for caption in chain.from_iterable(captions):
             unique.setdefault(caption.text, caption)
         item = MatchItem(image, tuple(unique.values()), protocol, frozenset({"itm"}))
-        prepared, found = await session.run(item)
-        scores = dict(zip(unique, found, strict=True))
+        started = await session.start(item)
+        prepared = started.prepared
+        place = {text: number for number, text in enumerate(unique)}
+        for group in captions:
+            check_distinct([(place[caption.text], caption) for caption in group], prepared)
+        scores = dict(zip(unique, await started.results(), strict=True))
         tokens = dict(zip(unique, prepared.text_tokens, strict=True))
         return Numbers(
             [
@@ -102,37 +99,41 @@ class Decide:
         )
 
     async def _rank(self, session: Session, request: DecideRequest, protocol: ScoringProtocol) -> Numbers:
-        """Log-likelihoods of options as answers to the instructions. Side by side, so that the image is encoded once.
-
-        Raises `InvalidInput` for a predicate: an answering model does not say whether a statement is true.
-        """
-        questions = [_answerable(question, session.lease.id) for question in request.questions]
+        """Log-likelihoods of answers to the instructions. Side by side, so that the image is encoded once."""
         image = await session.load(request.image)
         kept: list[Prepared] = []  # one holds the image; all would hold what was read of every question
 
-        async def rank(question: Choice | Score) -> Ranked:
-            answers = tuple(option.text for option in question.options)
-            prepared, found = await session.run(RankItem(image, question.instructions, answers, protocol))
+        async def rank(question: Question) -> Ranked:
+            item = _ranking(question, image, protocol)
+            started = await session.start(item)
+            prepared = started.prepared
+            check_distinct(enumerate(item.answers, 1), prepared)
             kept.extend([] if kept else [prepared])
-            return Ranked(found, sum(prepared.text_tokens), prepared.cached_tokens)
+            given = prepared.text_tokens[:1] if item.beginnings else prepared.text_tokens
+            return Ranked(await started.results(), sum(given), prepared.cached_tokens)
 
-        ranked = await all_of([rank(question) for question in questions])
+        ranked = await all_of([rank(question) for question in request.questions])
         usage = Usage(
             image_tokens=kept[0].image_tokens,
             text_tokens=sum(each.text_tokens for each in ranked),
             cached_tokens=min(each.cached_tokens for each in ranked),
         )
-        return Numbers([each.likelihoods for each in ranked], usage)
+        return Numbers([_shares(*each) for each in zip(request.questions, ranked, strict=True)], usage)
 
 
-def _answerable(question: Question, model: str) -> Choice | Score:
+def _ranking(question: Question, image: ImageBytes, protocol: ScoringProtocol) -> RankItem:
+    """What an answering model is asked: of a predicate, how likely an answer begins with yes, and with no.
+
+    As Karine-Huang/T2I-CompBench:BLIPvqa_eval/models/blip_vqa.py:vqa_prob does, which asks by `paper`, at 480 pixels.
+    """
     if isinstance(question, Predicate):
-        raise InvalidInput(
-            f"The model '{model}' answers questions; a predicate needs one that matches captions.",
-            code="task_not_supported",
-            param=f"{question.param}.type",
-        )
-    return question
+        words = tuple(Caption(word, f"{question.param}.type") for word in YES_NO)
+        return RankItem(image, question.statement, words, protocol, beginnings=True)
+    return RankItem(image, question.instructions, tuple(option.text for option in question.options), protocol)
+
+
+def _shares(question: Question, ranked: Ranked) -> list[float]:
+    return [softmax(ranked.likelihoods)[0]] if isinstance(question, Predicate) else ranked.likelihoods
 
 
 def _number(question: Question, score: PairScore) -> float:

@@ -1,24 +1,49 @@
-"""Texts from an image: captions, with or without a beginning, and answers to a question; whole, or piece by piece."""
+"""Texts from an image: captions, with or without a beginning, and answers to a question; whole, or piece by piece.
+
+Written, or the likeliest of those given.
+"""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from blip_serve.domain import Caption, GeneratedText, GenerateItem, GenerationOptions, Piece, ScoringProtocol, Task
+from blip_serve.catalogue import ModelCard
+from blip_serve.domain import (
+    Caption,
+    GeneratedText,
+    GenerateItem,
+    GenerationOptions,
+    ImageBytes,
+    Piece,
+    Prepared,
+    RankItem,
+    ScoringProtocol,
+    Task,
+)
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
-from blip_serve.settings import LimitSettings, generation_cost
-from blip_serve.tasks.inputs import check_length, check_positive
+from blip_serve.settings import LimitSettings, generation_cost, request_cost
+from blip_serve.tasks.inputs import check_distinct, check_length, check_positive, check_text, field_of
 from blip_serve.tasks.session import Sessions, Timings
 from blip_serve.tasks.usage import Usage, usage_of
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A text that may be the answer: as the model reads it, and as it is `shown` if it is the likeliest."""
+
+    text: Caption
+    shown: str
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """`n` texts from one image.
 
-    `text`: a caption's beginning for a captioning model (blank: none), the question for an answering one.
+    `text`: a caption's beginning for a captioning model (blank: none; a plain one never has any), the question for an
+    answering one. `options.max_tokens` is a ceiling: as many as the settings and the model allow. Where texts are
+    `given`, the answer is the likeliest of them, whatever `options` say of drawing, lengths and ends.
     `model` and `protocol` are the configured ones where `None`. `logprobs_param` is the request's field that asks for
     log-probabilities.
     """
@@ -30,6 +55,7 @@ class GenerateRequest:
     model: str | None = None
     protocol: ScoringProtocol | None = None
     logprobs_param: str = "logprobs"
+    given: tuple[Given, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,41 +114,60 @@ class Generate:
             del writer  # its error refers to this frame
 
     async def _run(self, request: GenerateRequest, emit: Callable[[Event], None] | None = None) -> GenerateResult:
-        _check(request, self._limits)
-        options = request.options
-        cost = generation_cost(max(request.n, options.num_beams), options.max_tokens)
-        async with self._sessions.open(request.model, self.needs, cost) as session:
-            model, protocol = session.lease.id, request.protocol or session.lease.protocol
+        card = self._sessions.card(request.model, self.needs)
+        request = _within(self._limits, request)
+        async with self._sessions.open(request.model, self.needs, _cost(request, card)) as session:
+            lease = session.lease
+            model, protocol = lease.name, request.protocol or lease.protocol
+            text = replace(request.text, text="") if lease.plain else request.text
+            check_length(text, self._limits)
             image = await session.load(request.image)
-            item = GenerateItem(image, request.text, request.n, options, protocol, stream=emit is not None)
-            started = await session.start(item, emit)
+            started = await session.start(_item(request, image, text, protocol, emit is not None), emit)
             usage = usage_of([(image.digest, started.prepared)], sum(started.prepared.text_tokens))
+            if request.given:
+                check_distinct(enumerate((given.text for given in request.given), 1), started.prepared)
             if emit is not None:
                 emit(Began(model, protocol, usage))  # pieces come later: they wait for the loop's next turn
-            texts: list[GeneratedText] = await started.results()
+            found = await started.results()
+            texts = _likeliest(request, started.prepared, found, emit) if request.given else tuple(found)
             usage = session.used(replace(usage, generated_tokens=sum(text.tokens for text in texts)))
-            return GenerateResult(model, protocol, tuple(texts), usage, session.timings)
+            return GenerateResult(model, protocol, texts, usage, session.timings)
 
 
-def _check(request: GenerateRequest, limits: LimitSettings) -> None:
-    """Raises `InvalidInput` for what no model can do, or does not do here."""
+def _within(limits: LimitSettings, request: GenerateRequest) -> GenerateRequest:
+    """The request, with no more tokens than may be. Raises `InvalidInput` for what no model does, or none does here."""
     options = request.options
-    check_length(request.text, limits)
     check_positive(n=request.n, num_beams=options.num_beams, **{options.max_tokens_param: options.max_tokens})
+    options = replace(options, max_tokens=min(options.max_tokens, limits.max_new_tokens))
     for name, value, limit in (
         ("n", request.n, limits.max_choices),
         ("num_beams", options.num_beams, limits.max_beams),
-        (options.max_tokens_param, options.max_tokens, limits.max_new_tokens),
     ):
         if value > limit:
             raise InvalidInput(f"'{name}' is {value}; the limit is {limit}.", param=name)
     if options.min_tokens > options.max_tokens:
         raise InvalidInput(
-            f"'min_tokens' is {options.min_tokens}; '{options.max_tokens_param}' is {options.max_tokens}.",
+            f"'min_tokens' is {options.min_tokens}; '{options.max_tokens_param}' comes to {options.max_tokens}.",
             param="min_tokens",
         )
-    if options.num_beams > 1:
+    if request.given:
+        _check_given(request, limits)
+    elif options.num_beams > 1:
         _check_beams(request)
+    return replace(request, options=options)
+
+
+def _check_given(request: GenerateRequest, limits: LimitSettings) -> None:
+    texts = [given.text for given in request.given]
+    if len(texts) > limits.max_captions:
+        raise InvalidInput(
+            f"{len(texts)} texts to choose from; the limit is {limits.max_captions}.",
+            code="too_many_choices",
+            param=field_of(texts),
+        )
+    for text in texts:
+        check_text(text, limits)
+    _check_no_logprobs(request, "A text that is chosen")
 
 
 def _check_beams(request: GenerateRequest) -> None:
@@ -130,11 +175,47 @@ def _check_beams(request: GenerateRequest) -> None:
     if request.n > options.num_beams:
         raise InvalidInput(f"{options.num_beams} beams give no {request.n} texts.", param="n")
     if options.temperature > 0:
+        narrowed = [("top_p", options.top_p != 1), ("top_k", options.top_k != 0), ("min_p", options.min_p != 0)]
         raise InvalidInput(
-            "Beams do not sample: leave 'num_beams' out, or 'temperature' and 'top_p'.",
-            param="temperature" if options.top_p == 1 else "top_p",
+            "Beams do not sample: leave 'num_beams' out, or 'temperature', 'top_k', 'top_p' and 'min_p'.",
+            param=next((name for name, given in narrowed if given), "temperature"),
         )
-    if options.top_logprobs is not None:
+    _check_no_logprobs(request, "A search by beams")
+
+
+def _check_no_logprobs(request: GenerateRequest, what: str) -> None:
+    if request.options.top_logprobs is not None:
         raise InvalidInput(
-            "Beams give no log-probabilities.", code="unsupported_parameter", param=request.logprobs_param
+            f"{what} has no log-probabilities.", code="unsupported_parameter", param=request.logprobs_param
         )
+
+
+def _cost(request: GenerateRequest, card: ModelCard) -> int:
+    """What it is admitted at: no more tokens than the model has positions, where these are known."""
+    if request.given:
+        return request_cost(1, len(request.given))
+    tokens = request.options.max_tokens
+    if card.shape is not None:
+        tokens = min(tokens, card.shape.text_positions)
+    return generation_cost(max(request.n, request.options.num_beams), tokens)
+
+
+def _item(
+    request: GenerateRequest, image: ImageBytes, text: Caption, protocol: ScoringProtocol, stream: bool
+) -> GenerateItem | RankItem:
+    """What the model is asked."""
+    if request.given:
+        return RankItem(image, text, tuple(given.text for given in request.given), protocol)
+    return GenerateItem(image, text, request.n, request.options, protocol, stream)
+
+
+def _likeliest(
+    request: GenerateRequest, prepared: Prepared, likelihoods: Sequence[float], emit: Callable[[Event], None] | None
+) -> tuple[GeneratedText, ...]:
+    """The likeliest of the given texts, `n` times, each as one piece; its tokens and the end count as generated."""
+    best = likelihoods.index(max(likelihoods))
+    text = GeneratedText(request.given[best].shown, "stop", prepared.text_tokens[1 + best] + 1)
+    if emit is not None:
+        for choice in range(request.n):
+            emit(Piece(choice, text.text, None, text.finish_reason))
+    return (text,) * request.n

@@ -1,9 +1,9 @@
 """The texts and images of a request: how many there may be, and which texts can be read."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Iterable, Sequence, Sized
 from typing import Literal
 
-from blip_serve.domain import Caption
+from blip_serve.domain import Caption, Prepared
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings
@@ -81,6 +81,22 @@ def check_length(text: Caption, limits: LimitSettings) -> None:
             code="input_too_long",
             param=text.param,
         )
+
+
+def check_distinct(texts: Iterable[tuple[int, Caption]], prepared: Prepared) -> None:
+    """Raises `InvalidInput` for a text that the model reads like one before it: the two would share what is asked.
+
+    `texts` of an item, with their places in it; `prepared`: what the model made of the item.
+    """
+    met: dict[int, Caption] = {}
+    for place, text in texts:
+        first = met.setdefault(prepared.alike[place] if prepared.alike else place, text)
+        if first is not text:
+            raise InvalidInput(
+                f"'{text.param}' reads to the model like '{first.param}': it cannot tell them apart.",
+                code="duplicate_value",
+                param=text.param,
+            )
 
 
 def same_kind(part: Input) -> InvalidInput:

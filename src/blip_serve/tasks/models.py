@@ -24,4 +24,4 @@ def fetch(status: ModelStatus) -> Path:
 
 
 def _embedded(status: ModelStatus) -> Path | None:
-    return status.card.folder if status.source == status.id else None
+    return status.card.folder if status.source == (status.parent or status.id) else None

@@ -34,7 +34,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
-    """Is the statement true of the image? `param` is the request's field of the question."""
+    """Is the statement true of the image, or the answer to it yes? `param` is the request's field of the question."""
 
     param: str
     statement: Caption
@@ -63,7 +63,7 @@ Question = Predicate | Choice | Score
 
 @dataclass(frozen=True, slots=True)
 class PredicateAnswer:
-    """Probability that the statement is true."""
+    """Probability that the statement is true, or of yes in place of no."""
 
     probability: float
 

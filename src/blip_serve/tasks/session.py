@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
+from blip_serve.catalogue import ModelCard
 from blip_serve.domain import Caller, ImageBytes, Item, Piece, Prepared, Task, image_of
 from blip_serve.engine.engine import Engine
 from blip_serve.engine.reservation import Reservation
@@ -178,6 +179,10 @@ class Sessions:
         self._timeout = timeout
         self._asked = asked
         self._caller = caller
+
+    def card(self, model: str | None, tasks: Sequence[Task]) -> ModelCard:
+        """What is known, before it is opened, of the model that does one of `tasks`. Raises as `Directory.choose`."""
+        return self._registry.card(model, tasks, self._caller)
 
     @asynccontextmanager
     async def open(self, model: str | None, tasks: Sequence[Task], cost: int) -> AsyncIterator[Session]:

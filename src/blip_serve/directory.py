@@ -98,7 +98,7 @@ class Directory(Generic[K]):
         return [entry.status for entry in self.entries.values() if _may_use(caller, entry)]
 
     def status(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
-        """One model by any of its names. Raises `ModelNotFound`, and `PermissionDenied`."""
+        """One model by any of its names. Raises `ModelNotFound`, `PermissionDenied`, and `InvalidInput` for no name."""
         return self._find(name, caller).status
 
     def not_ready(self) -> list[str]:
@@ -114,15 +114,17 @@ class Directory(Generic[K]):
 
         No name means the default model, or where it does none of them or is not the caller's, the first that is.
 
-        Raises `ModelNotFound`, `PermissionDenied` for a model that is not the caller's, and `InvalidInput` for one
-        that does none of `tasks`.
+        Raises `ModelNotFound`, `PermissionDenied` for a model that is not the caller's, and `InvalidInput` for an empty
+        name or one that does none of `tasks`.
         """
-        entry = self._find(name, caller) if name else self._default(tasks, caller)
+        entry = self._default(tasks, caller) if name is None else self._find(name, caller)
         if entry.card.tasks is not None:
             entry.check_task(entry.card.tasks, tasks)
         return entry
 
     def _find(self, name: str, caller: Caller) -> K:
+        if not name:
+            raise InvalidInput("The model's name is empty: leave it out for the default model.", param="model")
         entry = self._names.get(name) or self.entries.get(resolve(name, self.entries) or "")
         if entry is None:
             raise ModelNotFound(f"The model '{name[:200]}' does not exist.", param="model")

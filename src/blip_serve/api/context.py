@@ -17,6 +17,15 @@ def tasks_of(request: Request) -> Tasks:
     return tasks if caller is None else tasks.of(caller)
 
 
+def check_model(request: Request, named: object) -> None:
+    """Raises `ModelNotFound`, and `PermissionDenied`, where a request names a model that its caller may not use.
+
+    `named`: what stands in its field `model`, whatever that is.
+    """
+    if isinstance(named, str):
+        tasks_of(request).model(named)
+
+
 def settings_of(request: Request) -> Settings:
     """The running service's settings."""
     settings: Settings = request.app.state.settings

@@ -11,10 +11,11 @@ QUICK ?=
 BENCHED := $(VENV)/.ready-bench
 SCORED := $(VENV)/.ready-scoreboard
 DEPLOYED := $(VENV)/.ready-deploy
+BROWSER := $(VENV)/.ready-browser
 CLIENTS := $(CURDIR)/build/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-full test-clients test-deploy test-image lint check bench scoreboard train-demo
+.PHONY: help setup serve test test-full test-browser test-clients test-deploy test-image lint check bench scoreboard train-demo
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,7 +33,7 @@ serve: $(READY) ## serve on PORT (8000) with the embedded checkpoint, or with CO
 	$(BIN)/blip-serve serve --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
 
 test: $(READY) ## the fast tests: under 5 minutes on 2 cores, no network
-	$(BIN)/python -m pytest -m 'not full and not deploy' --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m 'not full and not deploy and not browser' --numprocesses 2 --dist loadfile
 
 test-full: $(READY) ## parity at full base and large size: minutes, and 10 GB of memory
 	$(BIN)/python -m pytest -m full -s
@@ -44,6 +45,13 @@ test-clients: $(READY) ## other openai clients: npm's (with Node) and Python's f
 	$(PYTHON) -m venv $(CLIENTS)/openai-1.0.0
 	$(CLIENTS)/openai-1.0.0/bin/pip install --quiet openai==1.0.0 'httpx<0.28'
 	TEST_CLIENTS=$(CLIENTS) $(BIN)/python -m pytest tests/clients
+
+test-browser: $(BROWSER) ## pages in a real Chromium: scripts/deploy/install.sh browser first
+	$(BIN)/python -m pytest -m browser tests/browser
+
+$(BROWSER): $(READY)
+	$(BIN)/pip install --quiet --constraint configs/constraints.txt --editable '.[browser]'
+	@touch $(BROWSER)
 
 test-deploy: $(DEPLOYED) ## real balancers, Redis, Prometheus, the chart, a Ray cluster: scripts/deploy/install.sh first
 	$(BIN)/python -m pytest -m deploy -s tests/deploy

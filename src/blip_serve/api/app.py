@@ -11,6 +11,7 @@ from blip_serve import __version__
 from blip_serve.api import (
     chat,
     decisions,
+    embed,
     embeddings,
     errors,
     health,
@@ -21,7 +22,13 @@ from blip_serve.api import (
     score,
 )
 from blip_serve.api.auth import METRICS, PROBES, SCHEMES, KeyMiddleware
-from blip_serve.api.middleware import BodyLimitMiddleware, DisconnectMiddleware, RequestMiddleware
+from blip_serve.api.browsers import Cors, OriginMiddleware
+from blip_serve.api.middleware import (
+    BodyLimitMiddleware,
+    DisconnectMiddleware,
+    HeadMiddleware,
+    RequestMiddleware,
+)
 from blip_serve.api.rates import Rates
 from blip_serve.keys import KeyRing
 from blip_serve.settings import Settings
@@ -83,15 +90,19 @@ def create_app(settings: Settings, open_tasks: OpenTasks = open_service) -> Fast
     app.state.telemetry = telemetry
     app.state.draining = False
     errors.install(app)
-    for endpoint in (match, decisions, chat, responses, embeddings, rerank, score, models):
+    for endpoint in (match, decisions, chat, responses, embeddings, embed, rerank, score, models):
         app.include_router(endpoint.router)
     app.include_router(health.router)
     if settings.server.metrics != "off":
         app.include_router(health.metrics_router)
+    app.add_middleware(HeadMiddleware)  # the innermost; the last is the outermost
     app.add_middleware(
         BodyLimitMiddleware, limit=settings.server.max_body_bytes, total=settings.server.max_bodies_bytes
     )
     app.add_middleware(DisconnectMiddleware)
     app.add_middleware(KeyMiddleware, settings=settings, keys=keys, rates=rates, telemetry=telemetry)
+    app.add_middleware(OriginMiddleware, settings=settings, telemetry=telemetry)
     app.add_middleware(RequestMiddleware, telemetry=telemetry)
+    if settings.server.cors_origins:
+        app.add_middleware(Cors, origins=settings.server.cors_origins)
     return app

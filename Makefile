@@ -15,7 +15,7 @@ BROWSER := $(VENV)/.ready-browser
 CLIENTS := $(CURDIR)/build/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-full test-browser test-clients test-deploy test-image lint check bench scoreboard train-demo
+.PHONY: help setup serve test test-full test-browser test-clients test-deploy test-image lint check bench gpu scoreboard train-demo
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -33,7 +33,7 @@ serve: $(READY) ## serve on PORT (8000) with the embedded checkpoint, or with CO
 	$(BIN)/blip-serve serve --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
 
 test: $(READY) ## the fast tests: under 5 minutes on 2 cores, no network
-	$(BIN)/python -m pytest -m 'not full and not deploy and not browser' --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m 'not full and not deploy and not cuda and not browser' --numprocesses 2 --dist loadfile
 
 test-full: $(READY) ## parity at full base and large size: minutes, and 10 GB of memory
 	$(BIN)/python -m pytest -m full -s
@@ -77,6 +77,9 @@ bench: $(BENCHED) ## the benchmark: 13 to 15 minutes on 2 cores; QUICK=1 under 2
 $(BENCHED): $(READY)
 	$(BIN)/pip install --quiet --constraint configs/constraints.txt --editable '.[bench]'
 	@touch $(BENCHED)
+
+gpu: ## tests and a quick benchmark on a CUDA card, under 8 minutes, no network; without a card a trial on the CPU
+	PYTHON=$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) scripts/gpu/run.sh
 
 scoreboard: $(SCORED) ## what the service withstands, in one table: under 25 minutes on 2 cores; QUICK=1 under 6
 	PYTHONPATH=scripts:. $(BIN)/python -m scoreboard $(if $(QUICK),--quick)

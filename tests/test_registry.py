@@ -12,12 +12,12 @@ import pytest
 from blip_serve.catalogue import ModelCard
 from blip_serve.domain import AnyModel
 from blip_serve.engine.engine import Engine
-from blip_serve.errors import CheckpointError, InvalidInput, ModelNotFound, Unavailable
+from blip_serve.errors import CheckpointError, DeviceLost, InvalidInput, ModelNotFound, Unavailable
 from blip_serve.models.fake import FakeModel
 from blip_serve.registry import Registry
 from blip_serve.settings import EngineSettings, ModelSettings, Settings
 from blip_serve.telemetry import Telemetry
-from tests.support.engine import running_engine
+from tests.support.engine import running_engine, work
 from tests.support.server import QUIET
 from tests.support.waiting import WAIT_S, wait_until
 
@@ -111,6 +111,25 @@ def test_a_request_waits_for_a_load_until_its_deadline() -> None:
             async with registry.lease("a", ["match"], soon()):
                 pass
             assert loads.started == ["a"]
+
+    run(test)
+
+
+def test_a_device_that_is_lost_while_a_model_is_loaded_ends_the_engine() -> None:
+    def load(settings: ModelSettings, card: ModelCard) -> tuple[AnyModel, ModelCard]:
+        raise DeviceLost("no more")
+
+    async def test() -> None:
+        with running_engine() as engine:
+            waiting = engine.reserve(1, WAIT_S).submit(model := FakeModel(slots=0), [work(slot=True)])
+            registry = Registry(
+                Settings(catalogue=False, models=models("a"), log=QUIET), engine, Telemetry(QUIET), load
+            )
+            with pytest.raises(Unavailable):
+                await _use(registry, "a")
+            assert engine.lost()
+            assert isinstance(waiting[0].exception(WAIT_S), Unavailable)
+            assert not model.steps
 
     run(test)
 

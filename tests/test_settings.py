@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from blip_serve.errors import ConfigurationError
-from blip_serve.settings import Settings
+from blip_serve.settings import EngineSettings, Settings
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS, DOCKER = (Path(__file__).parents[1] / name for name in ("configs", "docker"))
 
 
 def written(folder: Path, text: str) -> Path:
@@ -19,6 +20,25 @@ def written(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize("name", ["demo", "cpu", "cuda"])
 def test_the_shipped_configurations_load(name: str) -> None:
     assert Settings.load(CONFIGS / f"{name}.yaml").models[0].preload
+
+
+def test_all_that_is_shipped_for_cuda_has_the_same_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a CPU's: what is a second of work for one is milliseconds for a GPU."""
+    shipped = Settings.load(CONFIGS / "cuda.yaml")
+    chart = yaml.safe_load((DOCKER / "helm" / "examples" / "cuda.yaml").read_text(encoding="utf-8"))["settings"]
+    compose = yaml.safe_load((DOCKER / "compose.cuda.yaml").read_text(encoding="utf-8"))
+    replicas = [service["environment"] for service in compose["services"].values()]
+    found = [Settings.of({"device": "cuda", **chart})]
+    for environment in replicas:
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            found.append(Settings.load())
+    for settings in found:
+        assert settings.model_copy(update={"models": shipped.models}) == shipped
+    assert len(replicas) == 3
+    assert shipped.engine.max_step_cost > EngineSettings().max_step_cost
+    assert shipped.engine.workers > EngineSettings().workers
 
 
 def test_the_environment_overrides_the_file_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +75,7 @@ def test_hosts_are_kept_in_one_spelling(monkeypatch: pytest.MonkeyPatch) -> None
         ("models: [{preload: true}]", "models.0.id"),
         ("models: [{id: a, aliases: [b]}, {id: b}]", "b is named more than once"),
         ("engine: {max_queue_cost: 10}", "engine.max_queue_cost"),
-        ("images: {max_pixels: 10, max_pixels_in_flight: 5}", "max_pixels"),
+        ("images: {max_decode_bytes: 0}", "max_decode_bytes"),
         ("engine: {stall_after_s: 10, exit_after_s: 10}", "exit_after_s must exceed stall_after_s"),
         ("server: {trusted_proxies: [10.0.0.1/8]}", "server.trusted_proxies.0"),
         ("server: {trusted_proxies: ['*']}", "server.trusted_proxies.0"),

@@ -23,10 +23,14 @@ CAPTION_TOKENS = 15
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whom a request is answered for, and the models that may be used: names, or patterns such as `Salesforce/*`."""
+    """Whom a request is answered for, and the models that may be used: names, or patterns such as `Salesforce/*`.
+
+    `address`: where it calls from, if that is all that tells one caller from another.
+    """
 
     name: str
     models: tuple[str, ...] = ("*",)
+    address: str = ""
 
 
 ANYONE = Caller("anyone")
@@ -160,6 +164,13 @@ class RankItem:
 Item = MatchItem | EmbedItem | GenerateItem | RankItem
 
 
+def image_of(item: Item) -> ImageBytes | None:
+    """The item's image, if it has one."""
+    if isinstance(item, EmbedItem):
+        return item.source if isinstance(item.source, ImageBytes) else None
+    return item.image
+
+
 @dataclass(eq=False, slots=True, kw_only=True)
 class Work:
     """What the engine schedules: one piece of an item, in the phase its next step belongs to.
@@ -224,7 +235,9 @@ LaunchedT = TypeVar("LaunchedT")
 class Model(Protocol[ItemT, WorkT, LaunchedT]):
     """A checkpoint on a device, with items, works and launches of its own kinds.
 
-    `prepare` runs on worker threads; all else on the engine's one device thread.
+    `known` runs on the event loop, `prepare` on worker threads; all else on the engine's one device thread, which holds
+    no lock meanwhile. Where the device does not work any more, any of it raises `DeviceLost`: the engine ends, and the
+    process with it.
     """
 
     @property
@@ -237,12 +250,19 @@ class Model(Protocol[ItemT, WorkT, LaunchedT]):
         """Launches that may be under way at once: 1 where `launch` itself computes, 2 where the device runs behind."""
         ...
 
+    def known(self, item: ItemT) -> object | None:
+        """What keeps the item's image known for as long as it is held; `None` where `prepare` has to decode it."""
+        ...
+
     def prepare(self, item: ItemT) -> Prepared:
         """Checks and converts an item. Raises `InvalidInput` naming the item's field."""
         ...
 
     def admit(self, work: WorkT) -> bool:
-        """Takes what `work` must hold between its steps (a slot); `False`: none is free, ask again later."""
+        """Takes what `work` must hold between its steps (a slot); `False`: none is free, ask again later.
+
+        Books only, and touches no device: the next launch does what it takes.
+        """
         ...
 
     def launch(self, works: Sequence[WorkT]) -> LaunchedT:
@@ -257,7 +277,10 @@ class Model(Protocol[ItemT, WorkT, LaunchedT]):
         ...
 
     def release(self, work: WorkT) -> None:
-        """Gives back what `admit` took; called once for every admitted work, however it ended."""
+        """Gives back what `admit` took; called once for every admitted work, however it ended. Touches no device.
+
+        A fault in it ends the engine: nobody knows any more what is free.
+        """
         ...
 
     def warm_up(self) -> ItemT:

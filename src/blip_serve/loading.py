@@ -20,12 +20,12 @@ MODEL_CLASSES = {
 """Architecture of a configuration to the class that runs it; imported when first needed, and torch with it."""
 
 Loader = Callable[[ModelSettings, ModelCard], tuple[AnyModel, ModelCard]]
-"""Loads a model, and completes its card with what only the checkpoint says."""
+"""Loads a model, and completes its card with what only the checkpoint says. Raises as `open_checkpoint`."""
 
 
 def loader(settings: Settings, telemetry: Telemetry) -> Loader:
     """What loads a checkpoint: finds its files, and the class for its architecture in the table."""
-    decoder = Decoder(settings.images)
+    decoder = Decoder(settings.images, settings.server.request_timeout_s)
 
     def load(model: ModelSettings, card: ModelCard) -> tuple[AnyModel, ModelCard]:
         folder = (

@@ -12,7 +12,7 @@ from blip_serve.catalogue import ModelCard
 from blip_serve.directory import Directory, Known, ModelStatus, State
 from blip_serve.domain import ANYONE, AnyModel, Caller, ScoringProtocol, Task
 from blip_serve.engine.engine import Engine
-from blip_serve.errors import CheckpointError, ConfigurationError
+from blip_serve.errors import CheckpointError, ConfigurationError, DeviceLost
 from blip_serve.loading import Loader
 from blip_serve.settings import Settings
 from blip_serve.telemetry import Telemetry
@@ -136,6 +136,9 @@ class Registry:
         except asyncio.CancelledError:
             self._enter(entry, "unloaded")
             raise
+        except DeviceLost as error:
+            self._engine.give_up(error)
+            self._enter(entry, "failed", "the device was lost while it was loaded")
         except (CheckpointError, ConfigurationError) as error:
             log.error("model_failed", reason=str(error))
             self._enter(entry, "failed", error.brief if isinstance(error, CheckpointError) else str(error))

@@ -180,16 +180,10 @@ class ImageSettings(Section):
 
     max_bytes: int = Field(20 * MiB, gt=0, description="an image file")
     max_pixels: int = Field(40_000_000, gt=0, description="pixels of one image, checked before any raster exists")
-    max_pixels_in_flight: int = Field(160_000_000, gt=0, description="pixels being decoded at once, all requests")
+    max_decode_bytes: int = Field(1024 * MiB, gt=0, description="memory of the images being decoded at once")
     cache_tokens_bytes: int = Field(1024 * MiB, ge=0, description="token embeddings kept per model (~0.9-1.8 MB each)")
     cache_vectors_bytes: int = Field(64 * MiB, ge=0, description="unit ITC vectors kept per model (~1 KB each)")
     fetch: FetchSettings = FetchSettings()
-
-    @model_validator(mode="after")
-    def _one_image_fits(self) -> Self:
-        if self.max_pixels > self.max_pixels_in_flight:
-            raise ValueError("max_pixels must not exceed max_pixels_in_flight")
-        return self
 
 
 class EngineSettings(Section):
@@ -201,7 +195,7 @@ class EngineSettings(Section):
     stall_after_s: float = Field(120, gt=0, description="a step longer than this makes `/readyz` answer 503")
     exit_after_s: float = Field(300, gt=0, description="a step longer than this ends the process, with exit code 1")
     max_sequences: int = Field(64, ge=64, description="sequences a model generates at once; a beam is one")
-    workers: int = Field(2, gt=0, description="threads that decode images and tokenize captions")
+    workers: int = Field(2, gt=0, description="images of one caller decoded at once; threads that tokenize captions")
 
     @model_validator(mode="after")
     def _not_ready_before_the_exit(self) -> Self:

@@ -17,7 +17,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Replica]]:
     """Three replicas that believe what a balancer on this host forwards."""
     folder = tmp_path_factory.mktemp("replicas")
     settings = FAKE | {"server__trusted_proxies": '["127.0.0.1"]'}
-    with replicas(folder, "tests.support.fake_server", "fine", str(STEP_S), **settings) as running:
+    with replicas(folder, "tests.support.fake_server", "fine", "launch", "1", str(STEP_S), **settings) as running:
         yield running
 
 

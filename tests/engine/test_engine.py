@@ -5,15 +5,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
+from typing import get_args
 
 import pytest
 
 from blip_serve.domain import Done, Failed, Outcome, Piece, Progress
 from blip_serve.engine.engine import Engine
 from blip_serve.errors import DeadlineExceeded, DeviceLost, InternalError, OutOfMemory, Overloaded, Unavailable
-from blip_serve.models.fake import FakeModel, FakeWork
+from blip_serve.models.fake import Call, FakeModel, FakeWork
 from tests.support.engine import running_engine, work
 from tests.support.waiting import WAIT_S, wait_until
+
+CALLS: tuple[Call, ...] = get_args(Call)
 
 
 def held(model: FakeModel, engine: Engine) -> None:
@@ -580,8 +583,9 @@ def test_a_model_that_cannot_admit_fails_that_work_only() -> None:
 
     with running_engine() as engine, engine.reserve(9, WAIT_S) as place:
         [future] = place.submit(Broken(), [work()])
-        with pytest.raises(RuntimeError):
+        with pytest.raises(InternalError) as told:
             future.result(WAIT_S)
+        assert "seat" not in told.value.message
         assert place.submit(FakeModel(), [work()])[0].result(WAIT_S) == "done"
 
 
@@ -593,6 +597,60 @@ def test_a_lost_device_ends_the_engine() -> None:
             with pytest.raises(Unavailable):
                 future.result(WAIT_S)
         wait_until(lambda: engine.dead)
+
+
+class Lost(FakeModel):
+    """Finds its device lost in one call."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__()
+        self._call = call
+
+    def enter(self, call: Call) -> None:
+        if call == self._call:
+            raise DeviceLost("no more")
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_device_lost_in_any_call_ends_the_engine_and_is_told_to_every_waiter(call: Call) -> None:
+    with running_engine() as engine, engine.reserve(9, WAIT_S) as place:
+        futures = place.submit(Lost(call), [work(), work(phases=("other",))])
+        for future in futures:
+            assert isinstance(future.exception(WAIT_S), Unavailable)
+        wait_until(lambda: engine.dead)
+        with pytest.raises(Unavailable):
+            engine.reserve(1, WAIT_S)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("call", CALLS)
+def test_nobody_waits_for_a_device_that_hangs(call: Call, depth: int) -> None:
+    """Whoever did would hang here, and fail by the time that threads are waited for."""
+    model = FakeModel(held=call, depth=depth)
+    with running_engine(stall_after_s=0.01) as engine:
+        model.open.clear()
+        try:
+            stuck = engine.reserve(1, WAIT_S)
+            [future] = stuck.submit(model, [work()])
+            wait_until(lambda: engine.trouble() == "the device makes no progress")
+            in_time(
+                lambda: engine.reserve(1, WAIT_S).submit(model, [work()]),
+                lambda: engine.expect(0),
+                engine.lost,
+                lambda: engine.close(stuck),
+            )
+            assert future.cancelled()
+        finally:
+            model.open.set()
+
+
+def in_time(*calls: Callable[[], object]) -> None:
+    """Makes calls on another thread, and does not wait for ever."""
+    done: list[object] = []
+    thread = threading.Thread(target=lambda: done.extend(call() for call in calls), daemon=True)
+    thread.start()
+    thread.join(WAIT_S)
+    assert len(done) == len(calls)
 
 
 def test_a_device_that_hangs_for_too_long_is_given_up_and_its_waiters_are_failed() -> None:

@@ -38,7 +38,7 @@ def png(width: int, height: int, *chunks: tuple[bytes, bytes], depth: int = 8, c
     """A PNG that declares `width` x `height`, with `chunks` before one row's worth of data."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(b"\0\1\2\3")), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(name, data) for name, data in parts)
 
 
 def webp(width: int, height: int) -> bytes:
@@ -48,5 +48,30 @@ def webp(width: int, height: int) -> bytes:
     return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
 
 
-def _chunk(name: bytes, data: bytes) -> bytes:
+def avif_of_items(count: int) -> bytes:
+    """A sound AVIF that speaks of `count` items beside its picture. Its metadata stand last."""
+    data = file_bytes(gradient(), "AVIF")
+    meta, pixels = data.index(b"meta") - 4, data.index(b"mdat") - 4
+    items = bytearray(data[meta:pixels])
+    offset = items.index(b"iloc") + 18
+    items[offset : offset + 4] = (meta + 8).to_bytes(4)
+    items += _box(b"iref", b"\1\0\0\0", *(_box(b"cdsc", struct.pack(">IHI", 9 + n, 1, 1)) for n in range(count)))
+    items[:4] = len(items).to_bytes(4)
+    return data[:meta] + data[pixels:] + items
+
+
+def bmp_of_runs(width: int, height: int, rows: bytes, *, nibbles: bool = False) -> bytes:
+    """A bitmap whose rows are run-length encoded, with a palette that is not grey."""
+    bits = 4 if nibbles else 8
+    colours = b"".join(bytes((255 - n, n, n // 2, 0)) for n in range(1 << bits))
+    head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, 2 if nibbles else 1, 0, 0, 0, 1 << bits, 0)
+    return b"BM" + struct.pack("<III", 0, 0, 14 + len(head) + len(colours)) + head + colours + rows
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def _box(name: bytes, *content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + sum(map(len, content)), name) + b"".join(content)

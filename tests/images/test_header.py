@@ -1,6 +1,6 @@
 import pytest
 
-from blip_serve.images.header import ImageFormat, declared_size, jpeg_scans, sniff
+from blip_serve.images.header import ImageFormat, declared_size, sniff
 
 from .samples import file_bytes, gradient, png, webp
 
@@ -52,9 +52,3 @@ def test_a_bitmap_with_rows_from_the_top_has_a_positive_height() -> None:
 def test_a_header_that_is_cut_off_declares_nothing_or_the_truth(kind: ImageFormat) -> None:
     data = file_bytes(gradient(), kind)
     assert {declared_size(data[:length], kind) for length in range(60)} <= {None, (31, 17)}
-
-
-def test_a_jpegs_scans_are_counted_to_its_end() -> None:
-    hidden = b"\xff\xda\xff\xd9"
-    assert jpeg_scans(file_bytes(gradient(), "JPEG", comment=hidden) + hidden) == 1
-    assert jpeg_scans(file_bytes(gradient(), "JPEG", progressive=True, comment=hidden)) == 10

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from blip_serve.domain import GeneratedText, GenerateItem, Piece, Progress
 from blip_serve.errors import InternalError, InvalidInput, OutOfMemory
@@ -186,6 +187,23 @@ def test_sequences_beyond_the_rows_there_are_wait_for_them(folder: Path) -> None
     captioner.release(first)
     assert captioner.admit(second)
     assert captioner.admit(third)
+
+
+class Untouched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annotates only half of it
+    """Whatever computes inside fails."""
+
+    def __torch_dispatch__(self, func: object, *_: object) -> object:
+        raise AssertionError(f"{func} was called")
+
+
+def test_admission_and_its_end_touch_no_device(captioner: Captioner) -> None:
+    first, second = (only_work(captioner, writing(IMAGE, num_beams=3)) for _ in range(2))
+    assert captioner.admit(first)
+    run(captioner, writing(OTHER))  # so that rows are there
+    with Untouched():  # type: ignore[no-untyped-call]
+        assert captioner.admit(second)
+        captioner.release(first)
+        captioner.release(second)
 
 
 def test_beams_find_room_that_no_prompt_made(captioner: Captioner) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from blip_serve.errors import CheckpointError
+from blip_serve.errors import CheckpointError, DeviceLost
+from blip_serve.models import checkpoint
 from blip_serve.models.answerer import Answerer
 from blip_serve.models.captioner import Captioner
 from blip_serve.models.files import find_folder
@@ -116,3 +117,12 @@ def test_a_head_that_is_not_tied_is_refused(tmp_path: Path) -> None:
     torch.save(state | {name: state[name] + 1}, folder / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match=rf"{name} is left over"):
         load(Captioner, folder)
+
+
+def test_a_device_that_fails_while_a_model_is_loaded_is_lost(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise torch.AcceleratorError("an illegal memory access was encountered")
+
+    monkeypatch.setattr(checkpoint, "load_weights", fail)
+    with pytest.raises(DeviceLost):
+        load_matcher(sound)

@@ -10,7 +10,6 @@ from blip_serve.catalogue import Shape
 from blip_serve.domain import Done, Failed, MatchItem, Outcome, Progress
 from blip_serve.errors import InternalError, InvalidInput, OutOfMemory
 from blip_serve.models.config import Config, TextConfig, VisionConfig, costs
-from blip_serve.models.device import BAD_ALLOC, CPU_ALLOCATOR
 from blip_serve.models.match_works import MatchWork
 from blip_serve.models.matcher import Matcher
 from tests.support.checkpoints import BASE, LARGE, SMALL, Size, build
@@ -31,6 +30,7 @@ def next_phases(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 LAYERS = SMALL.text["num_hidden_layers"]
+CPU_ALLOCATOR = "DefaultCPUAllocator: can't allocate memory"
 IMAGE = encoded(picture(1))
 
 
@@ -185,9 +185,9 @@ def test_the_warm_up_goes_through_every_phase(matcher: Matcher) -> None:
 @pytest.mark.parametrize(
     "failure",
     [
-        RuntimeError(CPU_ALLOCATOR + ": you tried to allocate"),
+        RuntimeError(f"[enforce fail at alloc_cpu.cpp] {CPU_ALLOCATOR}: you tried to allocate"),
         MemoryError(),
-        RuntimeError("RuntimeError: " + BAD_ALLOC),
+        RuntimeError("RuntimeError: std::bad_alloc"),
     ],
 )
 def test_so_does_a_host_out_of_memory(matcher: Matcher, monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:

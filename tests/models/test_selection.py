@@ -52,3 +52,12 @@ def test_the_extreme_lots_draw_tokens_that_are_possible() -> None:
     options = GenerationOptions(temperature=1.0, top_p=0.6)
     ids = selection._draw(LOGITS.expand(2, -1), [Drawn(0.0, options), Drawn(1.0, options)], CPU)
     assert set(ids.tolist()) <= {0, 3}
+
+
+def test_a_row_that_is_no_number_gets_an_id_of_the_vocabulary() -> None:
+    """On CUDA an index out of place is the end of the process."""
+    options = GenerationOptions(temperature=1.0, top_p=0.6)
+    rows = torch.stack([torch.full_like(LOGITS, torch.nan), LOGITS])
+    ids = selection._draw(rows, [Drawn(0.5, options), Drawn(0.5, options)], CPU)
+    assert 0 <= ids[0] < 5
+    assert ids[1] == 0

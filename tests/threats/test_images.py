@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from PIL import BmpImagePlugin, Image, ImageOps
 
-from tests.images.samples import file_bytes, gradient, png, webp
+from blip_serve.settings import DEMO
+from tests.images.samples import avif_of_items, chunk, file_bytes, gradient, png, webp
 from tests.support.asking import response_input
 from tests.support.errors import check
 from tests.support.memory import memory_within
 from tests.support.pictures import data_uri, encoded, picture
-from tests.support.server import Service
+from tests.support.server import Service, serving, settings
 from tests.threats.cases import GOOD, IMAGE, PICTURE, Case, cases, check_case, check_serves_on
 
 # As in production (`cli`): what Pillow thinks of an image concerns nobody.
@@ -26,6 +27,8 @@ PNG = encoded(picture(1))
 TEXT = base64.b64encode(PNG).decode()
 NOISE = Image.effect_noise((64, 64), 100).convert("RGB")
 MB = 1_000_000
+JPEG, GIF, WEBP = (file_bytes(gradient(), kind) for kind in ("JPEG", "GIF", "WEBP"))
+PALETTE = 13 + 768  # where a GIF's ends
 
 
 def uri(data: bytes, kind: str = "image/png") -> str:
@@ -63,6 +66,32 @@ def frames(kind: str, **options: Any) -> bytes:
     return file_bytes(first, kind, save_all=True, append_images=others, duration=50, **options)
 
 
+FLOODS = {
+    "PNG of empty chunks": png(1, 1, *[(b"abCd", b"")] * 101_000),
+    "PNG of empty pixels": png(1, 1, *[(b"IDAT", b"")] * 101_000),
+    "PNG of texts": png(1, 1, *[(b"tEXt", b"%d\0" % n) for n in range(101_000)]),
+    "PNG of empty chunks at its end": PNG[:-12] + b"\0\0\0\0abCd\0\0\0\0" * 101_000,
+    "GIF of comments": GIF[:PALETTE] + b"!\xfe\0" * 101_000 + GIF[PALETTE:],
+    "GIF of one-byte blocks": GIF[:PALETTE] + b"!\xfe" + b"\1a" * 101_000 + b"\0" + GIF[PALETTE:],
+    "JPEG of fill bytes": JPEG[:2] + b"\xff" * MB + JPEG[2:],
+    "JPEG of fill bytes at its end": JPEG[:-2] + b"\xff" * MB + JPEG[-2:],
+    "WebP of empty chunks": WEBP + b"abcd\0\0\0\0" * 101_000,
+    "AVIF of items": avif_of_items(5_000),
+}
+# What is said beside a picture, and said badly.
+BESIDE = {
+    "long iCCP": chunk(b"iCCP", b"lut\0\0" + zlib.compress(bytes(2 * MB))),
+    "long zTXt": chunk(b"zTXt", b"workflow\0\0" + zlib.compress(b'{"node": 1}' * 110_000)),
+    "long iTXt": chunk(b"iTXt", b"workflow\0\1\0\0\0" + zlib.compress(bytes(2 * MB))),
+    "zTXt of an unknown method": chunk(b"zTXt", b"Comment\0\7x"),
+    "tEXt with a bad CRC": chunk(b"tEXt", b"Comment\0hello")[:-1] + b"?",
+    "eXIf with a bad CRC": chunk(b"eXIf", b"II*\0")[:-1] + b"?",
+    "empty sRGB": chunk(b"sRGB", b""),
+    "short pHYs": chunk(b"pHYs", b"\0\0"),
+    "short gAMA": chunk(b"gAMA", b"\0"),
+    "short cHRM": chunk(b"cHRM", b"\0"),
+    "short acTL": chunk(b"acTL", b"\0"),
+}
 FITS = b"SIMPLE  =                    T" + b" " * 2850
 OTHERS = {
     "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
@@ -120,6 +149,8 @@ OTHERS = {
         )
         for kept in (0.3, 0.9)
     ),
+    Case(12, "JPEG without its end", with_image(uri(file_bytes(NOISE, "JPEG")[:-2]))),
+    Case(12, "PNG without its end", with_image(uri(PNG[:-12]))),
     Case(12, "signature alone", with_image(uri(PNG[:16])), "invalid_image"),
     Case(12, "JPEG of fill bytes", with_image(uri(b"\xff\xd8" + b"\xff" * 2_000_000 + b"\x00")), "invalid_image"),
     Case(12, "JPEG of comments", with_image(uri(b"\xff\xd8" + b"\xff\xfe\x00\x02" * 2_000_000)), "invalid_image"),
@@ -177,15 +208,18 @@ def test_too_many_parts_of_a_form(demo: Service, parts: str, count: int) -> None
     Case(9, "12000x12000", with_image(uri(valid_png(12_000, 12_000))), "image_too_large"),
     Case(9, "a row over 40 megapixels", with_image(uri(valid_png(8_000, 5_001))), "image_too_large"),
     *(
-        Case(13, name, with_image(uri(png(1, 1, *chunks))), "invalid_image")
-        for name, chunks in {
-            "zTXt": [(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(50 * MB)))],
-            "iTXt": [(b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(bytes(50 * MB)))],
-            "iCCP": [(b"iCCP", b"profile\0\0" + zlib.compress(bytes(50 * MB)))],
+        Case(13, name, with_image(uri(png(1, 1, chunk))))
+        for name, chunk in {
+            "zTXt": (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(50 * MB))),
+            "iTXt": (b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(bytes(50 * MB))),
+            "iCCP": (b"iCCP", b"profile\0\0" + zlib.compress(bytes(50 * MB))),
+            "XMP": (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(bytes(50 * MB))),
         }.items()
     ),
+    *(Case(81, name, with_image(uri(data)), "invalid_image") for name, data in FLOODS.items()),
 )  # fmt: skip
-def test_refused_in_little_memory(demo: Service, case: Case) -> None:
+def test_refused_or_answered_in_little_memory(demo: Service, case: Case) -> None:
+    check_serves_on(demo)  # what a first answer takes is no matter of the image
     with memory_within(20 * MB):
         check_case(demo, case)
 
@@ -198,7 +232,7 @@ def test_row09_as_large_as_the_limit_is_answered(demo: Service) -> None:
     "failure",
     [
         pytest.param(failure, id=f"row15-{type(failure).__name__}")
-        for failure in (SyntaxError("secret"), struct.error("unpack"), MemoryError(), ValueError(), EOFError(),
+        for failure in (SyntaxError("secret"), struct.error("unpack"), ValueError(), EOFError(),
                         OSError(28, "secret"), IndexError(), KeyError("a"), TypeError(), zlib.error(), RecursionError())
     ],
 )  # fmt: skip
@@ -211,6 +245,22 @@ def test_whatever_a_decoder_raises(
 
     monkeypatch.setattr(BmpImagePlugin.BmpImageFile, step, fail)
     check_case(demo, Case(15, step, with_image(uri(file_bytes(gradient(), "BMP"))), "invalid_image"))
+
+
+@pytest.mark.parametrize("step", ["_open", "load"])
+def test_row15_a_decoder_without_memory_is_no_fault_of_the_image(
+    step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(self: object) -> NoReturn:
+        raise MemoryError("what was tried")
+
+    with serving(settings(models=(DEMO,))) as service:
+        monkeypatch.setattr(BmpImagePlugin.BmpImageFile, step, fail)
+        answer = service.client.post("/v1/match", json=with_image(uri(file_bytes(gradient(), "BMP"))))
+        check(answer, 503, "out_of_memory", None)
+        assert answer.headers["retry-after"]
+        check_serves_on(service)
+    assert "MemoryError: what was tried" in capsys.readouterr().err
 
 
 def turned(orientation: int) -> tuple[bytes, Image.Image]:
@@ -263,6 +313,7 @@ UNUSUAL = {
     "row14-LA": (file_bytes(see_through("LA"), "PNG"), on_white(see_through("LA"))),
     "row14-palette": half_palette(),
     **{f"row14-orientation {n}": turned(n) for n in range(1, 9)},
+    **{f"row82-{name}": (PNG[:33] + beside + PNG[33:], picture(1)) for name, beside in BESIDE.items()},
 }
 
 

@@ -7,15 +7,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import get_args
 
 import httpx
 import pytest
 
+from blip_serve.models.fake import Call
 from tests.support.raw import connect, read_to_end, status
-from tests.support.waiting import WAIT_S, wait_until
+from tests.support.waiting import STARTED_S, WAIT_S, wait_until
 
 FAKE = json.dumps([{"id": "test/fake", "preload": True}])
+CALLS = get_args(Call)
 BODY = {"image": "aGVsbG8=", "caption": "a"}
 
 
@@ -66,7 +70,7 @@ def running(*arguments: str, **settings: object) -> Iterator[Process]:
     with process, httpx.Client(base_url=process.stdout.readline().strip(), trust_env=False, timeout=WAIT_S) as client:
         found = Process(process, client)
         try:
-            wait_until(found.is_ready, every=0.05)
+            wait_until(found.is_ready, STARTED_S, every=0.05)
             yield found
         finally:
             process.kill()
@@ -100,7 +104,7 @@ class Load:
 
 
 def test_row50_sigterm_is_announced_and_loses_nothing() -> None:
-    with running("fine", "0.01", server__shutdown_delay_s=2) as server:
+    with running("fine", "launch", "1", "0.01", server__shutdown_delay_s=2) as server:
         load = Load(server, 4)
         wait_until(lambda: len(load.statuses) > 20)
         server.process.send_signal(signal.SIGTERM)
@@ -117,7 +121,7 @@ def test_row50_sigterm_is_announced_and_loses_nothing() -> None:
 
 
 def test_row50_a_request_in_flight_when_the_port_closes_is_answered() -> None:
-    with running("fine", "0.5", server__shutdown_delay_s=0) as server:
+    with running("fine", "launch", "1", "0.5", server__shutdown_delay_s=0) as server:
         answers: list[httpx.Response] = []
         asking = threading.Thread(target=lambda: answers.append(server.client.post("/v1/match", json=BODY)))
         with connect(server.url) as late:
@@ -171,16 +175,30 @@ def test_row51_the_death_of_the_device_thread_answers_its_waiter_and_ends_the_pr
         assert "device_lost" in server.log()
 
 
-def test_row51_a_hang_of_the_device_is_not_ready_then_answers_its_waiters_and_ends_the_process_with_1() -> None:
-    with running("hang", engine__stall_after_s=0.2, engine__exit_after_s=1.5) as server:
-        answers: list[httpx.Response] = []
-        asking = threading.Thread(target=lambda: answers.append(server.client.post("/v1/match", json=BODY)))
-        asking.start()
-        wait_until(lambda: not server.is_ready(), every=0.02)
-        response = server.ready()
-        assert response is not None
-        assert response.json()["reasons"] == ["the device makes no progress"]
+@pytest.mark.parametrize("call", ["admit", "release"])
+def test_row51_a_device_that_is_lost_answers_its_waiter_and_ends_the_process_with_1(call: str) -> None:
+    with running("lose", call) as server:
+        answer = server.client.post("/v1/match", json=BODY)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
         assert server.exit_code() == 1
-        asking.join(WAIT_S)
-        assert [answer.status_code for answer in answers] == [503]
+        assert "device_lost" in server.log()
+
+
+@pytest.mark.parametrize("depth", ["1", "2"])
+def test_row51_a_hang_in_any_call_is_not_ready_then_answers_its_waiters_and_ends_the_process_with_1(depth: str) -> None:
+    with ThreadPoolExecutor() as processes:  # side by side: they mostly wait
+        list(processes.map(hangs_in, CALLS, [depth] * len(CALLS)))
+
+
+def hangs_in(call: str, depth: str) -> None:
+    with running("hang", call, depth, engine__stall_after_s=0.2, engine__exit_after_s=4) as server:
+        with ThreadPoolExecutor() as clients:
+            asked = [clients.submit(server.client.post, "/v1/match", json=BODY) for _ in range(3)]
+            wait_until(lambda: not server.is_ready(), every=0.02)
+            response = server.ready()
+            assert response is not None
+            assert response.json() == {"status": "unavailable", "reasons": ["the device makes no progress"]}
+            assert httpx.get(f"{server.url}/livez", trust_env=False, timeout=WAIT_S).status_code == 200
+            assert server.exit_code() == 1
+            assert [answer.result(WAIT_S).status_code for answer in asked] == [503] * 3
         assert "the device hangs" in server.log()

@@ -37,7 +37,7 @@ SETTINGS = {
     "limits": {"max_images": 8, "max_captions": 100, "max_pairs": 400, "max_new_tokens": 32, "max_beams": 4},
     "images": {
         "max_pixels": 1_000_000,
-        "max_pixels_in_flight": 2_000_000,
+        "max_decode_bytes": 2**26,
         "cache_tokens_bytes": 2**22,
         "cache_vectors_bytes": 2**18,
         "fetch": {"timeout_s": 1},

@@ -129,7 +129,9 @@ def _status(error: ServiceError) -> tuple[int, str]:
 
 
 def note(error: ServiceError, scope: Scope, telemetry: Telemetry) -> None:
-    """Counts an error that is answered, and tells the request's log line of it."""
+    """Counts an error that is answered, tells the request's log line of it, and logs the cause of a fault of ours."""
+    if error.__cause__ is not None and _status(error)[0] >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        telemetry.log.error("request_error", code=error.code, exc_info=error.__cause__)
     _note(scope, telemetry, error.code, rejected=isinstance(error, Overloaded | RateLimited))
 
 

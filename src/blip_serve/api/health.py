@@ -50,6 +50,7 @@ async def version() -> Version:
 
 
 @metrics_router.get("/metrics", summary="Metrics in Prometheus's text format", response_class=Response)
-async def metrics(request: Request) -> Response:
+def metrics(request: Request) -> Response:
     """Names begin with `blip_serve_`; base units."""
+    # On a thread: memory on the device is asked for, under a lock that a device that hangs may hold.
     return Response(request.app.state.telemetry.page(), media_type="text/plain; version=0.0.4; charset=utf-8")

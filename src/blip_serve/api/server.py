@@ -66,7 +66,7 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to stop."""
-        return await super().on_tick(counter) or self.device_lost()
+        return await super().on_tick(counter) or self.lost()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Closes the port, lets requests in flight end, tells those that do not, ends the application."""
@@ -75,10 +75,10 @@ class Server(uvicorn.Server):
         if self.server_state.tasks and not self.force_exit:
             await asyncio.wait(self.server_state.tasks, timeout=CANCELLED_S)
 
-    def device_lost(self) -> bool:
-        """Whether the engine came to a fault it does not recover from."""
+    def lost(self) -> bool:
+        """Whether the device or the decoders came to a fault that only a new process recovers from."""
         tasks = getattr(self._app.state, "tasks", None)
-        return tasks is not None and bool(tasks.device_lost())
+        return tasks is not None and bool(tasks.lost())
 
     def run_to_exit(self, listener: socket.socket) -> NoReturn:
         """Serves on `listener` until told to stop, and ends the process: 0, or 1 where requests were cut off for it.
@@ -87,7 +87,7 @@ class Server(uvicorn.Server):
         """
         with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
             runner.run(self.serve([listener]))
-            code = int(self.device_lost() or self.force_exit or not self.started)
+            code = int(self.lost() or self.force_exit or not self.started)
             for stream in (sys.stdout, sys.stderr):
                 with suppress(OSError):
                     stream.flush()

@@ -42,23 +42,29 @@ class Step:
 
 
 class Engine:
-    """Runs works on one device, from one thread, in steps of at most `max_step_cost`."""
+    """Runs works on one device, from one thread, in steps of at most `max_step_cost`.
+
+    No model is called under the engine's lock. A call may wait for the device, and a device may hang: whoever asks
+    for room, leaves, or asks whether the device is lost waits for none of that. So the queue is the device thread's
+    own; others leave under the lock what came (`_arrived`) and who left (`_left`), and it takes them in.
+    """
 
     def __init__(self, settings: EngineSettings, telemetry: Telemetry) -> None:
         self._settings = settings
         self._telemetry = telemetry
-        self._changed = threading.Condition()  # re-entrant; guards everything below down to _again
-        self._lanes = Lanes()
+        self._changed = threading.Condition()  # guards everything below down to _lanes; held over no call of a model
         self._reserved: set[Reservation] = set()
         self._reserved_cost = 0
         self._preparing = 0
-        self._leaving: list[Ticket] = []
+        self._arrived: list[Ticket] = []
+        self._left: list[Reservation] = []
         self._draining = False
         self._stopping = False
         self._death: BaseException | None = None
-        self._again: deque[Step] = deque()  # device thread only, as is _flight
+        self._lanes = Lanes(self._seat)  # device thread only, as are _again and _flight
+        self._again: deque[Step] = deque()
         self._flight: deque[Step] = deque()
-        self._busy_since: float | None = None
+        self._busy_since: float | None = None  # when the device thread began its turn; written by it alone
         self._last_collected = 0.0
         self._thread = threading.Thread(target=self._run, name="device", daemon=True)
         telemetry.watch_queue(lambda: self._reserved_cost, lambda: len(self._reserved))
@@ -97,8 +103,7 @@ class Engine:
                 self._refuse_when_stopped()
                 raise Unavailable(DRAINING, retry_after=1)
             owner.tickets.update(tickets)
-            for ticket in tickets:
-                self._lanes.put(ticket)
+            self._arrived += tickets
             self._changed.notify_all()
         return [ticket.future for ticket in tickets]
 
@@ -106,18 +111,18 @@ class Engine:
         """See `Reservation.preparing`."""
         with self._changed:
             self._preparing += change
-            if self._lanes and not self._preparing:  # nobody waits for company otherwise
+            if not self._preparing:  # a step need not wait for company any more
                 self._changed.notify_all()
 
     def close(self, owner: Reservation) -> None:
         """See `Reservation`. A ticket on the device leaves it when its step ends, and reaches no further one."""
         with self._changed:
+            unended = list(owner.tickets)
             if owner in self._reserved:
                 self._reserved.remove(owner)
                 self._reserved_cost -= owner.size
-            self._leaving += self._lanes.discard(owner)
-            unended = list(owner.tickets)
-            if self._leaving or self._draining:  # nobody waits for it otherwise, and the device thread need not wake up
+                self._left += [owner] if unended else []
+            if unended or self._draining:  # nobody waits for it otherwise, and the device thread need not wake up
                 self._changed.notify_all()
         for ticket in unended:
             ticket.future.cancel()
@@ -148,7 +153,7 @@ class Engine:
         Every waiter has been failed then.
         """
         if not self.dead and self._stuck_for(self._settings.exit_after_s):
-            self._give_up(TimeoutError("the device hangs"))
+            self.give_up(TimeoutError("the device hangs"))
         return self.dead
 
     @property
@@ -160,8 +165,8 @@ class Engine:
         since = self._busy_since
         return since is not None and time.monotonic() - since > seconds
 
-    def _give_up(self, death: BaseException) -> None:
-        """Fails every waiter; nothing is launched any more."""
+    def give_up(self, death: BaseException) -> None:
+        """Fails every waiter; nothing is launched any more. For a device that was found to be lost, from any thread."""
         with self._changed:
             self._death = death
             self._stopping = True
@@ -182,10 +187,14 @@ class Engine:
             while self._turn():
                 pass
         except BaseException as error:
-            self._give_up(error)
+            self.give_up(error)
+        finally:
+            self._busy_since = None
+            self._lanes = Lanes(self._seat)  # what is still queued was failed, or will be by `stop`
 
     def _turn(self) -> bool:
         """One step further: launches the next step, and collects the oldest once enough are under way."""
+        self._busy_since = time.monotonic()
         step = self._again.popleft() if self._again else self._next_step()
         if step is not None:
             self._launch(step)
@@ -193,47 +202,72 @@ class Engine:
             return False
         if self._flight and (step is None or len(self._flight) >= self._flight[0].model.depth):
             self._collect(self._flight.popleft())
-        self._busy_since = time.monotonic() if self._flight or self._again else None
         return True
 
     def _next_step(self) -> Step | None:
         """The next step; `None` where there is none and a launch is under way, or the engine stops."""
+        while not self._stopping:
+            self._take_in()
+            self._wait_for_company()
+            batch, dropped = self._lanes.take(self._settings.max_step_cost)
+            self._see_off(dropped)
+            if batch:
+                return Step(batch)
+            if dropped:
+                continue  # their seats are free for those that found none
+            if self._flight:
+                return None
+            self._wait(lambda: self._stopping or bool(self._arrived or self._left))
+        self._take_in()
+        return None
+
+    def _take_in(self) -> None:
+        """Queues what came, and sees off the tickets of those who left."""
         with self._changed:
-            while not self._stopping:
-                self._wait_for_company()
-                batch, dropped = self._lanes.take(self._settings.max_step_cost)
-                self._leaving += dropped
-                left = self._see_off()
-                if batch:
-                    return Step(batch)
-                if left:
-                    continue  # their seats are free for those that found none
-                if self._flight:
-                    return None
-                self._changed.wait()
-            self._see_off()
-            return None
+            arrived, self._arrived = self._arrived, []
+            left, self._left = self._left, []
+        for ticket in arrived:
+            self._lanes.put(ticket)
+        for owner in left:
+            self._see_off(self._lanes.discard(owner))
 
     def _wait_for_company(self) -> None:
         """Waits up to `max_wait` while a step is not full and more works are being prepared; never between steps."""
         if self._lanes and not self._lanes.begun and not self._flight:
-            self._changed.wait_for(
-                lambda: self._stopping or not self._preparing or self._lanes.cost >= self._settings.max_step_cost,
-                timeout=self._settings.max_wait_ms / 1000,
-            )
+            self._wait(self._has_company, self._settings.max_wait_ms / 1000)
+            self._take_in()
 
-    def _see_off(self) -> int:
-        """Ends the tickets that left the queue; how many they were."""
-        left, self._leaving = self._leaving, []
-        for ticket in left:
+    def _has_company(self) -> bool:
+        queued = self._lanes.cost + sum(ticket.work.cost for ticket in self._arrived)
+        return self._stopping or not self._preparing or queued >= self._settings.max_step_cost
+
+    def _wait(self, until: Callable[[], bool], timeout: float | None = None) -> None:
+        """Waits for others, with nothing on the device: that is no hang."""
+        self._busy_since = None
+        with self._changed:
+            self._changed.wait_for(until, timeout)
+        self._busy_since = time.monotonic()
+
+    def _seat(self, ticket: Ticket) -> bool:
+        """Whether the model holds what the ticket's work needs between its steps; a fault in that fails it alone."""
+        try:
+            return ticket.take_seat()
+        except DeviceLost:
+            raise
+        except Exception as error:
+            ticket.fail(self._told(error))
+            return False
+
+    def _see_off(self, tickets: Sequence[Ticket]) -> None:
+        """Ends tickets that left the queue."""
+        for ticket in tickets:
             self._end(ticket)
-        return len(left)
 
     def _launch(self, step: Step) -> None:
         step.tickets = [ticket for ticket in step.tickets if not self._let_go(ticket)]
         if not step.tickets:
             return
-        step.started = self._busy_since = time.monotonic()
+        step.started = time.monotonic()
         self._telemetry.step_started(step.phase, len(step.tickets))
         for owner, ticket in {ticket.owner: ticket for ticket in step.tickets}.items():
             if not owner.queue_seconds:
@@ -289,8 +323,7 @@ class Engine:
                 ticket.work.phase, ticket.work.cost, ticket.begun = phase, cost, True
                 ticket.deliver(pieces)
                 if not self._let_go(ticket):
-                    with self._changed:
-                        self._lanes.put(ticket)
+                    self._lanes.put(ticket)
             case Done(result, pieces):
                 self._end(ticket)
                 ticket.deliver(pieces)
@@ -324,6 +357,6 @@ class Engine:
             tickets = [ticket for owner in self._reserved for ticket in owner.tickets]
             self._reserved.clear()
             self._reserved_cost = 0
-            self._lanes = Lanes()
+            self._arrived, self._left = [], []
         for ticket in tickets:
             ticket.fail(error)

@@ -1,4 +1,4 @@
-"""Which works go into the next step. Knows no thread.
+"""Which works go into the next step. Knows no thread and no lock: it is one thread's, the device's.
 
 Turns are taken at three levels: models, the phases of a model, and the requests (reservations) of a phase, so that a
 request of thousands of works delays a small one by a step, not by its whole length.
@@ -72,9 +72,13 @@ class Lane:
 
 
 class Lanes:
-    """All queued tickets. `cost` is the sum of their next steps; `begun` of them had a step already."""
+    """All queued tickets. `cost` is the sum of their next steps; `begun` of them had a step already.
 
-    def __init__(self) -> None:
+    `seat`: whether the model holds what a ticket's work needs between its steps; asks for it the first time.
+    """
+
+    def __init__(self, seat: Callable[[Ticket], bool]) -> None:
+        self._take_seat = seat
         self._models: OrderedDict[AnyModel, OrderedDict[str, Lane]] = OrderedDict()
         self._unseated: dict[AnyModel, Ticket] = {}
         self.cost = 0
@@ -106,7 +110,7 @@ class Lanes:
     def _seat(self, ticket: Ticket) -> bool:
         """Whether it has a seat. Who found none comes before all others of the model: it may need several at once."""
         first = self._unseated.get(ticket.model, ticket)
-        if ticket.seated or (first is ticket and ticket.take_seat()):
+        if ticket.seated or (first is ticket and self._take_seat(ticket)):
             return True
         if not ticket.ended():
             self._unseated[ticket.model] = first

@@ -34,12 +34,8 @@ class Ticket:
         return self.future.done()
 
     def take_seat(self) -> bool:
-        """Whether the model holds what the work needs between steps; asks for it the first time."""
-        if not self.seated:
-            try:
-                self.seated = self.model.admit(self.work)
-            except Exception as error:
-                self.fail(error)
+        """Asks the model to hold what the work needs between its steps; whether it does. Device thread only."""
+        self.seated = self.model.admit(self.work)
         return self.seated
 
     def leave_seat(self) -> None:

@@ -1,40 +1,48 @@
-"""A bound on the pixels being decoded at once. Knows no images."""
+"""A bound on the memory of the images being decoded at once. Knows no images."""
 
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition
 
+FREE = 16 * 1024 * 1024
+"""Bytes. What takes no more is not counted: the threads that decode bound it, and nothing large holds it up."""
 
-class PixelBudget:
-    """`pixels` to be shared by threads, first come first served, so that a large image is not passed over for ever."""
 
-    def __init__(self, pixels: int) -> None:
-        self._free = pixels
+class ByteBudget:
+    """`total` bytes for threads to share, first come first served, so that no large image is passed over for ever.
+
+    What weighs more than all of it has it for itself.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._free = total
         self._waiting: deque[object] = deque()
         self._changed = Condition()
 
     @contextmanager
-    def reserve(self, pixels: int) -> Iterator[None]:
-        """Waits until `pixels` are free and holds them. A thread that holds some must not ask for more.
+    def reserve(self, weight: int, timeout: float) -> Iterator[bool]:
+        """Waits until `weight` bytes are free and holds them; `False`: they were not within `timeout` seconds.
 
-        `pixels` must not exceed the whole budget: the settings see to that.
+        A thread that holds some must not ask for more.
         """
-        self._take(pixels)
+        weight = 0 if weight <= FREE else min(weight, self._total)
+        held = not weight or self._take(weight, timeout)
         try:
-            yield
+            yield held
         finally:
-            with self._changed:
-                self._free += pixels
-                self._changed.notify_all()
+            if held and weight:
+                with self._changed:
+                    self._free += weight
+                    self._changed.notify_all()
 
-    def _take(self, pixels: int) -> None:
+    def _take(self, weight: int, timeout: float) -> bool:
         ticket = object()
         with self._changed:
             self._waiting.append(ticket)
-            try:
-                self._changed.wait_for(lambda: self._waiting[0] is ticket and pixels <= self._free)
-                self._free -= pixels
-            finally:
-                self._waiting.remove(ticket)
-                self._changed.notify_all()
+            held = self._changed.wait_for(lambda: self._waiting[0] is ticket and weight <= self._free, timeout)
+            self._free -= weight * held
+            self._waiting.remove(ticket)
+            self._changed.notify_all()
+            return held

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 
-from PIL import ExifTags, Image, ImageFile, features
+from PIL import Image, ImageFile, features
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -14,32 +14,20 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from blip_serve.domain import ImageBytes
-from blip_serve.errors import InvalidInput
-from blip_serve.images.budget import PixelBudget
-from blip_serve.images.header import ImageFormat, Size, declared_size, jpeg_scans, sniff
+from blip_serve.errors import InvalidInput, Unavailable
+from blip_serve.images.budget import ByteBudget
+from blip_serve.images.header import ImageFormat, Size, declared_size, sniff
+from blip_serve.images.orientation import upright
 from blip_serve.images.reference import empty_image
+from blip_serve.images.structure.essence import Essence
+from blip_serve.images.structure.walks import WALKS
+from blip_serve.images.unended import with_end
 from blip_serve.settings import ImageSettings
 
 MAX_SIDE = 65535
 """Pixels; the most a JPEG can have."""
-MAX_JPEG_SCANS = 100
-"""Encoders write about ten. Each costs up to 1 ms a megapixel, and 60 bytes of file."""
-
-
-class FirstFrameGif(GifImageFile):
-    """A GIF of which one frame is read: opening it makes no room for what the second would be laid over.
-
-    Pillow makes it as soon as it meets the first frame, whose size the file's header does not bound.
-    """
-
-    @property
-    def disposal_method(self) -> int:
-        """What becomes of a frame once its time is over: nothing."""
-        return 0
-
-    @disposal_method.setter
-    def disposal_method(self, method: int) -> None: ...
-
+NO_MEMORY = "out of memory"
+"""How Pillow's `OSError` of a decoder without memory begins."""
 
 # The classes rather than `Image.open`, which tries every format it was given and warns of large images by its own rule.
 _OPENERS: Mapping[ImageFormat, Callable[[io.BytesIO], ImageFile.ImageFile]] = MappingProxyType(
@@ -47,49 +35,57 @@ _OPENERS: Mapping[ImageFormat, Callable[[io.BytesIO], ImageFile.ImageFile]] = Ma
         "PNG": PngImageFile,
         "JPEG": JpegImageFile,
         "WEBP": WebPImageFile,
-        "GIF": FirstFrameGif,
+        "GIF": GifImageFile,
         "BMP": BmpImageFile,
         "AVIF": AvifImageFile,
     }
 )
 _OPTIONAL: Mapping[ImageFormat, str] = MappingProxyType({"WEBP": "webp", "AVIF": "avif"})
-_UPRIGHT = MappingProxyType(
-    {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_270,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_90,
-    }
+
+
+BYTES_A_PIXEL: Mapping[ImageFormat, int] = MappingProxyType(
+    {"PNG": 14, "JPEG": 16, "WEBP": 24, "GIF": 11, "BMP": 8, "AVIF": 24}
 )
+"""What decoding takes at most, all copies together: the decoder's own buffers (a progressive JPEG's coefficients, a
+WebP's canvases), Pillow's raster of up to 4 bytes a pixel, the white page under a transparent one, and one turned
+upright. Measured with Pillow 13, by the tests again."""
 
 
 class Decoder:
-    """Decodes on worker threads; together they hold at most `settings.max_pixels_in_flight` pixels."""
+    """Decodes on several threads at once; together they take at most `settings.max_decode_bytes`.
 
-    def __init__(self, settings: ImageSettings) -> None:
+    `patience_s`: how long an image waits for the others to leave it room.
+    """
+
+    def __init__(self, settings: ImageSettings, patience_s: float = 60) -> None:
         self._max_pixels = settings.max_pixels
-        self._budget = PixelBudget(settings.max_pixels_in_flight)
+        self._patience_s = patience_s
+        self._budget = ByteBudget(settings.max_decode_bytes)
         self._formats = frozenset(kind for kind in _OPENERS if kind not in _OPTIONAL or features.check(_OPTIONAL[kind]))
 
     @contextmanager
     def open(self, image: ImageBytes) -> Iterator[Image.Image]:
-        """The first frame as an RGB image, upright by its EXIF orientation, transparency over white.
+        """The first frame as an RGB image, upright by its EXIF or XMP orientation, transparency over white.
 
         16 bits a channel are cut to the upper 8; colour profiles are not applied, nor is the colour that a 16-bit grey
-        PNG may name transparent. The pixels count as in flight until the block ends. Raises `InvalidInput`:
-        `empty_image`, `unsupported_image_format`, `invalid_image_dimensions`, `image_too_large`, `invalid_image`.
+        PNG may name transparent. Its memory is reserved until the block ends. Raises `InvalidInput`: `empty_image`,
+        `unsupported_image_format`, `invalid_image_dimensions`, `image_too_large`, `invalid_image`; and `Unavailable`
+        where memory lacks.
         """
         kind = self._kind(image)
         self._check_size(declared_size(image.data, kind), image.param)
         with _named_failures(image.param):
-            picture = _open(image.data, kind)
+            essence = WALKS[kind](image.data)
+            picture = _open(essence.data, kind)
         self._check_size(picture.size, image.param)
-        with self._budget.reserve(picture.width * picture.height):
+        weight = picture.width * picture.height * BYTES_A_PIXEL[kind]
+        with self._budget.reserve(weight, self._patience_s) as held:
+            if not held:
+                raise _no_memory()
             with _named_failures(image.param):
-                rgb = _upright(picture, _to_rgb(picture))
+                if not essence.ended:
+                    picture = _open(with_end(essence.data), kind)
+                rgb = _upright(picture, _to_rgb(picture), essence)
             yield rgb
 
     def _kind(self, image: ImageBytes) -> ImageFormat:
@@ -120,22 +116,31 @@ class Decoder:
 
 
 def _open(data: bytes, kind: ImageFormat) -> ImageFile.ImageFile:
-    if kind == "JPEG" and jpeg_scans(data) > MAX_JPEG_SCANS:
-        raise ValueError("too many scans")
     return _OPENERS[kind](io.BytesIO(data))
 
 
 @contextmanager
 def _named_failures(param: str) -> Iterator[None]:
-    """Decoders fail with whatever they like (SyntaxError, struct.error, MemoryError ...); for the client it is one."""
+    """Decoders fail with whatever they like (SyntaxError, struct.error ...); for the client it is one.
+
+    That memory lacks is no fault of the file: its size was bounded before.
+    """
     try:
         yield
     except Image.DecompressionBombError as error:  # only where `max_pixels` is set above Pillow's own limit
         raise InvalidInput("The image has too many pixels.", code="image_too_large", param=param) from error
+    except MemoryError as error:
+        raise _no_memory() from error
     except Exception as error:
+        if str(error).startswith(NO_MEMORY):
+            raise _no_memory() from error
         raise InvalidInput(
             "The file is not a readable image; it may be damaged or cut off.", code="invalid_image", param=param
         ) from error
+
+
+def _no_memory() -> Unavailable:
+    return Unavailable("There is no memory to decode the image.", code="out_of_memory", retry_after=5)
 
 
 def _to_rgb(picture: ImageFile.ImageFile) -> Image.Image:
@@ -143,8 +148,13 @@ def _to_rgb(picture: ImageFile.ImageFile) -> Image.Image:
     if picture.mode.startswith("I;16"):
         return _upper_bytes(picture).convert("RGB")
     if picture.has_transparency_data:
-        return _over_white(picture.convert("RGBA"))
-    return picture.convert("RGB")
+        return _over_white(_in_mode(picture, "RGBA"))
+    return _in_mode(picture, "RGB")
+
+
+def _in_mode(picture: Image.Image, mode: str) -> Image.Image:
+    """`picture.convert(mode)`, which would copy one that has the mode."""
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def _upper_bytes(picture: Image.Image) -> Image.Image:
@@ -158,10 +168,7 @@ def _over_white(rgba: Image.Image) -> Image.Image:
     return page
 
 
-def _upright(picture: Image.Image, rgb: Image.Image) -> Image.Image:
-    """`rgb` turned as `picture`'s EXIF data says; data that cannot be read say nothing."""
-    try:
-        transpose = _UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:
-        return rgb
-    return rgb if transpose is None else rgb.transpose(transpose)
+def _upright(picture: ImageFile.ImageFile, rgb: Image.Image, essence: Essence) -> Image.Image:
+    """`rgb` turned as the file says: what was taken out of it, or what its decoder gives."""
+    exif, xmp = (picture.info.get(key, b"") for key in ("exif", "xmp"))
+    return upright(rgb, essence.exif or exif, essence.xmp or xmp)

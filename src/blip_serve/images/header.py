@@ -3,21 +3,16 @@
 Read before a decoder sees the file, because some decoders make room for the raster as soon as they open one.
 """
 
-import re
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Literal
+
+from blip_serve.images.structure.jpeg import SOF, segments
 
 ImageFormat = Literal["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF"]
 Size = tuple[int, int]
 """Width and height in pixels."""
-
-_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # but those that stand alone, without a length
-_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_SOS, _EOI = 0xDA, 0xD9
-_MAX_SEGMENTS = 10_000
-"""Files of cameras have some dozens, with a long colour profile some hundreds. 10,000 are read in 5 ms."""
 
 
 def sniff(data: bytes) -> ImageFormat | None:
@@ -49,11 +44,6 @@ def declared_size(data: bytes, kind: ImageFormat) -> Size | None:
         return None
 
 
-def jpeg_scans(data: bytes) -> int:
-    """How many times a JPEG's decoder has to go over the whole picture. Raises `ValueError` for too many segments."""
-    return sum(marker == _SOS for marker, _ in _jpeg_segments(data))
-
-
 def _png(data: bytes) -> Size:
     width, height = struct.unpack_from(">II", data, 16)
     return width, height
@@ -83,22 +73,11 @@ def _gif(data: bytes) -> Size:
 
 
 def _jpeg(data: bytes) -> Size | None:
-    for marker, position in _jpeg_segments(data):
-        if marker in _SOF:
-            height, width = struct.unpack_from(">HH", data, position + 3)
+    for marker, start, _ in segments(data):
+        if marker in SOF:
+            height, width = struct.unpack_from(">HH", data, start + 1)
             return width, height
     return None
-
-
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Each segment's marker and where its length stands, up to the end of the image."""
-    position, count = 2, 0
-    while (found := _JPEG_MARKER.search(data, position)) and found[1][0] != _EOI:
-        count += 1
-        if count > _MAX_SEGMENTS:
-            raise ValueError("too many segments")
-        yield found[1][0], found.end()
-        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
 
 
 _SIZES: Mapping[ImageFormat, Callable[[bytes], Size | None]] = MappingProxyType(

@@ -28,6 +28,7 @@ from blip_serve.images.decode import Decoder
 from blip_serve.models.checkpoint import Checkpoint, open_checkpoint
 from blip_serve.models.generation import AnsweringNetwork
 from blip_serve.models.generator import GenerateWork, Generating, Generator, prefill
+from blip_serve.models.image_cache import TOKENS, ImageState
 from blip_serve.models.image_encoder import ENCODE, Encoding, FoundImage
 from blip_serve.models.questions import READ, Question, QuestionReader, Reading
 from blip_serve.models.ranker import RANK, Ranker, Ranking, RankWork
@@ -82,6 +83,10 @@ class Answerer:
             raise CheckpointError(folder / "config.json", reason)
         return cls(checkpoint, settings.engine)
 
+    def known(self, item: GenerateItem | RankItem) -> ImageState | None:
+        """See `ImageEncoder.known`."""
+        return self._images.known(item.image, TOKENS)
+
     # Worker threads
 
     def prepare(self, item: GenerateItem | RankItem) -> Prepared:
@@ -109,7 +114,7 @@ class Answerer:
                 cost=first.cost,
                 length=len(question.ids),
                 image=image.state,
-                needs=frozenset({"tokens"}),
+                needs=TOKENS,
                 after=read,
                 question=question,
                 then=prefill(sequence, projection),
@@ -132,7 +137,7 @@ class Answerer:
                 cost=first.cost,
                 length=len(question.ids),
                 image=image.state,
-                needs=frozenset({"tokens"}),
+                needs=TOKENS,
                 after=read,
                 question=question,
                 then=Progress(RANK, sum(costs[place] for place in piece) + caption_cost(len(question.ids))),
@@ -142,7 +147,7 @@ class Answerer:
         return image.prepared(works, [len(question.ids), *map(len, answers)])
 
     def _find(self, image: ImageBytes) -> FoundImage:
-        return self._images.find(image, frozenset({"tokens"}))
+        return self._images.find(image, TOKENS)
 
     def _read(self, question: Question) -> Progress:
         """The step that reads a question, in view of its image."""

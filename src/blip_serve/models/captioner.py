@@ -15,6 +15,7 @@ from blip_serve.images.decode import Decoder
 from blip_serve.models.checkpoint import Checkpoint, open_checkpoint
 from blip_serve.models.generation import CaptioningNetwork
 from blip_serve.models.generator import GenerateWork, Generating, Generator, prefill
+from blip_serve.models.image_cache import TOKENS, ImageState
 from blip_serve.models.image_encoder import ENCODE, Encoding
 from blip_serve.models.sequences import Vocabulary, sequences
 from blip_serve.models.warm_up import grey_picture
@@ -47,6 +48,10 @@ class Captioner:
         checkpoint = open_checkpoint(CaptioningNetwork, ARCHITECTURE, folder, card, settings, decoder, telemetry)
         return cls(checkpoint, settings.engine.max_sequences)
 
+    def known(self, item: GenerateItem) -> ImageState | None:
+        """See `ImageEncoder.known`."""
+        return self._images.known(item.image, TOKENS)
+
     # Worker threads
 
     def prepare(self, item: GenerateItem) -> Prepared:
@@ -56,7 +61,7 @@ class Captioner:
         """
         words = self._tokenizer.words([item.text])[0]
         begun = sequences(item, words, self._vocabulary, self._tokenizer.positions)
-        image = self._images.find(item.image, frozenset({"tokens"}))
+        image = self._images.find(item.image, TOKENS)
         works = []
         for i, sequence in enumerate(begun):
             after = prefill(sequence, self._costs.projection)
@@ -65,7 +70,7 @@ class Captioner:
                 phase=first.phase,
                 cost=first.cost,
                 image=image.state,
-                needs=frozenset({"tokens"}),
+                needs=TOKENS,
                 after=after,
                 source=image.state,
                 sequence=sequence,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from blip_serve.catalogue import ModelCard
+from blip_serve.errors import DeviceLost
 from blip_serve.images.decode import Decoder
 from blip_serve.models.config import Config, Costs, costs, is_small, read_config
 from blip_serve.models.device import Device, open_device
@@ -54,7 +55,8 @@ def open_checkpoint(
 ) -> Checkpoint[NetworkT]:
     """Loads the checkpoint in `folder`, of the given architecture, onto the settings' device.
 
-    Raises `CheckpointError` naming the file and the reason, `ConfigurationError` for a device that is not there.
+    Raises `CheckpointError` naming the file and the reason, `ConfigurationError` for a device that is not there, and
+    `DeviceLost` for one that does not work any more.
     """
     device = open_device(settings)
     config = read_config(folder)
@@ -67,7 +69,10 @@ def open_checkpoint(
     with torch.device("meta"):
         network = network_class(config)
     parameters = sum(parameter.numel() for parameter in network.parameters())  # before some are joined
-    load_weights(network, folder, device)
+    try:
+        load_weights(network, folder, device)
+    except torch.AcceleratorError as error:
+        raise DeviceLost(str(error)) from error
     cache = ImageCache(settings.images.cache_tokens_bytes, settings.images.cache_vectors_bytes)
     for kind, kept in (("tokens", cache.tokens), ("vectors", cache.vectors)):
         telemetry.watch_cache(card.id, kind, kept, lambda kept: kept.size)

@@ -16,7 +16,16 @@ from blip_serve.settings import Settings
 
 QUOTA_FILES = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
 """Where a container sees its CPU limit: microseconds of CPU time a period of so many, in cgroups v2 and v1."""
-CPU_ALLOCATOR, BAD_ALLOC = "DefaultCPUAllocator: can't allocate memory", "std::bad_alloc"
+NO_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "std::bad_alloc",  # what TorchScript makes of a `MemoryError`
+    "error: out of memory",  # CUDA's runtime or driver, asked by another than torch's allocator: for pinned memory, say
+    "CUBLAS_STATUS_ALLOC_FAILED",  # cuBLAS's and cuBLASLt's handles and workspaces
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "ALLOCATION_FAILED",  # cuDNN 9: CUDNN_STATUS_INTERNAL_ERROR_{HOST,DEVICE}_ALLOCATION_FAILED
+    "unable to find an engine to execute this computation",  # a convolution none of whose plans got its workspace
+)
+"""What torch's `RuntimeError`s say that are for want of memory and have no class of their own."""
 
 
 def cores(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
@@ -104,12 +113,17 @@ class Device:
         return tensor
 
     def to_host(self, tensor: Tensor) -> Pending:
-        """Starts bringing a tensor to the host."""
+        """Starts bringing a tensor to the host.
+
+        Who waits for it sleeps until CUDA interrupts, which is tens of microseconds later than a waiter that polls
+        would know, and leaves the core to the threads that decode; where two launches are under way, CUDA has work
+        meanwhile.
+        """
         if self.kind.type != "cuda":
             return Pending(tensor, None)
         here = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         here.copy_(tensor, non_blocking=True)
-        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch annotates only half of it
+        arrived = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # torch annotates only half of it
         arrived.record()
         return Pending(here, arrived)
 
@@ -117,30 +131,41 @@ class Device:
     def computing(self) -> Iterator[None]:
         """Takes as many threads as the model is to have, and turns the device's faults into the domain's.
 
-        `OutOfMemory` is passing (the allocator has emptied its cache and tried again by then); a CPU's has no class of
-        its own. A fault of the accelerator itself is `DeviceLost`: nothing on it works any more until the process
-        starts anew.
+        `OutOfMemory` is passing: torch's allocator has emptied its cache and tried again by then, and for the libraries
+        that ask CUDA themselves it is emptied here. Any other fault of the accelerator itself is `DeviceLost`: nothing
+        on it works any more until the process starts anew.
         """
         torch.set_num_threads(self.threads)
         try:
             yield
-        except (torch.OutOfMemoryError, MemoryError):
-            raise OutOfMemory("The device is out of memory.", retry_after=5) from None
-        except torch.AcceleratorError as error:
-            raise DeviceLost(str(error)) from error
-        except RuntimeError as error:
-            if CPU_ALLOCATOR in str(error) or BAD_ALLOC in str(error):  # TorchScript has `MemoryError`s as the latter
+        except (MemoryError, RuntimeError) as error:
+            if _lacks_memory(error):
+                if self.kind.type == "cuda":
+                    torch.cuda.empty_cache()
                 raise OutOfMemory("The device is out of memory.", retry_after=5) from None
+            if isinstance(error, torch.AcceleratorError):
+                raise DeviceLost(str(error)) from error
             raise
 
 
+def _lacks_memory(error: Exception) -> bool:
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or any(sign in str(error) for sign in NO_MEMORY)
+
+
 def open_device(settings: Settings) -> Device:
-    """The device the settings ask for. Raises `ConfigurationError` where it is not there."""
+    """The device the settings ask for. Raises `ConfigurationError` where it is not there.
+
+    CUDA's float32 is made float32: cuDNN's convolutions are TF32 by default, which has float16's ten bits of mantissa.
+    Who wants speed asks for sixteen bits.
+    """
     cuda = torch.cuda.is_available()
     if settings.device == "cuda" and not cuda:
         raise ConfigurationError("device: cuda asked for, but PyTorch sees no CUDA device")
     threads = settings.threads or THREADS
     torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # it replaces its own module
     kind = "cuda" if cuda and settings.device != "cpu" else "cpu"
     return Device(torch.device(kind), _dtype(settings.dtype, kind), threads)
 

@@ -6,10 +6,11 @@ Whatever it answers is made of the digests of image and text: equal inputs are a
 import math
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Literal
 
 from blip_serve.domain import (
     IMAGE_COST,
@@ -30,12 +31,16 @@ from blip_serve.domain import (
     Task,
     TokenLogprob,
     Work,
+    image_of,
 )
 
 IMAGE_TOKENS = 10
+KNOWN_IMAGES = 1024
 CAPTIONS_A_WORK = 64
 VECTOR_WIDTH = 4
 WORDS = ("a", "red", "blue", "dog", "cat", "ball", "on", "grass")
+Call = Literal["admit", "launch", "collect", "release"]
+"""What the engine calls on the device thread."""
 TEXT_WORDS = 6
 """Words of a generated text, unless `max_tokens` ends it earlier."""
 
@@ -49,7 +54,11 @@ class FakeWork(Work):
 
 
 class FakeModel:
-    """Plays its works' plans. `open` holds the device while it is clear; `on_launch` may raise, to fail a step."""
+    """Plays its works' plans. While `open` is clear, the device hangs in the call that is `held`.
+
+    `on_launch` may raise, to fail a step. `on_decode` is called with each image that is not known, on the thread that
+    prepares its item.
+    """
 
     def __init__(
         self,
@@ -57,7 +66,9 @@ class FakeModel:
         step_seconds: float = 0.0,
         depth: int = 1,
         slots: int = 8,
+        held: Call = "launch",
         on_launch: Callable[[Sequence[FakeWork]], None] = lambda works: None,
+        on_decode: Callable[[ImageBytes], None] = lambda image: None,
     ) -> None:
         """`tasks`: what it can be asked, `match` and `embed` where none is named."""
         self.tasks: frozenset[Task] = frozenset(tasks or ("match", "embed"))
@@ -66,11 +77,21 @@ class FakeModel:
         self.open.set()
         self.steps: list[list[tuple[str, int, int]]] = []  # each step's works: phase, cost, length
         self.free_slots = slots
+        self._held = held
         self._step_seconds = step_seconds
         self._on_launch = on_launch
+        self._on_decode = on_decode
+        self._decoded: OrderedDict[str, None] = OrderedDict()
+
+    def known(self, item: Item) -> object | None:
+        """Whether the image was decoded before, and not too many others since."""
+        image = image_of(item)
+        return None if image is None or image.digest not in self._decoded else image
 
     def prepare(self, item: Item) -> Prepared:
         """An encoding where there is an image; then scores, a vector, likelihoods, or a text word by word."""
+        if self.known(item) is None:
+            self._decode(image_of(item))
         match item:
             case MatchItem(image, captions):
                 return _prepared(captions, _pieces([_score(image, caption) for caption in captions]))
@@ -86,12 +107,20 @@ class FakeModel:
                 return Prepared((work,), text_tokens=(len(text.split()),))
         raise TypeError(item)
 
+    def _decode(self, image: ImageBytes | None) -> None:
+        if image is not None:
+            self._on_decode(image)
+            self._decoded[image.digest] = None
+            if len(self._decoded) > KNOWN_IMAGES:
+                self._decoded.popitem(last=False)
+
     def warm_up(self) -> Item:
         """Any item."""
         return MatchItem(ImageBytes(b"", "warm-up", "image"), (Caption("warm-up", "caption"),))
 
     def admit(self, work: FakeWork) -> bool:
         """Takes a slot for a work that needs one."""
+        self.enter("admit")
         if not work.slot:
             return True
         if not self.free_slots:
@@ -101,19 +130,26 @@ class FakeModel:
 
     def release(self, work: FakeWork) -> None:
         """Frees its slot."""
+        self.enter("release")
         self.free_slots += work.slot
 
     def launch(self, works: Sequence[FakeWork]) -> Sequence[FakeWork]:
         """Takes `step_seconds`, once it is not held."""
         self.steps.append([(work.phase, work.cost, work.length) for work in works])
-        self.open.wait()
+        self.enter("launch")
         self._on_launch(works)
         time.sleep(self._step_seconds)
         return works
 
     def collect(self, launched: Sequence[FakeWork]) -> list[Outcome]:
         """The next outcome of each work's plan."""
+        self.enter("collect")
         return [work.plan.popleft() for work in launched]
+
+    def enter(self, call: Call) -> None:
+        """What each call on the device thread begins with; it may raise."""
+        if call == self._held:
+            self.open.wait()
 
 
 def _prepared(texts: Sequence[Caption], plans: Sequence[Sequence[Outcome]], slot: bool = False) -> Prepared:

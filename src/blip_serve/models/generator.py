@@ -78,7 +78,7 @@ class Generator:
         self._words = WordCache(config, device, max_sequences)
 
     def admit(self, work: GenerateWork) -> bool:
-        """Takes the rows the work needs, if they are free."""
+        """Takes the rows the work needs, if they are free: its first step wipes them."""
         rows = self._words.take(work.sequence.width)
         work.rows = rows or ()
         return rows is not None
@@ -101,6 +101,7 @@ class Generator:
         self._words.make_room(  # for rows too that beams are about to take: `collect` must not run out of memory
             max(max(work.rows) for work in works) + 1, max(feed.start + len(feed.ids) for feed in feeds)
         )
+        self._words.wipe([row for work in works if work.phase == PREFILL for row in work.rows])
         parts, places = [], []
         for bucket in buckets([len(feed.ids) for feed in feeds]):
             together = _together(bucket, feeds, projected)
@@ -216,6 +217,6 @@ def _feeds(work: GenerateWork) -> list[Feed]:
     histories = work.sequence.histories
     start = 0 if work.phase == PREFILL else len(histories[0]) - 1
     return [
-        Feed(row, start, history[start:], work.source)
+        Feed(row, start, tuple(history[start:]), work.source)
         for row, history in zip(work.rows, histories, strict=False)  # one row is read before the beams part
     ]

@@ -10,6 +10,8 @@ from torch import Tensor
 
 Need = Literal["tokens", "vector"]
 """What a work reads of an image: the token embeddings, or the unit vector."""
+TOKENS: frozenset[Need] = frozenset({"tokens"})
+"""What whatever attends to an image reads of it."""
 
 KeysAndValues = tuple[Tensor, Tensor]
 """One layer's cross-attention keys and values, (1, heads, N, D / heads) each."""
@@ -42,10 +44,14 @@ class ImageState:
         """Whether a step that meets it should encode it."""
         return self.pixels is not None and not self.encoding
 
+    def read(self, needs: frozenset[Need]) -> bool:
+        """Whether nothing is left to decode for what is needed."""
+        return self.pixels is not None or self.has(needs)
+
     def fill(self, needs: frozenset[Need], decode: Callable[[], Tensor]) -> None:
         """Decodes the image unless another request has done so; whoever comes meanwhile waits."""
         with self._lock:
-            if self.pixels is None and not self.has(needs):
+            if not self.read(needs):
                 self.pixels = decode()
 
 

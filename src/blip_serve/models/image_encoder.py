@@ -90,6 +90,11 @@ class ImageEncoder:
         mean, std = torch.tensor(pixel_format.mean), torch.tensor(pixel_format.std)
         self._mean, self._std = mean.to(device.kind), std.to(device.kind)
 
+    def known(self, image: ImageBytes, needs: frozenset[Need]) -> ImageState | None:
+        """The image's state, if nothing of it is left to decode; while it is held, that stays so."""
+        state = self._cache.find(image.digest)
+        return state if state.read(needs) else None
+
     def find(self, image: ImageBytes, needs: frozenset[Need]) -> FoundImage:
         """The image's state, decoded and resized unless all it is needed for is known. Raises `InvalidInput`."""
         state = self._cache.find(image.digest)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from blip_serve.domain import MatchItem, Progress, Score, ScoringProtocol, Work
+from blip_serve.domain import EmbedItem, MatchItem, Progress, Score, ScoringProtocol, Work
 from blip_serve.models.config import Costs
 from blip_serve.models.device import Pending
 from blip_serve.models.image_cache import Need
@@ -18,6 +18,11 @@ SCORE, EMBED = "score", "embed"
 
 NEEDS: dict[Score, Need] = {"itm": "tokens", "cosine": "vector"}
 """What each score reads of the image."""
+
+
+def needs_of(item: MatchItem | EmbedItem) -> frozenset[Need]:
+    """What an item reads of its image."""
+    return frozenset(NEEDS[score] for score in item.scores) if isinstance(item, MatchItem) else frozenset({"vector"})
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -92,7 +97,7 @@ class Cutter:
                 cost=first.cost,
                 length=len(piece[-1][1].ids),
                 image=image.state,
-                needs=frozenset(NEEDS[score] for score in item.scores),
+                needs=needs_of(item),
                 after=after,
                 texts=tuple(piece),
                 protocol=item.protocol,

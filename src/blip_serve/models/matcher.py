@@ -25,14 +25,15 @@ from blip_serve.domain import (
     Prepared,
     ScoringProtocol,
     Task,
+    image_of,
 )
 from blip_serve.errors import not_finite
 from blip_serve.images.decode import Decoder
 from blip_serve.models.checkpoint import Checkpoint, open_checkpoint
 from blip_serve.models.device import Pending
+from blip_serve.models.image_cache import ImageState
 from blip_serve.models.image_encoder import ENCODE, Encoding, ImageWork
 from blip_serve.models.match_works import (
-    NEEDS,
     SCORE,
     Cutter,
     Embedding,
@@ -40,6 +41,7 @@ from blip_serve.models.match_works import (
     MatchWork,
     Scoring,
     TextState,
+    needs_of,
 )
 from blip_serve.models.retrieval import RetrievalNetwork
 from blip_serve.models.text_batches import BatchedRows, Row, batch_rows
@@ -74,6 +76,12 @@ class Matcher:
         checkpoint = open_checkpoint(RetrievalNetwork, ARCHITECTURE, folder, card, settings, decoder, telemetry)
         return cls(checkpoint, Cutter(checkpoint.costs, settings.engine.max_step_cost))
 
+    def known(self, item: MatchItem | EmbedItem) -> ImageState | None:
+        """See `ImageEncoder.known`."""
+        image = image_of(item)
+        assert image is not None
+        return self._images.known(image, needs_of(item))
+
     # Worker threads
 
     def prepare(self, item: MatchItem | EmbedItem) -> Prepared:
@@ -85,14 +93,14 @@ class Matcher:
 
     def _prepare_match(self, item: MatchItem) -> Prepared:
         texts = self._tokenize(item.captions, item.protocol)
-        image = self._images.find(item.image, frozenset(NEEDS[score] for score in item.scores))
+        image = self._images.find(item.image, needs_of(item))
         return image.prepared(self._cutter.cut(item, image, texts), [len(text.ids) for text in texts])
 
     def _prepare_embed(self, item: EmbedItem) -> Prepared:
         if isinstance(item.source, Caption):
             text = self._tokenize((item.source,), item.protocol)[0]
             return Prepared((self._cutter.embed_text(text),), text_tokens=(len(text.ids),))
-        image = self._images.find(item.source, frozenset({"vector"}))
+        image = self._images.find(item.source, needs_of(item))
         return image.prepared([self._cutter.embed_image(image)])
 
     def warm_up(self) -> MatchItem:

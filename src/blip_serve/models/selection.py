@@ -4,7 +4,7 @@ Penalties and their order are those of transformers' `generate`: repetition pena
 `min_tokens`, then temperature, then top-p. Beams are penalised in log-probabilities, single texts in logits.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +12,32 @@ from torch import Tensor
 
 from blip_serve.models.device import Device, Pending
 from blip_serve.models.sequences import BeamSearch, Candidate, Chosen, Sample
+from blip_serve.models.text_batches import pick, places_of
 
 Generated = Sample | BeamSearch
 COLDEST = 1e-5
 """Lowest temperature that is divided by: below it, and long before, only the likeliest token is drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """The best `2 * num_beams` ways to go on of S searches that have as many: (S, K) sums and flat indices.
+
+    A flat index counts the beams' tokens one beam behind the other; `vocabulary`: how many a beam has.
+    """
+
+    searches: Sequence[BeamSearch]
+    sums: Pending
+    indices: Pending
+    vocabulary: int
+
+    def candidates(self) -> Iterator[tuple[BeamSearch, list[Candidate]]]:
+        """Each search's, best first."""
+        for search, sums, indices in zip(
+            self.searches, self.sums.wait().tolist(), self.indices.wait().tolist(), strict=True
+        ):
+            ways = zip(sums, indices, strict=True)
+            yield search, [Candidate(total, *divmod(index, self.vocabulary)) for total, index in ways]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +47,20 @@ class Selection:
     sequences: Sequence[Generated]
     peaks: Pending
     tokens: Pending
-    beams: Sequence[tuple[Pending, Pending]]
+    beams: Sequence[Ways]
     logprobs: tuple[Pending, Pending, Pending] | None
 
     def outcomes(self) -> "list[Chosen | list[Candidate] | None]":
         """For each sequence its token, its candidates (best first), or `None` where the logits were not finite."""
         finite = torch.isfinite(self.peaks.wait()).tolist()
-        tokens, beams, logprobs = self.tokens.wait().tolist(), iter(self.beams), self._likeliest()
+        tokens, logprobs = self.tokens.wait().tolist(), self._likeliest()
+        beams = {search: found for ways in self.beams for search, found in ways.candidates()}
         outcomes: list[Chosen | list[Candidate] | None] = []
         row = 0
         for sequence in self.sequences:
             rows = len(sequence.histories)
             if isinstance(sequence, BeamSearch):
-                found: Chosen | list[Candidate] = _candidates(*next(beams))
+                found: Chosen | list[Candidate] = beams[sequence]
             elif sequence.options.top_logprobs is not None:
                 logprob, top = next(logprobs)
                 found = Chosen(tokens[row], logprob, top[: sequence.options.top_logprobs])
@@ -57,20 +80,23 @@ class Selection:
 
 
 def select(logits: Tensor, sequences: Sequence[Generated], end: int, device: Device) -> Selection:
-    """(R, V) float32 logits of the sequences' rows, in order -> the next tokens. Changes nothing in `sequences`."""
+    """(R, V) float32 logits of the sequences' rows, in order -> the next tokens. Changes nothing in `sequences`.
+
+    What indexes a tensor is uploaded, and numbers are filled in rather than put: a list or a number would be copied to
+    CUDA by a copy that waits for all that was launched before it.
+    """
     owners = [sequence for sequence in sequences for _ in sequence.histories]
-    beams = [row for row, owner in enumerate(owners) if isinstance(owner, BeamSearch)]
     scores = logits.clone()
-    if beams:
-        scores[beams] = logits[beams].log_softmax(dim=-1)
+    if beams := [row for row, owner in enumerate(owners) if isinstance(owner, BeamSearch)]:
+        rows = _upload(beams, device)
+        scores[rows] = logits[rows].log_softmax(dim=-1)
     _penalise(scores, sequences, device)
-    early = [row for row, owner in enumerate(owners) if not owner.may_end]
-    if early:
-        scores[early, end] = -torch.inf
+    if early := [row for row, owner in enumerate(owners) if not owner.may_end]:
+        scores[:, end].index_fill_(0, _upload(early, device), -torch.inf)
     tokens = scores.argmax(dim=-1)
-    drawn = {row: owner for row, owner in enumerate(owners) if isinstance(owner, Sample) and _is_drawn(owner)}
-    if drawn:
-        tokens[list(drawn)] = _draw(scores[list(drawn)], list(drawn.values()), device)
+    if drawn := {row: owner for row, owner in enumerate(owners) if isinstance(owner, Sample) and _is_drawn(owner)}:
+        rows = _upload(drawn, device)
+        tokens[rows] = _draw(scores[rows], list(drawn.values()), device)
     return Selection(
         sequences,
         device.to_host(logits.amax(dim=-1)),
@@ -80,34 +106,39 @@ def select(logits: Tensor, sequences: Sequence[Generated], end: int, device: Dev
     )
 
 
+def _upload(rows: Iterable[int], device: Device) -> Tensor:
+    return device.upload(torch.tensor(list(rows)))
+
+
 def _is_drawn(sequence: Sample) -> bool:
     return sequence.options.temperature > 0
 
 
 def _penalise(scores: Tensor, sequences: Sequence[Generated], device: Device) -> None:
     """Words that are there already: positive scores divided, negative ones multiplied (arXiv:1909.05858)."""
-    row = 0
-    for sequence in sequences:
-        for history in sequence.histories:
-            if sequence.options.repetition_penalty != 1:
-                ids = device.upload(torch.tensor(sorted(set(history))))
-                old = scores[row, ids]
-                penalty = sequence.options.repetition_penalty
-                scores[row, ids] = torch.where(old < 0, old * penalty, old / penalty)
-            row += 1
+    owned = [(sequence.options.repetition_penalty, history) for sequence in sequences for history in sequence.histories]
+    there = [(row, word, penalty) for row, (penalty, words) in enumerate(owned) if penalty != 1 for word in set(words)]
+    if not there:
+        return
+    rows, words, penalties = zip(*there, strict=True)
+    row, word = device.upload(torch.tensor([rows, words]))
+    penalty = device.upload(torch.tensor(penalties, dtype=torch.float32))
+    old = scores[row, word]
+    scores[row, word] = torch.where(old < 0, old * penalty, old / penalty)
 
 
 def _draw(scores: Tensor, sequences: Sequence[Sample], device: Device) -> Tensor:
-    """(R, V) -> (R,) ids, each drawn by its sequence's lot from the likeliest tokens that together reach `top_p`."""
+    """(R, V) -> (R,) ids, each drawn by its sequence's lot from the likeliest tokens that together reach `top_p`.
+
+    A row that holds no number gets an id all the same, since one out of place would end CUDA's context.
+    """
     options = [sequence.options for sequence in sequences]
-    temperature, top_p, lots = (
-        device.upload(torch.tensor(numbers, dtype=torch.float32))[:, None]
-        for numbers in (
-            [max(option.temperature, COLDEST) for option in options],
-            [option.top_p for option in options],
-            [sequence.lot for sequence in sequences],
-        )
-    )
+    numbers = [
+        [max(option.temperature, COLDEST) for option in options],
+        [option.top_p for option in options],
+        [sequence.lot for sequence in sequences],
+    ]
+    temperature, top_p, lots = device.upload(torch.tensor(numbers, dtype=torch.float32)[..., None])
     below = scores - scores.amax(dim=-1, keepdim=True)  # so that no temperature makes an infinity of the likeliest
     probabilities, ids = (below / temperature).softmax(dim=-1).sort(dim=-1, descending=True)
     reached = probabilities.cumsum(dim=-1)
@@ -117,23 +148,29 @@ def _draw(scores: Tensor, sequences: Sequence[Sample], device: Device) -> Tensor
     reached = kept.cumsum(dim=-1)
     place = torch.searchsorted(reached, lots * reached[:, -1:], right=True)
     last = (kept > 0).sum(dim=-1, keepdim=True) - 1
-    return ids.gather(1, torch.minimum(place, last))[:, 0]
+    chosen: Tensor = ids.gather(1, torch.minimum(place, last).clamp(min=0))[:, 0]
+    return chosen
 
 
-def _best_of_beams(scores: Tensor, sequences: Sequence[Generated], device: Device) -> list[tuple[Pending, Pending]]:
-    """For each search the sums and flat indices of its best `2 * num_beams` ways to go on."""
-    found = []
+def _best_of_beams(scores: Tensor, sequences: Sequence[Generated], device: Device) -> list[Ways]:
+    """Of all searches; those that have as many rows, and want as many ways, together."""
+    alike: dict[tuple[int, int], dict[int, BeamSearch]] = {}
     row = 0
     for sequence in sequences:
         rows = len(sequence.histories)
         if isinstance(sequence, BeamSearch):
-            running = device.upload(torch.tensor(sequence.scores, dtype=torch.float32))[:, None]
-            ways = (scores[row : row + rows] + running).flatten()
-            sums, indices = ways.topk(min(2 * sequence.width, len(ways)))
-            places = torch.stack([indices // scores.shape[1], indices % scores.shape[1]])
-            found.append((device.to_host(sums), device.to_host(places)))
+            alike.setdefault((rows, sequence.width), {})[row] = sequence
         row += rows
-    return found
+    return [_ways(scores, rows, 2 * width, searches, device) for (rows, width), searches in alike.items()]
+
+
+def _ways(scores: Tensor, rows: int, count: int, searches: Mapping[int, BeamSearch], device: Device) -> Ways:
+    """The best `count` of searches of so many `rows` each, by their first."""
+    places = places_of([first + place for first in searches for place in range(rows)], device.upload)
+    running = device.upload(torch.tensor([search.scores for search in searches.values()], dtype=torch.float32))
+    ways = (pick(scores, places).view(len(searches), rows, -1) + running[..., None]).flatten(1)
+    sums, indices = ways.topk(min(count, ways.shape[1]))
+    return Ways(list(searches.values()), device.to_host(sums), device.to_host(indices), scores.shape[1])
 
 
 def _logprobs(
@@ -143,13 +180,8 @@ def _logprobs(
     asked = {row: count for row, owner in enumerate(owners) if (count := owner.options.top_logprobs) is not None}
     if not asked:
         return None
-    rows = device.upload(torch.tensor(list(asked)))
+    rows = _upload(asked, device)
     logprobs = logits[rows].log_softmax(dim=-1)
     top, ids = logprobs.topk(max(asked.values()))
     chosen = logprobs.gather(1, tokens[rows, None])[:, 0]
     return device.to_host(chosen), device.to_host(top), device.to_host(ids)
-
-
-def _candidates(sums: Pending, places: Pending) -> list[Candidate]:
-    beams, ids = places.wait().tolist()
-    return [Candidate(*found) for found in zip(sums.wait().tolist(), beams, ids, strict=True)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from random import Random
 
 from blip_serve.domain import FinishReason, GeneratedText, GenerateItem, GenerationOptions, Piece, TokenLogprob
@@ -41,7 +42,8 @@ class Sample:
     """A text that goes on with one token a step: the likeliest, or one drawn by lot.
 
     `choices`: the places it takes among the item's texts; the greedy text takes all of them.
-    `prompt`: `[DEC]` and the words given. `logprobs`: of each token, with the text's length up to it.
+    `prompt`: `[DEC]` and the words given; `history` begins with it. `logprobs`: of each token, with how much of the
+    text must be told before it is.
     """
 
     vocabulary: Vocabulary
@@ -49,13 +51,14 @@ class Sample:
     options: GenerationOptions
     choices: tuple[int, ...]
     stream: bool
-    ids: list[int] = field(default_factory=list)
+    history: list[int] = field(init=False)
     logprobs: list[tuple[int, TokenLogprob]] = field(default_factory=list)
     finished: FinishReason | None = None
     growing: GrowingText = field(init=False)
     _told: int = 0
 
     def __post_init__(self) -> None:
+        self.history = list(self.prompt)
         self.growing = GrowingText(self.vocabulary.detokenizer, self.prompt[1:], self.options.stop)
 
     @property
@@ -69,34 +72,37 @@ class Sample:
         return self.finished is not None
 
     @property
-    def histories(self) -> list[tuple[int, ...]]:
+    def histories(self) -> list[Sequence[int]]:
         """The prompt and what was generated, a row each."""
-        return [(*self.prompt, *self.ids)]
+        return [self.history]
+
+    @property
+    def generated(self) -> int:
+        """Tokens generated so far, the end included."""
+        return len(self.history) - len(self.prompt)
 
     @property
     def may_end(self) -> bool:
         """Whether the next token may be the end."""
-        return len(self.ids) >= self.options.min_tokens
+        return self.generated >= self.options.min_tokens
 
     @property
     def lot(self) -> float:
         """A number in 0..1 that draws the next token: by the seed, the choice and the place, whatever else runs."""
-        return Random(f"{self.options.seed}/{self.choices[0]}/{len(self.ids)}").random()
+        return Random(f"{self.options.seed}/{self.choices[0]}/{self.generated}").random()
 
     def advance(self, chosen: Chosen) -> None:
         """Takes a token. At the end `finished` says why."""
-        self.ids.append(chosen.id)
+        self.history.append(chosen.id)
         ended = chosen.id == self.vocabulary.end
-        full = len(self.ids) == self.options.max_tokens
-        noting = self.options.top_logprobs is not None
-        before = len(self.growing.whole)
-        if self.stream or self.options.stop or noting or ended or full:
-            self.growing.write(self.ids[: len(self.ids) - ended])
-        if noting and not ended:
-            self._note(chosen, self.growing.whole[before:])
+        if not ended:
+            before = len(self.growing.whole)
+            self.growing.write((chosen.id,))
+            if self.options.top_logprobs is not None:
+                self._note(chosen, self.growing.whole[before:])
         if ended or self.growing.stopped:
             self.finished = "stop"
-        elif full:
+        elif self.generated == self.options.max_tokens:
             self.finished = "length"
 
     def pieces(self) -> tuple[Piece, ...]:
@@ -104,35 +110,43 @@ class Sample:
         text = self.growing.settled(self.finished) if self.stream else ""
         if not self.stream or not (text or self.finished):
             return ()
-        logprobs = self._logprobs(self.growing.told)
-        if logprobs is not None:
-            logprobs, self._told = logprobs[self._told :], len(logprobs)
+        logprobs = self._logprobs(self._told, self.growing.told)
+        self._told += len(logprobs or ())
         return tuple(Piece(choice, text, logprobs, self.finished) for choice in self.choices)
 
     def results(self) -> tuple[tuple[int, GeneratedText], ...]:
         """The finished text, for each of its choices."""
         assert self.finished is not None
-        logprobs = self._logprobs(len(self.growing.text))
-        text = GeneratedText(self.growing.text, self.finished, len(self.ids), logprobs)
+        logprobs = self._logprobs(0, len(self.growing.text))
+        text = GeneratedText(self.growing.text, self.finished, self.generated, logprobs)
         return tuple((choice, text) for choice in self.choices)
 
-    def _logprobs(self, length: int) -> tuple[TokenLogprob, ...] | None:
-        """Those of the tokens within `length` of the text, if asked for: none of a stop string, nor of what is held."""
+    def _logprobs(self, start: int, length: int) -> tuple[TokenLogprob, ...] | None:
+        """Those of the tokens from `start` on that are within `length` of the text, if asked for.
+
+        None of a stop string, nor of what is held.
+        """
         if self.options.top_logprobs is None:
             return None
-        return tuple(logprob for end, logprob in self.logprobs if end <= length)
+        within = takewhile(lambda noted: noted[0] <= length, self.logprobs[start:])
+        return tuple(logprob for _, logprob in within)
 
     def _note(self, chosen: Chosen, text: str) -> None:
-        first = len(self.prompt) == 1 and len(self.ids) == 1
+        end, logprobs = len(self.growing.whole), self.logprobs
+        for place in reversed(range(len(logprobs))):
+            if logprobs[place][0] <= end:
+                break
+            logprobs[place] = end, logprobs[place][1]  # the text got shorter: `do n '` became `don't`
+        first = len(self.prompt) == 1 and self.generated == 1
         top = tuple((self.vocabulary.detokenizer.token(id, first), logprob) for id, logprob in chosen.top)
-        self.logprobs.append((len(self.growing.whole), TokenLogprob(text, chosen.logprob, top)))
+        logprobs.append((end, TokenLogprob(text, chosen.logprob, top)))
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """A beam: its generated tokens, and its score (the sum of log-probabilities; once finished, their mean)."""
+    """A beam: the prompt and its tokens, and its score (the sum of log-probabilities; once finished, their mean)."""
 
-    ids: tuple[int, ...]
+    history: tuple[int, ...]
     score: float
 
 
@@ -154,7 +168,7 @@ class BeamSearch:
     ended: bool = False
 
     def __post_init__(self) -> None:
-        self.running = [Hypothesis((), 0.0)]
+        self.running = [Hypothesis(self.prompt, 0.0)]
 
     @property
     def width(self) -> int:
@@ -162,9 +176,9 @@ class BeamSearch:
         return self.options.num_beams
 
     @property
-    def histories(self) -> list[tuple[int, ...]]:
+    def histories(self) -> list[Sequence[int]]:
         """The prompt and what was generated, a row each; one row before the first token."""
-        return [(*self.prompt, *beam.ids) for beam in self.running]
+        return [beam.history for beam in self.running]
 
     @property
     def scores(self) -> list[float]:
@@ -174,20 +188,20 @@ class BeamSearch:
     @property
     def may_end(self) -> bool:
         """Whether the next token may be the end."""
-        return len(self.running[0].ids) >= self.options.min_tokens
+        return self._generated(self.running[0]) >= self.options.min_tokens
 
     def advance(self, candidates: Sequence[Candidate]) -> list[int]:
         """Takes the best `2 * num_beams` ways to go on, best first.
 
         Returns, for each beam now under way, which one it goes on from; `ended` once there is none.
         """
-        grown = [Hypothesis((*self.running[found.beam].ids, found.id), found.score) for found in candidates]
-        length = len(grown[0].ids)
+        grown = [Hypothesis((*self.running[found.beam].history, found.id), found.score) for found in candidates]
+        length = self._generated(grown[0])
         over = length == self.options.max_tokens
-        ends = [over or beam.ids[-1] == self.vocabulary.end for beam in grown]
+        ends = [over or beam.history[-1] == self.vocabulary.end for beam in grown]
         for beam, end in list(zip(grown, ends, strict=True))[: self.width]:
             if end:
-                self.done.append(Hypothesis(beam.ids, beam.score / length))
+                self.done.append(Hypothesis(beam.history, beam.score / length))
         self.done = sorted(self.done, key=lambda beam: -beam.score)[: self.width]
         going_on = [i for i, end in enumerate(ends) if not end][: self.width]
         self.running = [grown[i] for i in going_on]
@@ -209,10 +223,15 @@ class BeamSearch:
         return len(self.done) < self.width or self.running[0].score / length > self.done[-1].score
 
     def _text(self, beam: Hypothesis) -> GeneratedText:
-        ended = beam.ids[-1] == self.vocabulary.end
+        ended = beam.history[-1] == self.vocabulary.end
         text = GrowingText(self.vocabulary.detokenizer, self.prompt[1:], self.options.stop)
-        text.write(beam.ids[: len(beam.ids) - ended])
-        return GeneratedText(text.text, "stop" if ended or text.stopped else "length", len(beam.ids))
+        text.write(beam.history[len(self.prompt) : len(beam.history) - ended])
+        reason: FinishReason = "stop" if ended or text.stopped else "length"
+        return GeneratedText(text.text, reason, self._generated(beam))
+
+    def _generated(self, beam: Hypothesis) -> int:
+        """Tokens generated of a beam, the end included."""
+        return len(beam.history) - len(self.prompt)
 
 
 def sequences(

@@ -18,7 +18,10 @@ FIRST_ROWS, FIRST_WORDS = 4, 32
 
 
 class WordCache:
-    """At most `limit` rows. Written where a row's words are, so that a step tried again writes the same."""
+    """At most `limit` rows. Written where a row's words are, so that a step tried again writes the same.
+
+    `take` and `give_back` are bookkeeping on the host; what touches the device belongs to a step.
+    """
 
     def __init__(self, config: TextConfig, device: Device, limit: int) -> None:
         self._layers = config.num_hidden_layers
@@ -29,17 +32,11 @@ class WordCache:
         self._free = list(range(limit))  # ascending: rows in use stay close together
         self._kept: list[Tensor] = []  # (rows, 2 heads, words, width) a layer
 
-    @torch.inference_mode()
     def take(self, count: int) -> tuple[int, ...] | None:
-        """Rows for a work, the lowest first and wiped; `None` where there are not as many.
-
-        What a failed step left there may be no number, and masked it would still spoil those that share a step with it.
-        """
+        """Rows for a work, the lowest first; `None` where there are not as many. To be wiped before they are read."""
         if count > len(self._free):
             return None
         taken, self._free = self._free[:count], self._free[count:]
-        for kept in self._kept:
-            kept[[row for row in taken if row < len(kept)]] = 0
         return tuple(taken)
 
     def give_back(self, rows: Sequence[int]) -> None:
@@ -55,6 +52,16 @@ class WordCache:
             return
         rows, words = _doubled(FIRST_ROWS, rows, have_rows), _doubled(FIRST_WORDS, words, have_words)
         self._kept = [self._grown(layer, rows, words) for layer in range(self._layers)]
+
+    def wipe(self, rows: Sequence[int]) -> None:
+        """Makes zeros of rows that there is room for. For the step that first writes them, however often it is tried.
+
+        What a failed step left there may be no number, and masked it would still spoil those that share a step with it.
+        """
+        if rows:
+            index = self._device.upload(torch.tensor(rows))
+            for kept in self._kept:
+                kept.index_fill_(0, index, 0)
 
     def step(self, rows: Sequence[int], positions: Tensor, start: int | None, length: int) -> list[Past]:
         """A step that writes the words of `rows` at `positions` (B, T), and reads up to `length` of each.

@@ -98,7 +98,7 @@ async def open_remote(
             models=lambda: deployments.directory.statuses(caller),
             model=lambda name: deployments.directory.status(name, caller),
             not_ready=deployments.directory.not_ready,
-            device_lost=lambda: False,
+            lost=lambda: False,
             of=tasks_of,
         )
 

@@ -7,7 +7,7 @@ from blip_serve.catalogue import ModelCard
 from blip_serve.domain import Caption, EmbedItem, ImageBytes, Prepared, ScoringProtocol, Task
 from blip_serve.errors import InvalidInput
 from blip_serve.settings import LimitSettings, request_cost
-from blip_serve.tasks.inputs import Input, check_inputs, split
+from blip_serve.tasks.inputs import Input, check_any, check_inputs, split
 from blip_serve.tasks.session import Session, Sessions, Timings, all_of
 from blip_serve.tasks.usage import Usage, usage_of
 
@@ -59,6 +59,7 @@ class Embed:
 
     async def run(self, request: EmbedRequest) -> EmbedResult:
         """The inputs' vectors. Raises `ServiceError`s that name the request's fields."""
+        check_any(inputs=request.inputs)
         images, texts = split(request.inputs)
         check_inputs(images, texts, self._limits)
         async with self._sessions.open(request.model, self.needs, request_cost(len(images), len(texts))) as session:

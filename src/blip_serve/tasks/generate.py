@@ -9,7 +9,7 @@ from blip_serve.domain import Caption, GeneratedText, GenerateItem, GenerationOp
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, generation_cost
-from blip_serve.tasks.inputs import check_length
+from blip_serve.tasks.inputs import check_length, check_positive
 from blip_serve.tasks.session import Sessions, Timings
 from blip_serve.tasks.usage import Usage, usage_of
 
@@ -108,6 +108,7 @@ def _check(request: GenerateRequest, limits: LimitSettings) -> None:
     """Raises `InvalidInput` for what no model can do, or does not do here."""
     options = request.options
     check_length(request.text, limits)
+    check_positive(n=request.n, num_beams=options.num_beams, **{options.max_tokens_param: options.max_tokens})
     for name, value, limit in (
         ("n", request.n, limits.max_choices),
         ("num_beams", options.num_beams, limits.max_beams),

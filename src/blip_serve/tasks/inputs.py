@@ -1,6 +1,6 @@
 """The texts and images of a request: how many there may be, and which texts can be read."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Literal
 
 from blip_serve.domain import Caption
@@ -21,6 +21,20 @@ def split(inputs: Sequence[Input]) -> tuple[tuple[ImageSource, ...], tuple[Capti
 def field_of(inputs: Sequence[Input]) -> str:
     """The request's field they stand in: `documents` of `documents[3].text`."""
     return inputs[0].param.partition("[")[0] if inputs else ""
+
+
+def check_any(**fields: Sized) -> None:
+    """Raises `InvalidInput` naming the first of the request's fields that has no entry."""
+    for name, entries in fields.items():
+        if not entries:
+            raise InvalidInput(f"'{name}' is empty.", param=name)
+
+
+def check_positive(**fields: int | None) -> None:
+    """Raises `InvalidInput` naming the first of the request's fields that is below 1; `None` is not given."""
+    for name, value in fields.items():
+        if value is not None and value < 1:
+            raise InvalidInput(f"'{name}' is {value}; it must be 1 or more.", param=name)
 
 
 def check_inputs(images: Sequence[ImageSource], texts: Sequence[Caption], limits: LimitSettings) -> None:

@@ -10,7 +10,7 @@ from blip_serve.domain import Caption, ImageBytes, MatchItem, PairScore, Prepare
 from blip_serve.errors import DeadlineExceeded, InternalError, InvalidInput, OutOfMemory, ServiceError
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, request_cost
-from blip_serve.tasks.inputs import check_counts, check_pairs, check_text, check_zip, field_of
+from blip_serve.tasks.inputs import check_any, check_counts, check_pairs, check_text, check_zip, field_of
 from blip_serve.tasks.session import Session, Sessions, Timings, all_of
 from blip_serve.tasks.usage import Usage, usage_of
 
@@ -94,6 +94,7 @@ class Match:
 
     def _captions_of_images(self, request: MatchRequest) -> list[range]:
         """The captions each image is scored against, by their places; refuses a request beyond the limits."""
+        check_any(images=request.images, captions=request.captions, scores=request.scores)
         images, captions = len(request.images), len(request.captions)
         check_size(
             request.pairing, images, captions, self._limits, field_of(request.images), field_of(request.captions)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from blip_serve.domain import Caption, ImageBytes, MatchItem, PairScore, Prepared, Score, ScoringProtocol, Task
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, request_cost
-from blip_serve.tasks.inputs import Input, check_inputs, check_pairs, same_kind, split
+from blip_serve.tasks.inputs import Input, check_any, check_inputs, check_pairs, check_positive, same_kind, split
 from blip_serve.tasks.relevance import NEEDED, RankBy, relevance
 from blip_serve.tasks.session import Session, Sessions, Timings, all_of
 from blip_serve.tasks.usage import Usage, usage_of
@@ -73,6 +73,8 @@ class Rerank:
 
     async def run(self, request: RerankRequest) -> RerankResult:
         """The documents in order. Raises `ServiceError`s that name the request's fields."""
+        check_any(documents=request.documents)
+        check_positive(top_n=request.top_n, shortlist=request.shortlist)
         images, texts = _sides(request)
         check_inputs(images, texts, self._limits)
         check_pairs(images, texts, self._limits)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from blip_serve.domain import Caption, ScoringProtocol
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
-from blip_serve.tasks.inputs import Input, field_of, same_kind, split
+from blip_serve.tasks.inputs import Input, check_any, field_of, same_kind, split
 from blip_serve.tasks.match import Match, MatchRequest
 from blip_serve.tasks.relevance import NEEDED, RankBy, relevance
 from blip_serve.tasks.session import Timings
@@ -53,7 +53,8 @@ class PairScoring:
 
 
 def _as_match(request: ScoreRequest) -> MatchRequest:
-    """The same pairs in the same order. Raises `InvalidInput` for lengths or kinds that make no pairs."""
+    """The same pairs in the same order. Raises `InvalidInput` for lengths or kinds that make no pairs, and for none."""
+    check_any(first=request.first, second=request.second)
     first, second, scores = request.first, request.second, NEEDED[request.rank_by]
     if len(first) not in (1, len(second)):
         raise InvalidInput(

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from blip_serve.directory import ModelStatus
 from blip_serve.domain import ANYONE, Caller
 from blip_serve.engine.engine import Engine
+from blip_serve.fair_threads import FairThreads
 from blip_serve.images.fetch import Fetcher
 from blip_serve.images.loader import ImageLoader
 from blip_serve.loading import Loader, loader
@@ -57,7 +58,7 @@ class Tasks:
     models: Callable[[], list[ModelStatus]]
     model: Callable[[str], ModelStatus]
     not_ready: Callable[[], list[str]]
-    device_lost: Callable[[], bool]
+    lost: Callable[[], bool]
     of: "Callable[[Caller], Tasks]"
 
 
@@ -78,12 +79,13 @@ async def open_service(
     engine = Engine(settings.engine, telemetry)
     registry = Registry(settings, engine, telemetry, load or loader(settings, telemetry))
     workers = ThreadPoolExecutor(settings.engine.workers, thread_name_prefix="worker")
+    decoders = FairThreads(settings.engine.workers, "decoder", telemetry)
     fetcher = fetcher or Fetcher(settings.images.fetch, settings.images.max_bytes)
     images = ImageLoader(fetcher, settings.images, workers)
     at_once, timeout = settings.engine.workers, settings.server.request_timeout_s
 
     def tasks_of(caller: Caller) -> Tasks:
-        sessions = Sessions(registry, engine, images, workers, at_once, telemetry, timeout, caller)
+        sessions = Sessions(registry, engine, images, workers, decoders, at_once, telemetry, timeout, caller)
         match = Match(sessions, settings.limits)
         return Tasks(
             match=match,
@@ -94,8 +96,8 @@ async def open_service(
             decide=Decide(sessions, settings.limits),
             models=lambda: registry.statuses(caller),
             model=lambda name: registry.status(name, caller),
-            not_ready=lambda: [*filter(None, [engine.trouble()]), *registry.not_ready()],
-            device_lost=engine.lost,
+            not_ready=lambda: [*filter(None, [engine.trouble(), decoders.trouble()]), *registry.not_ready()],
+            lost=lambda: engine.lost() or decoders.lost(),
             of=tasks_of,
         )
 
@@ -108,3 +110,4 @@ async def open_service(
         await asyncio.to_thread(engine.stop, 0)
         await images.aclose()
         workers.shutdown(wait=False, cancel_futures=True)
+        decoders.close()

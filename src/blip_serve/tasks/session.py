@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
-from blip_serve.domain import Caller, ImageBytes, Item, Piece, Prepared, Task
+from blip_serve.domain import Caller, ImageBytes, Item, Piece, Prepared, Task, image_of
 from blip_serve.engine.engine import Engine
 from blip_serve.engine.reservation import Reservation
 from blip_serve.errors import DeadlineExceeded
+from blip_serve.fair_threads import FairThreads
 from blip_serve.images.loader import ImageLoader
 from blip_serve.images.reference import ImageSource
 from blip_serve.registry import Lease, Registry
@@ -57,6 +59,7 @@ class Session:
         reservation: Reservation,
         images: ImageLoader,
         workers: Executor,
+        decoders: FairThreads,
         at_once: int,
         telemetry: Telemetry,
         caller: Caller,
@@ -66,6 +69,7 @@ class Session:
         self._reservation = reservation
         self._images = images
         self._workers = workers
+        self._decoders = decoders
         self._telemetry = telemetry
         self._preparing = asyncio.Semaphore(at_once)
         self._first = True
@@ -95,7 +99,7 @@ class Session:
         loop = asyncio.get_running_loop()
         async with self._preparing:  # a request of many images does not queue them all before a small one's
             with self._reservation.preparing():
-                prepared = await loop.run_in_executor(self._workers, self.lease.model.prepare, item)
+                prepared = await self._prepare(item)
                 futures = self._reservation.submit(
                     self.lease.model, prepared.works, None if on_piece is None else _on_loop(loop, on_piece)
                 )
@@ -117,6 +121,17 @@ class Session:
         finally:
             await _end(tasks)
             del tasks
+
+    async def _prepare(self, item: Item) -> Prepared:
+        """On a worker, where it is a matter of a moment; what has an image to decode waits for its caller's turn."""
+        model, image = self.lease.model, image_of(item)
+        known = None if image is None else model.known(item)  # and stays so while this refers to it
+        if image is None or known is not None:
+            return await asyncio.get_running_loop().run_in_executor(self._workers, model.prepare, item)
+        caller, image_of_model = self._caller.address or self._caller.name, (self.lease.id, image.digest)
+        return await self._decoders.run(
+            caller, image_of_model, self._reservation.deadline, partial(model.prepare, item)
+        )
 
     def used(self, usage: Usage) -> Usage:
         """Counts what the request used for its caller."""
@@ -146,16 +161,21 @@ class Sessions:
         engine: Engine,
         images: ImageLoader,
         workers: Executor,
+        decoders: FairThreads,
         at_once: int,
         telemetry: Telemetry,
         timeout: float,
         caller: Caller,
     ) -> None:
-        """`at_once`: items of one request that may be prepared at a time; `timeout`: seconds a request has."""
+        """`workers` do what takes a moment, `decoders` what has an image to decode.
+
+        `at_once`: items of one request that may be prepared at a time; `timeout`: seconds a request has.
+        """
         self._registry = registry
         self._engine = engine
         self._images = images
         self._workers = workers
+        self._decoders = decoders
         self._at_once = at_once
         self._telemetry = telemetry
         self._timeout = timeout
@@ -180,6 +200,7 @@ class Sessions:
                             reservation,
                             self._images,
                             self._workers,
+                            self._decoders,
                             self._at_once,
                             self._telemetry,
                             self._caller,

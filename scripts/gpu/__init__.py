@@ -1,0 +1,1 @@
+"""Tests and a quick benchmark on a CUDA card."""

@@ -1,0 +1,164 @@
+"""Threads shared fairly between callers; those that do not come back are replaced. Knows no images and no models."""
+
+import asyncio
+import threading
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from blip_serve.telemetry import Telemetry
+
+T = TypeVar("T")
+
+MAX_LOST = 8
+"""Threads that may be replaced while they are still at work."""
+HANG_S = 60.0
+"""So long `MAX_LOST` threads outlive their calls' deadlines before they are taken to hang for good."""
+GRACE_S = 1.0
+"""How long after its deadline a call is written off: those that came with it have left the queue by then."""
+AGAIN_S = 1.0
+"""When a thread that could not be replaced is looked at again."""
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """A call on its way. Once it runs, `timer` writes it off soon after its deadline."""
+
+    caller: str
+    key: Hashable
+    function: Callable[[], object]
+    result: "asyncio.Future[Any]"
+    deadline: float
+    timer: asyncio.TimerHandle | None = None
+
+
+class FairThreads:
+    """Runs calls on `share` + 1 threads, of which one caller has `share` at most: the last is always another's.
+
+    Callers take turns. A thread cannot be stopped: a call that outlives its deadline is written off, and a new thread
+    takes the place of its own. Two calls of one `key` never run side by side: the second is likely to find its work
+    done, and would only wait for the first on a thread of its own. All methods are for one event loop.
+    """
+
+    def __init__(self, share: int, name: str, telemetry: Telemetry) -> None:
+        self._share = share
+        self._name = name
+        self._telemetry = telemetry
+        self._waiting: OrderedDict[str, deque[Call]] = OrderedDict()
+        self._running: dict[Hashable, Call] = {}
+        self._busy = Counter[str]()
+        self._lost: dict[Call, float] = {}  # since when (monotonic seconds)
+        self._threads = 0
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+
+    async def run(self, caller: str, key: Hashable, deadline: float, function: Callable[[], T]) -> T:
+        """The result of `function`, called on one of the threads by `deadline` (monotonic seconds).
+
+        Raises what it raises. Whoever is cancelled while the call waits takes it back; one that runs is left to end,
+        and counts until it does or its deadline passes.
+        """
+        call = Call(caller, key, function, asyncio.get_running_loop().create_future(), deadline)
+        self._waiting.setdefault(caller, deque()).append(call)
+        self._start_calls()
+        try:
+            result: T = await call.result
+            return result
+        finally:
+            if call.timer is None:
+                self._remove(call)
+            del call  # its result's error refers to this frame
+
+    def trouble(self) -> str | None:
+        """Why no new call should come here, or `None`."""
+        return f"{self._name} threads hang" if len(self._lost) == MAX_LOST else None
+
+    def lost(self) -> bool:
+        """Whether so many threads hang for so long that the process had better start anew."""
+        return len(self._lost) == MAX_LOST and time.monotonic() - max(self._lost.values()) > HANG_S
+
+    def close(self) -> None:
+        """Lets the idle threads end. Nothing waits for those that are at work: they do not keep a process alive."""
+        for _ in range(self._threads):
+            self._calls.put(None)
+
+    def _start_calls(self) -> None:
+        while self._busy.total() <= self._share and (call := self._next()) is not None:
+            self._running[call.key] = call
+            self._busy[call.caller] += 1
+            loop = call.result.get_loop()
+            call.timer = loop.call_later(max(0.0, call.deadline - time.monotonic()) + GRACE_S, self._write_off, call)
+            if self._threads < self._busy.total():
+                self._threads += 1
+                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+            self._calls.put(call)
+
+    def _next(self) -> Call | None:
+        """The call whose turn it is, taken from the queue; its caller comes last from now on."""
+        for caller, calls in self._waiting.items():
+            if self._busy[caller] < self._share:
+                for call in calls:
+                    if call.key not in self._running:
+                        self._waiting.move_to_end(caller)
+                        self._remove(call)
+                        return call
+        return None
+
+    def _remove(self, call: Call) -> None:
+        calls = self._waiting[call.caller]
+        calls.remove(call)
+        if not calls:
+            del self._waiting[call.caller]
+
+    def _work(self) -> None:
+        """What a thread does."""
+        while (call := self._calls.get()) is not None:
+            outcome = _outcome(call.function)
+            with suppress(RuntimeError):  # the loop is gone, and whoever waited with it
+                call.result.get_loop().call_soon_threadsafe(self._end, call, outcome)
+            del call, outcome  # or they would stay until the next call
+
+    def _end(self, call: Call, outcome: tuple[object, Exception | None]) -> None:
+        assert call.timer is not None
+        call.timer.cancel()
+        if self._lost.pop(call, None) is not None:
+            self._calls.put(None)  # its thread has been replaced
+        else:
+            self._give_back(call)
+        result, error = outcome
+        if call.result.done():
+            pass  # nobody waits any more
+        elif error is not None:
+            call.result.set_exception(error)
+        else:
+            call.result.set_result(result)
+        self._start_calls()
+
+    def _write_off(self, call: Call) -> None:
+        if len(self._lost) == MAX_LOST:
+            call.timer = call.result.get_loop().call_later(AGAIN_S, self._write_off, call)
+            return
+        self._lost[call] = time.monotonic()
+        self._threads -= 1
+        self._give_back(call)
+        self._telemetry.log.error("thread_lost", thread=self._name, lost=len(self._lost))
+        self._start_calls()
+
+    def _give_back(self, call: Call) -> None:
+        self._busy[call.caller] -= 1
+        if not self._busy[call.caller]:
+            del self._busy[call.caller]
+        del self._running[call.key]
+
+
+def _outcome(function: Callable[[], object]) -> tuple[object, Exception | None]:
+    """What it returns, or what it raises."""
+    try:
+        return function(), None
+    except Exception as error:
+        return None, error
+    except BaseException as error:  # a thread has nobody to exit to
+        return None, RuntimeError(repr(error))

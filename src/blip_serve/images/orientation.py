@@ -1,0 +1,41 @@
+"""Which way up a picture is, by what its file says of it. Decodes no pixels."""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from types import MappingProxyType
+from typing import Any
+
+from PIL import ExifTags, Image
+
+_MAX_EXIF = 64 * 1024
+"""Bytes that are looked at, as many as a JPEG's segment holds. The orientation stands at the beginning."""
+_XMP = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
+_UPRIGHT: Mapping[int, Image.Transpose] = MappingProxyType(
+    {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+)
+
+
+def upright(picture: Image.Image, exif: bytes, xmp: bytes) -> Image.Image:
+    """`picture` turned as its EXIF data say, or else its XMP. Data that cannot be read say nothing."""
+    transpose = _UPRIGHT.get(_orientation(exif, xmp))
+    return picture if transpose is None else picture.transpose(transpose)
+
+
+def _orientation(exif: bytes, xmp: bytes) -> Any:
+    """1 to 8, or what means nothing."""
+    tags = Image.Exif()
+    with suppress(Exception):
+        tags.load(exif[:_MAX_EXIF])
+        if ExifTags.Base.Orientation in tags:
+            return tags[ExifTags.Base.Orientation]
+    found = _XMP.search(xmp)
+    return int(found[1]) if found else 1

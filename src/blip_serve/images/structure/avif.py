@@ -1,0 +1,111 @@
+"""The boxes of an AVIF: so few items and samples that its decoder, which compares all items, may see them.
+
+Decodes no pixels. https://aomediacodec.github.io/av1-avif/, ISO/IEC 14496-12 and 23008-12.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from blip_serve.images.structure.essence import Essence
+
+_MAX_BOXES = 10_000
+"""In all; a picture of 64 tiles has some 200."""
+_MAX_LISTS = 32 * 1024
+"""Bytes of the lists of items; those of 64 tiles take 4,000. The decoder looks for each item among all the others."""
+_MAX_SAMPLES = 250_000
+"""Frames of a sequence, an hour at 60 a second; the decoder lists them all."""
+
+_HEAD = struct.Struct(">I4s")  # a box's size, with this, and its name
+_PARENTS = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0}
+"""Boxes that hold boxes, and how many bytes stand before these."""
+_LISTS = frozenset({b"iinf", b"iloc", b"iref", b"ipma", b"grpl"})
+_CHUNKS = frozenset({b"stco", b"co64"})
+
+
+class Box(NamedTuple):
+    """A box's name, and where its content begins and ends."""
+
+    name: bytes
+    start: int
+    end: int
+
+
+def essence(data: bytes) -> Essence:
+    """The file without its EXIF data, which Pillow reads and writes anew, to no end: the picture is turned by a box.
+
+    Raises `ValueError` for too many boxes, items or samples.
+    """
+    boxes = list(_boxes(data))
+    if sum(box.end - box.start for box in boxes if box.name in _LISTS) > _MAX_LISTS:
+        raise ValueError("too many items")
+    if _samples(data, boxes) > _MAX_SAMPLES:
+        raise ValueError("too many samples")
+    return Essence(_without_exif(data, [place for box in boxes if box.name == b"iinf" for place in _types(data, box)]))
+
+
+def _boxes(data: bytes) -> Iterator[Box]:
+    """Each box, those that hold others before what they hold."""
+    left = [(0, len(data))]  # where a box begins, and where its parent ends
+    for _ in range(_MAX_BOXES):
+        while left and left[-1][0] + _HEAD.size > left[-1][1]:
+            left.pop()
+        if not left:
+            return
+        position, limit = left.pop()
+        box = _box(data, position, limit)
+        left.append((box.end, limit))
+        yield box
+        if box.name in _PARENTS:
+            left.append((box.start + _PARENTS[box.name], box.end))
+    raise ValueError("too many boxes")
+
+
+def _box(data: bytes, position: int, limit: int) -> Box:
+    size, name = _HEAD.unpack_from(data, position)
+    start = position + _HEAD.size
+    if size == 1:  # it stands behind the name, in 8 bytes
+        start += 8
+        size = int.from_bytes(data[start - 8 : start])
+    return Box(name, start, min(limit, max(start, position + size)) if size else limit)
+
+
+def _samples(data: bytes, boxes: Iterable[Box]) -> int:
+    """At most so many samples there are: the chunks of all tracks, each with as many as any has."""
+    chunks = sum(_count(data, box) for box in boxes if box.name in _CHUNKS)
+    runs = [box for box in boxes if box.name == b"stsc"]
+    if sum(_count(data, box) for box in runs) > _MAX_SAMPLES:
+        raise ValueError("too many chunks")
+    return chunks * max((most for box in runs for most in _samples_a_chunk(data, box)), default=0)
+
+
+def _count(data: bytes, table: Box) -> int:
+    """How many entries a table claims to have."""
+    return int.from_bytes(data[table.start + 4 : table.start + 8])
+
+
+def _samples_a_chunk(data: bytes, table: Box) -> Iterator[int]:
+    rows = data[table.start + 8 : min(table.end, table.start + 8 + 12 * _count(data, table))]
+    return (samples for _, samples, _ in struct.iter_unpack(">III", rows[: len(rows) // 12 * 12]))
+
+
+def _types(data: bytes, items: Box) -> Iterator[int]:
+    """Where the items' types stand."""
+    position = items.start + (6 if data[items.start : items.start + 1] == b"\0" else 8)
+    while position + _HEAD.size <= items.end:
+        item = _box(data, position, items.end)
+        yield item.start + (8 if data[item.start : item.start + 1] == b"\2" else 10)
+        position = item.end
+
+
+def _without_exif(data: bytes, types: Sequence[int]) -> bytes:
+    """`data` in which EXIF data, and XMP beside them, have a type that decoders pass over."""
+    if not any(data.startswith(b"Exif", place) for place in types):
+        return data
+    view, position = memoryview(data), 0
+    parts: list[bytes | memoryview] = []
+    for place in types:
+        if data.startswith((b"Exif", b"mime"), place):
+            parts += view[position:place], b"skip"
+            position = place + 4
+    return b"".join((*parts, view[position:]))

@@ -1,0 +1,57 @@
+"""What a device's faults become."""
+
+import pytest
+import torch
+
+from blip_serve.errors import DeviceLost, OutOfMemory
+from blip_serve.models.device import Device
+
+CPU = Device(torch.device("cpu"), torch.float32)
+CUDA = Device(torch.device("cuda"), torch.float16)
+ADVICE = "\nSearch for `cudaErrorMemoryAllocation' in the CUDA runtime's documentation for more information."
+NO_MEMORY = [
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ..."),
+    torch.AcceleratorError(f"CUDA error: out of memory{ADVICE}"),
+    RuntimeError("CUDA driver error: out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasLtMatmul( ltHandle, ...)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
+]
+
+
+@pytest.fixture
+def emptied(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """How often CUDA's cache was emptied."""
+    calls: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(True))
+    return calls
+
+
+@pytest.mark.parametrize("fault", NO_MEMORY, ids=str)
+def test_want_of_memory_is_the_domains_and_frees_what_torch_kept(fault: Exception, emptied: list[bool]) -> None:
+    with pytest.raises(OutOfMemory), CUDA.computing():
+        raise fault
+    assert emptied == [True]
+
+
+def test_a_cpu_has_no_cache_to_empty(emptied: list[bool]) -> None:
+    with pytest.raises(OutOfMemory), CPU.computing():
+        raise MemoryError
+    assert not emptied
+
+
+def test_any_other_fault_of_the_accelerator_is_the_end_of_it(emptied: list[bool]) -> None:
+    with pytest.raises(DeviceLost, match="illegal memory access"), CUDA.computing():
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+    assert not emptied
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("shapes cannot be multiplied"), ValueError("a fault of ours")])
+def test_a_fault_of_ours_stays_what_it_is(fault: Exception) -> None:
+    with pytest.raises(type(fault)) as raised, CUDA.computing():
+        raise fault
+    assert raised.value is fault

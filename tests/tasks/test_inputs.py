@@ -1,0 +1,58 @@
+"""What every task refuses, without HTTP: a request of nothing, naming its field."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from blip_serve.domain import Caption, GenerationOptions
+from blip_serve.errors import InvalidInput
+from blip_serve.images.reference import Base64Image
+from blip_serve.models.fake import FakeModel
+from blip_serve.tasks.decide import DecideRequest
+from blip_serve.tasks.embed import EmbedRequest
+from blip_serve.tasks.generate import GenerateRequest
+from blip_serve.tasks.match import MatchRequest
+from blip_serve.tasks.questions import Choice, Score
+from blip_serve.tasks.rerank import RerankRequest
+from blip_serve.tasks.score import ScoreRequest
+from blip_serve.tasks.service import Tasks
+from tests.support.tasks import with_service
+
+IMAGE, TEXT = Base64Image("aGVsbG8=", "image"), Caption("a dog", "caption")
+MATCH = MatchRequest((IMAGE,), (TEXT,))
+RERANK = RerankRequest(TEXT, (IMAGE, IMAGE))
+SCORE = ScoreRequest((IMAGE,), (TEXT,))
+WRITE = GenerateRequest(IMAGE, Caption("", "text"), GenerationOptions())
+
+NOTHING: list[tuple[str, str, Callable[[Tasks], Awaitable[object]]]] = [
+    ("no images", "images", lambda tasks: tasks.match.run(replace(MATCH, images=()))),
+    ("no captions", "captions", lambda tasks: tasks.match.run(replace(MATCH, captions=()))),
+    ("no pairs", "images", lambda tasks: tasks.match.run(MatchRequest((), (), "zip"))),
+    ("no scores", "scores", lambda tasks: tasks.match.run(replace(MATCH, scores=frozenset()))),
+    ("no inputs", "inputs", lambda tasks: tasks.embed.run(EmbedRequest(()))),
+    ("no images to rank", "documents", lambda tasks: tasks.rerank.run(replace(RERANK, documents=()))),
+    ("no texts to rank", "documents", lambda tasks: tasks.rerank.run(RerankRequest(IMAGE, ()))),
+    ("none of the best", "top_n", lambda tasks: tasks.rerank.run(replace(RERANK, top_n=0))),
+    ("nothing shortlisted", "shortlist", lambda tasks: tasks.rerank.run(replace(RERANK, shortlist=0))),
+    ("nothing to score", "first", lambda tasks: tasks.score.run(ScoreRequest((), ()))),
+    ("no first to score", "first", lambda tasks: tasks.score.run(replace(SCORE, first=()))),
+    ("no second to score", "second", lambda tasks: tasks.score.run(replace(SCORE, second=()))),
+    ("no questions", "questions", lambda tasks: tasks.decide.run(DecideRequest(IMAGE, ()))),
+    ("no choices", "q.choices", lambda tasks: tasks.decide.run(DecideRequest(IMAGE, (Choice("q", TEXT, ()),)))),
+    ("no levels", "q.levels", lambda tasks: tasks.decide.run(DecideRequest(IMAGE, (Score("q", TEXT, ()),)))),
+    ("no texts", "n", lambda tasks: tasks.generate.run(replace(WRITE, n=0))),
+    ("no beams", "num_beams", lambda tasks: tasks.generate.run(replace(WRITE, options=GenerationOptions(num_beams=0)))),
+    ("no tokens", "limit", lambda tasks: tasks.generate.run(replace(WRITE, options=GenerationOptions(0, "limit")))),
+]
+
+
+@pytest.mark.parametrize(("param", "ask"), [case[1:] for case in NOTHING], ids=[case[0] for case in NOTHING])
+def test_a_request_of_nothing_names_its_field(param: str, ask: Callable[[Tasks], Awaitable[object]]) -> None:
+    async def refused(tasks: Tasks) -> InvalidInput:
+        with pytest.raises(InvalidInput) as found:
+            await ask(tasks)
+        return found.value
+
+    error = with_service(FakeModel("match", "embed", "caption"), refused)
+    assert (error.param, error.code) == (param, "invalid_value")

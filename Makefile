@@ -11,13 +11,14 @@ QUICK ?=
 BENCHED := $(VENV)/.ready-bench
 SCORED := $(VENV)/.ready-scoreboard
 DEPLOYED := $(VENV)/.ready-deploy
+BROWSER := $(VENV)/.ready-browser
 CLIENTS := $(CURDIR)/build/clients
-FAST := $(BIN)/python -m pytest -m 'not full and not deploy and not cuda' --numprocesses 2 --dist loadfile --no-loadscope-reorder
+FAST := $(BIN)/python -m pytest -m 'not full and not deploy and not cuda and not browser' --numprocesses 2 --dist loadfile --no-loadscope-reorder
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-avx2 test-full test-clients test-deploy test-image lint check bench gpu scoreboard \
-  train-demo
+.PHONY: help setup serve test test-avx2 test-full test-browser test-clients test-deploy test-image lint check bench gpu \
+  scoreboard train-demo
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,6 +51,13 @@ test-clients: $(READY) ## other openai clients: npm's (with Node) and Python's f
 	$(PYTHON) -m venv $(CLIENTS)/openai-1.0.0
 	$(CLIENTS)/openai-1.0.0/bin/pip install --quiet openai==1.0.0 'httpx<0.28'
 	TEST_CLIENTS=$(CLIENTS) $(BIN)/python -m pytest tests/clients
+
+test-browser: $(BROWSER) ## pages in a real Chromium: scripts/deploy/install.sh browser first
+	$(BIN)/python -m pytest -m browser tests/browser
+
+$(BROWSER): $(READY)
+	$(BIN)/pip install --quiet --constraint configs/constraints.txt --editable '.[browser]'
+	@touch $(BROWSER)
 
 test-deploy: $(DEPLOYED) ## real balancers, Redis, Prometheus, the chart, a Ray cluster: scripts/deploy/install.sh first
 	$(BIN)/python -m pytest -m deploy -s tests/deploy

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from blip_serve.api import chat, decisions, embeddings, match, rerank, responses, score
+from blip_serve.api import chat, decisions, embed, embeddings, match, rerank, responses, score
 from blip_serve.api.body import Others, anything
 from blip_serve.settings import NESTED, PREFIX, Settings
 from tests.support.server import QUIET, serving
@@ -28,6 +28,7 @@ PARAMETERS: list[tuple[str, type[BaseModel], Others]] = [
     ("/v1/responses", responses.ResponsesBody, responses.OTHERS),
     ("/v1/decisions", decisions.DecisionsBody, decisions.OTHERS),
     ("/v1/embeddings", embeddings.EmbeddingsBody, embeddings.OTHERS),
+    ("/v2/embed", embed.EmbedBody, embed.OTHERS),
     ("/v1/rerank", rerank.RerankBody, rerank.OTHERS),
     ("/v1/score", score.ScoreBody, score.OTHERS),
 ]

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Installs what `make test-deploy` needs, or with the argument `image` what `make test-image` needs, from the distribution
-# (Debian 12 or newer), as root. Starts nothing.
+# Installs what `make test-deploy` needs, or with the argument `image` or `browser` what `make test-image` or
+# `make test-browser` needs, from the distribution (Debian 12 or newer), as root. Starts nothing.
 set -euo pipefail
 
 case "${1:-}" in
   "") parts=(nginx-light haproxy redis-server prometheus docker-compose) ;;
   image) parts=(buildah debootstrap curl) ;;
-  *) echo "usage: $0 [image]" >&2; exit 2 ;;
+  browser) parts=(chromium) ;;
+  *) echo "usage: $0 [image|browser]" >&2; exit 2 ;;
 esac
 
 missing=()

@@ -17,6 +17,7 @@ PAIR = json.dumps({"image": data_uri(picture(1)), "caption": "a red circle", "sc
 """To `/v1/match`: one image and one caption."""
 ONE_PAIR: Mapping[str, Any] = {
     "max_images": 1,
+    "max_zip_pairs": 1,
     "max_captions": 1,
     "max_pairs": 1,
     "max_choices": 1,

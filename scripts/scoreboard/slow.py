@@ -21,13 +21,15 @@ Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter, float], Awaita
 
 async def drip_head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, patience_s: float) -> bool:
     """A head that never ends, a header now and then."""
-    writer.write(f"POST {MATCH} HTTP/1.1\r\nhost: slow\r\n".encode())
+    writer.write(f"POST {MATCH} HTTP/1.1\r\nhost: localhost\r\n".encode())
     return await _drip(reader, writer, patience_s, b"x-slow: yes\r\n")
 
 
 async def drip_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, patience_s: float) -> bool:
     """A body that comes byte by byte."""
-    head = f"POST {MATCH} HTTP/1.1\r\nhost: slow\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n"
+    head = (
+        f"POST {MATCH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n"
+    )
     writer.write(head.encode())
     return await _drip(reader, writer, patience_s, b" ")
 
@@ -36,7 +38,7 @@ async def read_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     """An answer of 100 kB that nobody reads; until the end, when it shows whether the server still holds the rest."""
     transport = cast(asyncio.Transport, writer.transport)
     transport.pause_reading()
-    writer.write(b"GET /openapi.json HTTP/1.1\r\nhost: slow\r\n\r\n")
+    writer.write(b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n")
     await asyncio.sleep(patience_s)
     transport.resume_reading()
     head = await reader.readuntil(b"\r\n\r\n")

@@ -158,7 +158,7 @@ class Directory(Generic[K]):
         return [form.status for form in forms if form.may_be_used(caller)]
 
     def status(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
-        """One model by any of its names. Raises `ModelNotFound`, and `PermissionDenied`."""
+        """One model by any of its names. Raises `ModelNotFound`, `PermissionDenied`, and `InvalidInput` for no name."""
         return self._find(name, caller).status
 
     def not_ready(self) -> list[str]:
@@ -174,15 +174,17 @@ class Directory(Generic[K]):
 
         No name means the default model, or where it does none of them or is not the caller's, the first that is.
 
-        Raises `ModelNotFound`, `PermissionDenied` for a model that is not the caller's, and `InvalidInput` for one
-        that does none of `tasks`.
+        Raises `ModelNotFound`, `PermissionDenied` for a model that is not the caller's, and `InvalidInput` for an empty
+        name or one that does none of `tasks`.
         """
-        found = self._find(name, caller) if name else self._default(tasks, caller)
+        found = self._default(tasks, caller) if name is None else self._find(name, caller)
         if found.model.card.tasks is not None:
             found.check_task(found.model.card.tasks, tasks)
         return found
 
     def _find(self, name: str, caller: Caller) -> Named[K]:
+        if not name:
+            raise InvalidInput("The model's name is empty: leave it out for the default model.", param="model")
         found = self._named(name)
         if found is None or not _exists(found):
             raise not_found(name)

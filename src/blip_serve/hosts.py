@@ -10,6 +10,8 @@ MAX_NAME_CHARS = 253
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*")
 _NO_HOST = re.compile(r"[\s/?#@:%\\\[\]]")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _ENDPOINT = re.compile(r"(\[[^\]]*\]|[^:]*):([0-9]{1,5})")
 
 
@@ -20,6 +22,14 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine as it calls itself: `localhost`, a name below it, or an address of loopback."""
+    if is_address(host):
+        address = ip_address(host)
+        return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
 
 
 def is_name(host: str) -> bool:
@@ -70,6 +80,18 @@ def endpoint(text: str) -> str:
     if not 0 < int(found[2]) < 65536:
         raise ValueError("the port must be 1 to 65535")
     return endpoint_of(same_spelling(found[1]), int(found[2]))
+
+
+def origin(text: str) -> str:
+    """A page's origin as browsers write it, `https://host` or `http://host:80`, or `*` for all. Raises `ValueError`."""
+    if text == "*":
+        return text
+    scheme, separator, authority = text.lower().removesuffix("/").partition("://")
+    if not separator or not _SCHEME.fullmatch(scheme):
+        raise ValueError("an origin such as https://example.org or http://localhost:3000, or *")
+    spelled = endpoint(authority)
+    host = f"[{spelled}]" if is_address(spelled) and ":" in spelled else spelled
+    return f"{scheme}://{host.removesuffix(_DEFAULT_PORTS.get(scheme, ' '))}"
 
 
 def endpoint_of(host: str, port: int) -> str:

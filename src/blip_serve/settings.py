@@ -28,7 +28,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from blip_serve.domain import CAPTION_TOKENS, IMAGE_COST, PROJECTION_COST, ScoringProtocol
 from blip_serve.errors import ConfigurationError
-from blip_serve.hosts import endpoint, host_pattern, host_pattern_or_network
+from blip_serve.hosts import endpoint, host_pattern, host_pattern_or_network, origin
 
 PREFIX = "BLIP_SERVE_"
 CONFIG = f"{PREFIX}CONFIG"
@@ -48,6 +48,7 @@ HostPattern = Annotated[str, AfterValidator(host_pattern)]
 HostPatternOrNetwork = Annotated[str, AfterValidator(host_pattern_or_network)]
 Name = Annotated[str, Field(min_length=1)]
 Endpoint = Annotated[str, AfterValidator(endpoint)]
+Origin = Annotated[str, AfterValidator(origin)]
 
 
 class Section(BaseModel):
@@ -138,6 +139,10 @@ class ServerSettings(Section):
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
         (), description="addresses or networks whose `X-Forwarded-For` is believed (JSON in the environment)"
     )
+    cors_origins: tuple[Origin, ...] = Field(
+        (),
+        description="origins (`https://example.org`) whose pages may call from a browser; with keys also `*`",
+    )
 
 
 class LimitSettings(Section):
@@ -146,6 +151,9 @@ class LimitSettings(Section):
     max_images: int = Field(64, gt=0, le=HARD_LIMIT, description="images a request")
     max_captions: int = Field(1000, gt=0, le=HARD_LIMIT, description="captions a request")
     max_pairs: int = Field(16384, gt=0, description="image-caption pairs a request")
+    max_zip_pairs: int = Field(
+        1000, gt=0, le=HARD_LIMIT, description="images a request that pairs first with first (`zip`)"
+    )
     max_choices: int = Field(16, gt=0, le=64, description="texts generated a request (`n`)")
     max_beams: int = Field(8, gt=0, le=64, description="beams of a search (`num_beams`)")
     max_new_tokens: int = Field(512, gt=0, description="tokens generated a text (`max_tokens`)")
@@ -286,12 +294,20 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _largest_request_fits_the_queue(self) -> Self:
+        limits = self.limits
         largest = max(
-            request_cost(self.limits.max_images, max(self.limits.max_pairs, self.limits.max_captions)),
-            generation_cost(max(self.limits.max_choices, self.limits.max_beams), self.limits.max_new_tokens),
+            request_cost(limits.max_images, max(limits.max_pairs, limits.max_captions)),
+            request_cost(limits.max_zip_pairs, limits.max_zip_pairs),
+            generation_cost(max(limits.max_choices, limits.max_beams), limits.max_new_tokens),
         )
         if largest > self.engine.max_queue_cost:
             raise ValueError(f"engine.max_queue_cost must be at least {largest}, the largest request the limits allow")
+        return self
+
+    @model_validator(mode="after")
+    def _not_every_page_without_a_key(self) -> Self:
+        if "*" in self.server.cors_origins and not self.auth.asks:
+            raise ValueError("server.cors_origins: * without keys would let any page of the web use the service")
         return self
 
     @model_validator(mode="after")

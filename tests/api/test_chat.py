@@ -458,6 +458,7 @@ def test_a_wrong_key_and_a_full_queue_arrive_as_the_sdk_s() -> None:
     model = FakeModel("caption")
     limits = {
         "max_images": 1,
+        "max_zip_pairs": 1,
         "max_captions": 10,
         "max_pairs": 10,
         "max_choices": 1,

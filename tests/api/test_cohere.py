@@ -59,6 +59,16 @@ def test_the_older_client_reads_the_documents_back(demo: Service) -> None:
         assert (first.index, first.document and first.document.text) == (1, TEXTS[1])
 
 
+def test_the_older_client_reads_pictures_back_as_it_gave_them(demo: Service) -> None:
+    """As LiteLLM does by Jina's, Cohere's and Infinity's names: it asks for the documents and reads their `text`."""
+    with cohere.Client(api_key="unused", base_url=demo.url) as older:
+        answer = older.rerank(model="demo", query="a star", documents=[STAR, RED], return_documents=True)
+        assert {result.index: result.document and result.document.text for result in answer.results} == {
+            0: STAR,
+            1: RED,
+        }
+
+
 def test_what_blip_does_not_know_is_asked_for_beside(client: cohere.ClientV2) -> None:
     extra: RequestOptions = {"additional_body_parameters": {"rank_by": "cosine", "shortlist": 1}}
     answer = client.rerank(model="demo", query=RED, documents=TEXTS, request_options=extra)

@@ -113,9 +113,13 @@ def test_the_dot_product_is_match_s_cosine(demo: Service) -> None:
         {"type": "image_url", "image_url": {"url": DATA_URI, "detail": "auto"}},
         {"type": "input_image", "image_url": DATA_URI},
         {"content": [{"type": "image_url", "image_url": {"url": DATA_URI}}]},
+        "data:image;base64," + DATA_URI.partition(",")[2],
+        "data:;base64," + DATA_URI.partition(",")[2],
+        " data:application/octet-stream;base64," + DATA_URI.partition(",")[2],
     ],
-    ids=["data URI", "upper case", "image", "bare base64", "url", "image url", "part", "input part", "content"],
-)
+    ids=["data URI", "upper case", "image", "bare base64", "url", "image url", "part", "input part", "content",
+         "half a type", "no type", "bytes"],
+)  # fmt: skip
 def test_every_form_of_an_image_is_the_same_alone_and_in_a_list(demo: Service, image: object) -> None:
     [expected] = vectors(demo, input=DATA_URI)
     assert vectors(demo, input=image) == [expected]
@@ -132,8 +136,15 @@ def test_every_form_of_a_text_is_the_same(demo: Service, text: object) -> None:
 
 
 def test_a_string_that_is_no_data_uri_of_an_image_is_a_text(demo: Service) -> None:
-    usage = post(demo, input=["https://example.com/dog.jpg", "data: a red circle"])["usage"]
+    usage = post(demo, input=["https://example.com/dog.jpg", "data: a red circle", "data:image/png,red"])["usage"]
     assert usage["prompt_tokens_details"]["image_tokens"] == 0
+
+
+@pytest.mark.parametrize("kind", ["image", "", "application/octet-stream"])
+def test_no_picture_is_taken_for_words_where_words_are_cleaned(demo: Service, kind: str) -> None:
+    """The paper's protocol takes any text: 35 words of base64 were embedded in silence."""
+    picture_of_any_type = f"data:{kind};base64," + DATA_URI.partition(",")[2]
+    assert vectors(demo, input=picture_of_any_type, protocol="paper") == vectors(demo, input=DATA_URI)
 
 
 def test_usage_counts_an_image_once_and_every_text(demo: Service) -> None:

@@ -5,11 +5,12 @@ import os
 import threading
 from pathlib import Path
 
+from blip_serve import __version__
 from blip_serve.api.app import create_app
 from blip_serve.catalogue import ModelCard
 from blip_serve.models.fake import FakeModel
 from blip_serve.settings import ModelSettings, Settings
-from tests.support.server import FAKE, Service, always, fake_settings, serving
+from tests.support.server import FAKE, Service, always, fake_settings, serving, with_key
 from tests.support.waiting import WAIT_S, wait_until
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
@@ -30,6 +31,22 @@ def test_not_ready_while_a_preloaded_model_loads() -> None:
         assert service.client.get("/livez").status_code == 200
         loaded.set()
         wait_until(lambda: service.client.get("/readyz").status_code == 200)
+
+
+def test_health_is_readiness_and_needs_no_key_as_vllm_has_it() -> None:
+    loaded = threading.Event()
+
+    def load(settings: ModelSettings, card: ModelCard) -> tuple[FakeModel, ModelCard]:
+        assert loaded.wait(WAIT_S)
+        return FakeModel(), card
+
+    with serving(fake_settings(auth=with_key("right")), load, ready=False) as service:
+        assert service.client.get("/health").status_code == 503
+        loaded.set()
+        wait_until(lambda: service.client.get("/health").status_code == 200)
+        assert service.client.get("/version").status_code == 401
+        answer = service.client.get("/version", headers={"authorization": "Bearer right"})
+        assert answer.json() == {"version": __version__}
 
 
 def test_not_ready_before_the_warm_up_was_answered() -> None:

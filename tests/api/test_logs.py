@@ -48,7 +48,7 @@ def secret_requests(service: Service) -> None:
     service.client.get(f"/v1/models/{SECRET}", headers=key)
     service.client.get("/livez", headers={"x-request-id": f"{SECRET} forged", "x-forwarded-for": SECRET})
     exchange(service.url, f"GET /{SECRET} {SECRET}\r\n\r\n".encode())
-    exchange(service.url, b"GET /nothing?\xff%ff HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    exchange(service.url, b"GET /nothing?\xff%ff HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
 
 
 def failing() -> FakeModel:

@@ -13,6 +13,7 @@ import pytest
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.models.fake import FakeModel
 from blip_serve.settings import ModelSettings
+from tests.support.errors import check
 from tests.support.pictures import encoded, picture
 from tests.support.server import Service, always, fake_settings, in_threads, serving, settings
 from tests.support.waiting import wait_until
@@ -92,6 +93,28 @@ def test_a_form_takes_the_plural_names_too(demo: Service) -> None:
     files = [("images", ("red.png", RED)), ("images", ("blue.png", RED))]
     response = demo.client.post("/v1/match", files=files, data={"captions": ["a red circle", "a star"]})
     assert len(response.json()["data"]) == 4
+
+
+@pytest.mark.parametrize("listed", ['["a red circle", "a star"]', ' ["a red circle",\n"a star"] '])
+def test_captions_of_a_form_may_be_one_list(demo: Service, listed: str) -> None:
+    repeated = {"captions": ["a red circle", "a star"]}
+    answers = [
+        demo.client.post("/v1/match", files=[("image", ("red.png", RED))], data=data).json()["data"]
+        for data in (repeated, {"captions": listed})
+    ]
+    assert answers[1] == answers[0]
+
+
+@pytest.mark.parametrize("listed", ["[a red circle, a star]", '["a", 1]', '["a"', "['a', 'b']", "[" * 5000])
+def test_what_begins_like_a_list_and_is_none_is_refused_saying_how(demo: Service, listed: str) -> None:
+    response = demo.client.post("/v1/match", files=[("image", ("red.png", RED))], data={"captions": listed})
+    check(response, 400, "invalid_value", "captions")
+    assert "JSON list" in response.json()["error"]["message"]
+
+
+def test_a_caption_may_begin_with_a_bracket(demo: Service) -> None:
+    for data in ({"caption": "[a star]"}, {"captions": ["[a star]", "a"]}):
+        assert demo.client.post("/v1/match", files=[("image", ("red.png", RED))], data=data).is_success
 
 
 def test_an_image_given_twice_counts_once(demo: Service) -> None:

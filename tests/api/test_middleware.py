@@ -23,7 +23,7 @@ SCOPE = {
     "raw_path": b"/v1/match",
     "root_path": "",
     "query_string": b"",
-    "headers": [(b"content-type", b"application/json")],
+    "headers": [(b"content-type", b"application/json"), (b"host", b"localhost")],
     "client": ("127.0.0.1", 1),
     "server": ("127.0.0.1", 2),
 }

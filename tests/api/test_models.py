@@ -9,6 +9,7 @@ from blip_serve.catalogue import ModelCard
 from blip_serve.errors import CheckpointError
 from blip_serve.models.fake import FakeModel
 from blip_serve.settings import ModelSettings
+from tests.support.errors import check
 from tests.support.server import FAKE, Service, fake_settings, serving
 from tests.support.waiting import wait_until
 
@@ -58,6 +59,10 @@ def test_the_catalogue_is_listed_with_cards_and_states(client: openai.OpenAI) ->
     assert large["memory_bytes"]["float16"] == 2 * large["parameters"] == 892_257_284
     assert models["Salesforce/blip-vqa-base"].model_dump()["tasks"] == ["answer"]
     assert models["test/fake"].model_dump()["state"] == "ready"
+
+
+def test_the_path_of_no_model_is_an_unknown_path(service: Service) -> None:
+    check(service.client.get("/v1/models/"), 404, "not_found", None)
 
 
 @pytest.mark.parametrize("name", ["Salesforce/blip-itm-base-coco", "blip-itm-base-coco"])

@@ -59,7 +59,7 @@ def watched() -> Iterator[tuple[Service, Watched]]:
         yield service, model
 
 
-@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank"])
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank"])
 def test_the_answer_has_the_documented_shape(demo: Service, path: str) -> None:
     answer = post(demo, path, model="demo", query="a large red circle", documents=IMAGES)
     assert set(answer) == {"id", "object", "model", "protocol", "results", "usage", "meta"}
@@ -178,7 +178,7 @@ def test_documents_come_back_as_clients_read_them(demo: Service) -> None:
     documents = [IMAGES[0], {"image": IMAGES[1]}, part, {"url": IMAGES[3]}]
     answer = post(demo, query=TEXTS[0], documents=documents, return_documents=True)
     found = {result["index"]: result["document"] for result in answer["results"]}
-    assert found == {0: {"image": IMAGES[0]}, 1: {"image": IMAGES[1]}, 2: part, 3: {"url": IMAGES[3]}}
+    assert found == {0: {"text": IMAGES[0]}, 1: {"image": IMAGES[1]}, 2: part, 3: {"url": IMAGES[3]}}
     answer = post(demo, query=IMAGES[0], documents=["a star", {"text": "a ring"}], return_documents=True)
     found = {result["index"]: result["document"] for result in answer["results"]}
     assert found == {0: {"text": "a star"}, 1: {"text": "a ring"}}
@@ -306,8 +306,8 @@ def test_pairs_are_held_to_their_limit() -> None:
         check(refused, 400, "too_many_captions", "documents")
 
 
-@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank"])
-def test_both_paths_ask_for_the_key(path: str) -> None:
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank"])
+def test_all_paths_ask_for_the_key(path: str) -> None:
     with serving(fake_settings(auth=with_key("secret")), always(FakeModel())) as service:
         assert service.client.post(path, json=good()).status_code == 401
         assert service.client.post(path, json=good(), headers={"authorization": "Bearer secret"}).status_code == 200

@@ -96,7 +96,7 @@ def test_the_service_logs_the_clients_address_and_not_a_forged_one(balancer: Bal
 )
 def test_metrics_are_not_for_clients(balancer: Balancer, three: list[Replica], path: str) -> None:
     assert "blip_serve_" in httpx.get(f"{three[0].url}/metrics", trust_env=False).text
-    request = f"GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    request = f"GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
     head, _, body = raw.exchange(balancer.url, request.encode()).partition(b"\r\n\r\n")
     assert raw.status(head) == 404
     assert json.loads(body)["error"]["code"] == "not_found"
@@ -113,7 +113,7 @@ def test_a_client_that_leaves_cancels_its_request(balancer: Balancer, three: lis
     body = json.dumps(
         {"images": images, "captions": [f"{number}" for number in range(200)]}
     ).encode()  # for two seconds
-    head = f"POST /v1/match HTTP/1.1\r\nhost: a\r\nx-request-id: {name}\r\ncontent-type: application/json\r\n"
+    head = f"POST /v1/match HTTP/1.1\r\nhost: localhost\r\nx-request-id: {name}\r\ncontent-type: application/json\r\n"
     with raw.connect(balancer.url) as client:
         client.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
         wait_until(under_way)

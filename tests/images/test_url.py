@@ -24,6 +24,19 @@ def test_plain_urls_are_taken(text: str, host: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("http://pictures.test/dog.jpg\n", "http://pictures.test/dog.jpg"),
+        (" \t\r\nhttp://pictures.test/dog.jpg \t\r\n", "http://pictures.test/dog.jpg"),
+        ("http://pictures.test/a dog.jpg", "http://pictures.test/a%20dog.jpg"),
+        ("http://pictures.test/a%20b c.jpg?d e", "http://pictures.test/a%20b%20c.jpg?d%20e"),
+    ],
+)
+def test_blanks_around_are_passed_over_and_within_are_written_as_such(text: str, url: str) -> None:
+    assert str(parse_url(text, "image")) == url
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "http://user:pass@pictures.test/",
@@ -32,10 +45,13 @@ def test_plain_urls_are_taken(text: str, host: str) -> None:
         "http://pictures.test\\@127.0.0.1/",
         "http:\\\\pictures.test/",
         "http://pictures.test/\\dog.jpg",
-        "http://pictures.test/a dog.jpg",
+        "http://pictures test/",
+        "http:// pictures.test/",
+        "http://127.0.0.1 /",
         "http://pictures.test/\tdog.jpg",
-        "http://pictures.test/dog.jpg\n",
-        " http://pictures.test/",
+        "http://pictures.test/dog.jpg\n\x00",
+        "http://pictures.test/\ndog.jpg",
+        "\u2028http://pictures.test/",
         "http://pictures.test/\x00",
         "http://pictures.test/\x85",
         "http://pictures.test/\u2028",

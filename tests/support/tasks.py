@@ -4,7 +4,7 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -24,11 +24,11 @@ class WatchedWork(FakeWork):
     """One that can be referred to weakly: it has no slots."""
 
 
-def with_service(model: FakeModel, use: Callable[[Tasks], Awaitable[T]]) -> T:
-    """What `use` makes of a service of one model."""
+def with_service(model: FakeModel, use: Callable[[Tasks], Awaitable[T]], **given: Any) -> T:
+    """What `use` makes of a service of one model, and of the settings `given`."""
 
     async def run() -> T:
-        async with open_service(fake_settings(), Telemetry(QUIET), always(model)) as tasks:
+        async with open_service(fake_settings(**given), Telemetry(QUIET), always(model)) as tasks:
             return await use(tasks)
 
     return asyncio.run(run())

@@ -1,18 +1,22 @@
 """The match task without HTTP: what crosses its border, and what is left behind when it fails."""
 
 import asyncio
+import gc
 import pickle
+import weakref
+from collections import deque
 
 import pytest
 
-from blip_serve.domain import Caption
+from blip_serve.domain import Caption, Done, Item, PairScore, Prepared
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import Base64Image, BytesImage
 from blip_serve.models.fake import FakeModel
-from blip_serve.tasks.match import MatchRequest, MatchResult
+from blip_serve.tasks.match import MatchRequest, MatchResult, OnError
 from blip_serve.tasks.session import all_of
 from tests.support.pictures import encoded, picture
-from tests.support.tasks import check_a_failure_leaves_nothing, with_service
+from tests.support.tasks import WatchedWork, check_a_failure_leaves_nothing, with_service
+from tests.support.waiting import wait_until
 
 IMAGES = (BytesImage(encoded(picture(1)), "images[0]"), Base64Image("aGVsbG8=", "images[1]"))
 CAPTIONS = (Caption("a dog", "captions[0]"), Caption("a cat", "captions[1]"))
@@ -25,6 +29,30 @@ def test_requests_and_results_can_cross_a_process_border() -> None:
     assert isinstance(result, MatchResult)
     assert pickle.loads(pickle.dumps(result)) == result
     assert [(pair.image_index, pair.caption_index) for pair in result.pairs] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+@pytest.mark.parametrize("on_error", ["request", "item"])
+def test_an_image_is_let_go_once_it_is_scored(on_error: OnError) -> None:
+    """What the vision tower made of a thousand images would not fit into memory. One at a time, as the limit has it."""
+    alive: list[weakref.ref[object]] = []
+
+    class Watched(FakeModel):
+        def prepare(self, item: Item) -> Prepared:
+            wait_until(lambda: all(work() is None for work in alive))
+            work = WatchedWork(phase="score", cost=1, plan=deque([Done(((0, PairScore()),))]))
+            alive.append(weakref.ref(work))
+            return Prepared((work,), text_tokens=(1,))
+
+    images = tuple(BytesImage(b"image %d" % i, f"images[{i}]") for i in range(4))
+    captions = tuple(Caption("a dog", f"captions[{i}]") for i in range(4))
+    request = MatchRequest(images, captions, "zip", on_error=on_error)
+    gc.disable()
+    try:
+        result = with_service(Watched(), lambda tasks: tasks.match.run(request), limits={"max_images": 1})
+    finally:
+        gc.enable()
+    assert [pair.error for pair in result.pairs] == [None] * 4
+    assert result.usage.text_tokens == 4
 
 
 def test_a_failed_request_leaves_nothing_in_memory() -> None:

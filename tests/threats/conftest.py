@@ -15,7 +15,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     item.config.stash.setdefault(COLLECTED, []).append(item.nodeid)
 
 
-SMALL = {"max_images": 4, "max_captions": 8, "max_pairs": 16}
+SMALL = {"max_images": 4, "max_captions": 8, "max_pairs": 16, "max_zip_pairs": 4}
 
 
 @pytest.fixture(scope="session")

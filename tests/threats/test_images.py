@@ -112,7 +112,6 @@ OTHERS = {
     Case(1, "nothing at all", with_image(""), "empty_image"),
     Case(2, "no comma", with_image("data:image/png;base64"), "invalid_data_uri"),
     Case(2, "no base64", with_image(f"data:image/png,{TEXT}"), "invalid_data_uri"),
-    Case(2, "no type", with_image(f"data:;base64,{TEXT}"), "invalid_data_uri"),
     Case(2, "percent encoding", with_image("data:image/svg+xml,%3Csvg/%3E"), "invalid_data_uri"),
     Case(3, "alphabet", with_image("data:image/png;base64,QU-_"), "invalid_base64"),
     Case(3, "padding", with_image("data:image/png;base64,QUJD="), "invalid_base64"),
@@ -122,6 +121,11 @@ OTHERS = {
     Case(4, "parameter", with_image(f"data:image/png;charset=utf-8;base64,{TEXT}")),
     Case(4, "quoted parameter", with_image(f'data:image/png;name="a b";x=y;base64,{TEXT}')),
     Case(4, "capitals", with_image(f"DATA:IMAGE/PNG;BASE64,{TEXT}")),
+    Case(4, "no type", with_image(f"data:;base64,{TEXT}")),
+    Case(4, "half a type", with_image(f"data:image;base64,{TEXT}")),
+    Case(4, "bytes", with_image(f"data:application/octet-stream;base64,{TEXT}")),
+    Case(4, "a text that is a picture", with_image(f"data:text/plain;base64,{TEXT}")),
+    Case(5, "HTML", with_image("data:text/html;base64,PHA+"), "unsupported_image_format"),
     Case(5, "TIFF as PNG", with_image(uri(file_bytes(gradient(), "TIFF"))), "unsupported_image_format"),
     *(
         Case(6, name, with_image(uri(data, f"image/{name.lower()}")), "unsupported_image_format")

@@ -133,7 +133,7 @@ def test_row50_a_request_in_flight_when_the_port_closes_is_answered() -> None:
             wait_until(lambda: "blip_serve_queue_requests 1.0" in httpx.get(f"{server.url}/metrics").text)
             server.process.send_signal(signal.SIGTERM)
             wait_until(lambda: server.ready() is None)
-            late.sendall(b"host: x\r\n\r\n")
+            late.sendall(b"host: localhost\r\n\r\n")
             assert status(read_to_end(late)) == 200
         asking.join(WAIT_S)
         assert [answer.status_code for answer in answers] == [200]

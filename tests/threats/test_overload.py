@@ -19,7 +19,14 @@ from tests.support.server import Service, always, fake_settings, sdk, serving
 from tests.support.waiting import WAIT_S, wait_until
 from tests.threats.cases import GOOD, IMAGE, MESSAGES, check_serves_on
 
-ONE_REQUEST = {"max_images": 1, "max_captions": 10, "max_pairs": 10, "max_new_tokens": 1, "max_choices": 1}
+ONE_REQUEST = {
+    "max_images": 1,
+    "max_zip_pairs": 1,
+    "max_captions": 10,
+    "max_pairs": 10,
+    "max_new_tokens": 1,
+    "max_choices": 1,
+}
 """Limits under which a queue may be as short as one request of images is long."""
 PLAIN = chat_messages("a photo of")
 LARGE = {

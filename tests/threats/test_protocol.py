@@ -13,9 +13,9 @@ from tests.support.raw import connect, exchange, read_to_end, status
 from tests.support.server import Service, always, fake_settings, serving, with_key
 from tests.support.waiting import wait_until
 
-GET = b"GET /livez HTTP/1.1\r\nhost: x\r\n"
+GET = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n"
 LAST = b"connection: close\r\n\r\n"
-MATCH = b"POST /v1/match HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+MATCH = b"POST /v1/match HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 CHUNKED = MATCH + b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
 BODY = json.dumps({"image": "aGVsbG8=", "caption": "a" * 4000}).encode()
 
@@ -48,7 +48,7 @@ HEADS = {
     "a header of 1 MB": GET + b"h: " + b"x" * 1_000_000 + b"\r\n\r\n",
     "a header that does not end": GET + b"h: " + b"x" * 500_000,
     "a name that does not end": GET + b"h" * 500_000,
-    "a path of 100 KB": b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n",
+    "a path of 100 KB": b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nhost: localhost\r\n\r\n",
     "many headers of middling size": GET + (b"h: " + b"x" * 1000 + b"\r\n") * 70 + b"\r\n",
     "an extension of 1 MB": CHUNKED + chunk(BODY, b";e=" + b"x" * 1_000_000) + b"0\r\n\r\n",
     "trailers of 1 MB": CHUNKED + chunk(BODY) + b"0\r\n" + b"t: x\r\n" * 160_000 + b"\r\n",
@@ -170,7 +170,7 @@ def test_a_client_that_does_not_read_its_answer_is_cut_off(impatient: Service) -
 
     impatient.app.add_route("/large", large)
     with connect(impatient.url) as client:
-        client.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+        client.sendall(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n")
         wait_until(lambda: refused(impatient, "send_timeout") == 1)
         assert len(read_to_end(client)) < 64 * 1024 * 1024
     assert len(impatient.client.get("/large").content) == 64 * 1024 * 1024

@@ -23,7 +23,13 @@ from blip_serve.api import (
     score,
 )
 from blip_serve.api.auth import METRICS, PROBES, SCHEMES, KeyMiddleware
-from blip_serve.api.middleware import BodyLimitMiddleware, DisconnectMiddleware, RequestMiddleware
+from blip_serve.api.browsers import Cors, OriginMiddleware
+from blip_serve.api.middleware import (
+    BodyLimitMiddleware,
+    DisconnectMiddleware,
+    HeadMiddleware,
+    RequestMiddleware,
+)
 from blip_serve.api.rates import Rates
 from blip_serve.keys import KeyRing
 from blip_serve.settings import Settings
@@ -34,7 +40,7 @@ ENDPOINTS: dict[str | Enum, tuple[APIRouter, ...]] = {
     docs.MATCHING: (match.router, score.router),
     docs.WRITING: (chat.router, responses.router),
     docs.DECISIONS: (decisions.router,),
-    docs.EMBEDDING: (embeddings.router, rerank.router),
+    docs.EMBEDDING: (embeddings.router, embed.router, rerank.router),
     docs.MODELS: (models.router,),
     docs.OPERATION: (health.router,),
 }
@@ -106,10 +112,14 @@ def create_app(settings: Settings, open_tasks: OpenTasks = open_service) -> Fast
         app.include_router(health.metrics_router, tags=[docs.OPERATION])
     if settings.server.docs != "off":
         app.include_router(docs.router)
+    app.add_middleware(HeadMiddleware)  # the innermost; the last is the outermost
     app.add_middleware(
         BodyLimitMiddleware, limit=settings.server.max_body_bytes, total=settings.server.max_bodies_bytes
     )
     app.add_middleware(DisconnectMiddleware)
     app.add_middleware(KeyMiddleware, settings=settings, keys=keys, rates=rates, telemetry=telemetry)
+    app.add_middleware(OriginMiddleware, settings=settings, telemetry=telemetry)
     app.add_middleware(RequestMiddleware, telemetry=telemetry)
+    if settings.server.cors_origins:
+        app.add_middleware(Cors, origins=settings.server.cors_origins)
     return app

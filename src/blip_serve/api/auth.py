@@ -18,7 +18,7 @@ from blip_serve.telemetry import Telemetry
 
 SCHEMES = {"API key": {"type": "http", "description": "where the service asks for one", "scheme": "bearer"}}
 """The security schemes of the OpenAPI document."""
-PROBES = ("/livez", "/readyz")
+PROBES = ("/livez", "/readyz", "/health")
 METRICS = "/metrics"
 CONCURRENCY_RETRY_S = 1
 

@@ -1,11 +1,12 @@
 """Reads a request's body of JSON into a pydantic model."""
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from blip_serve.api.context import check_model
 from blip_serve.api.errors import invalid_field
 from blip_serve.errors import InvalidInput, UnsupportedMediaType
 
@@ -36,16 +37,37 @@ def is_form(request: Request) -> bool:
 async def read_json(request: Request, model: type[T], others: Others = NOTHING_ELSE) -> T:
     """The body as `model`; `others` are the parameters accepted beside its fields, and not read.
 
-    Raises `InvalidInput` naming the field at fault, and `UnsupportedMediaType` for a body of another type.
+    Raises `ModelNotFound`, or `PermissionDenied`, for the model it names, whatever else is wrong; `InvalidInput` naming
+    the field at fault, and `UnsupportedMediaType` for a body of another type.
     """
     if _media_type(request) != JSON:
         raise UnsupportedMediaType(f"Send 'content-type: {JSON}'.", param="content-type")
     content = await request.body()
-    _check_cost(content, request.app.state.settings.server.max_json_values)
-    return validated(model, content, others)
+    check_cost(content, request.app.state.settings.server.max_json_values)
+    try:
+        body = validated(model, content, others)
+    except InvalidInput:
+        check_model(request, _named_in(content))
+        raise
+    check_model(request, getattr(body, "model", None))
+    return body
 
 
-def _check_cost(content: bytes, most: int) -> None:
+class _Named(BaseModel):
+    """A body of which only the model's name is read."""
+
+    model: Any = None
+
+
+def _named_in(content: bytes) -> object:
+    """The model that a body names, which is wrong in something else; `None` where it is no JSON object."""
+    try:
+        return _Named.model_validate_json(content).model
+    except ValidationError:
+        return None
+
+
+def check_cost(content: bytes, most: int) -> None:
     """Raises `InvalidInput` for JSON of more than `most` values.
 
     They are read on the event loop, where 57 MB of base64 take 40 ms and 57 MB of `1,1,1` take seconds. Each value but
@@ -62,6 +84,11 @@ def _check_cost(content: bytes, most: int) -> None:
 
 
 def _media_type(request: Request) -> str:
+    """The body's type. Raises `UnsupportedMediaType` where the body is compressed."""
+    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise UnsupportedMediaType(
+            "Compressed bodies are not read: send the body without 'content-encoding'.", param="content-encoding"
+        )
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 

@@ -13,10 +13,23 @@ from blip_serve.tasks.service import Tasks
 
 
 def tasks_of(request: Request) -> Tasks:
-    """The running service's tasks, for whoever calls."""
-    tasks: Tasks = request.app.state.tasks
-    caller: Caller | None = getattr(request.state, "caller", None)
-    return tasks.of(caller or replace(ANYONE, address=request.client.host if request.client else ""))
+    """The running service's tasks, for whoever calls; made once a request."""
+    made: Tasks | None = getattr(request.state, "tasks", None)
+    if made is None:
+        tasks: Tasks = request.app.state.tasks
+        caller: Caller | None = getattr(request.state, "caller", None)
+        made = tasks.of(caller or replace(ANYONE, address=request.client.host if request.client else ""))
+        request.state.tasks = made
+    return made
+
+
+def check_model(request: Request, named: object) -> None:
+    """Raises `ModelNotFound`, and `PermissionDenied`, where a request names a model that its caller may not use.
+
+    `named`: what stands in its field `model`, whatever that is.
+    """
+    if isinstance(named, str):
+        tasks_of(request).model(named)
 
 
 def settings_of(request: Request) -> Settings:

@@ -1,7 +1,5 @@
 """`POST /v1/embeddings`: OpenAI's, for texts and images in one space."""
 
-import base64
-import struct
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
@@ -14,9 +12,10 @@ from blip_serve.api.images import EXAMPLE_IMAGE
 from blip_serve.api.inputs import Inputs, read_inputs
 from blip_serve.api.timing import timed
 from blip_serve.api.usage import InputUsage, input_usage
+from blip_serve.api.vectors import packed
 from blip_serve.domain import ScoringProtocol
 from blip_serve.errors import InvalidInput
-from blip_serve.tasks.embed import EmbedRequest, EmbedResult, Vector
+from blip_serve.tasks.embed import EmbedRequest, EmbedResult
 
 OTHERS: Others = {"user": anything}
 
@@ -65,7 +64,10 @@ router = APIRouter()
     openapi_extra=documented(EmbeddingsBody, _EXAMPLE),
 )
 async def embeddings(request: Request) -> Response:
-    """Unit vectors of texts and images in one space: their dot product is the cosine."""
+    """Unit vectors of texts and images in one space: their dot product is the cosine.
+
+    A string is a text, a bare URL too: an image by URL is an object, `{"url": ...}`.
+    """
     body = await read_json(request, EmbeddingsBody, OTHERS)
     _refuse_tokens(body.input)
     result = await tasks_of(request).embed.run(
@@ -90,12 +92,8 @@ def _answer(result: EmbedResult, encoding_format: EncodingFormat) -> EmbeddingsR
         model=result.model,
         protocol=result.protocol,
         data=[
-            Embedding(index=index, embedding=list(vector) if encoding_format == "float" else _packed(vector))
+            Embedding(index=index, embedding=list(vector) if encoding_format == "float" else packed(vector))
             for index, vector in enumerate(result.vectors)
         ],
         usage=input_usage(result.usage),
     )
-
-
-def _packed(vector: Vector) -> str:
-    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

@@ -4,13 +4,17 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
 from fastapi import Request
+from pydantic import TypeAdapter, ValidationError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from blip_serve.api.body import unknown_parameter
+from blip_serve.api.body import check_cost, unknown_parameter
+from blip_serve.api.context import check_model
 from blip_serve.errors import InvalidInput, UnsupportedMediaType
 from blip_serve.settings import Settings
+
+_TEXTS = TypeAdapter(list[str])
 
 
 class Utf8Parser(MultiPartParser):
@@ -33,8 +37,9 @@ class Utf8Parser(MultiPartParser):
 async def read_form(request: Request, settings: Settings) -> AsyncIterator[FormData]:
     """The body's parts, bounded; their files are closed on leaving.
 
-    Raises `InvalidInput` for what is no form, has too many parts, or text that is not UTF-8, and `UnsupportedMediaType`
-    where the request says it is in another encoding: some of those take quadratic time to read.
+    Raises `InvalidInput` for what is no form, has too many parts, or text that is not UTF-8, `UnsupportedMediaType`
+    where the request says it is in another encoding (some of those take quadratic time to read), and `ModelNotFound` or
+    `PermissionDenied` for the model it names, whatever else is wrong.
     """
     _, options = parse_options_header(request.headers["content-type"])
     if options.get(b"charset", b"utf-8").lower() not in (b"utf-8", b"utf8"):
@@ -44,8 +49,8 @@ async def read_form(request: Request, settings: Settings) -> AsyncIterator[FormD
         parser = Utf8Parser(
             request.headers,
             stream,
-            max_files=2 * limits.max_images,
-            max_fields=2 * (limits.max_images + limits.max_captions),
+            max_files=2 * max(limits.max_images, limits.max_zip_pairs),
+            max_fields=2 * (limits.max_images + max(limits.max_captions, limits.max_zip_pairs)),
             max_part_size=2 * settings.images.max_bytes,  # base64 is a third longer than its bytes
         )
         try:
@@ -53,6 +58,8 @@ async def read_form(request: Request, settings: Settings) -> AsyncIterator[FormD
         except MultiPartException as error:
             raise _unreadable(error) from None
     try:
+        for named in form.getlist("model"):
+            check_model(request, named)
         yield form
     finally:
         await form.close()
@@ -71,6 +78,25 @@ def only_fields(form: FormData, known: frozenset[str]) -> None:
     for name in form:
         if name not in known:
             raise unknown_parameter(name[:100])
+
+
+def list_field(form: FormData, name: str, max_json_values: int) -> list[str]:
+    """The values of a repeatable text part, or of the one JSON list that stands in its place.
+
+    Raises `InvalidInput` where one is a file, or begins like a list and is none.
+    """
+    values = text_field(form, name)
+    if len(values) != 1 or not values[0].lstrip().startswith("["):
+        return values
+    content = values[0].encode()
+    check_cost(content, max_json_values)
+    try:
+        return _TEXTS.validate_json(content)
+    except ValidationError:
+        raise InvalidInput(
+            f"'{name}' begins like a list and is none: repeat the field once a text, or give a JSON list of strings.",
+            param=name,
+        ) from None
 
 
 def text_field(form: FormData, name: str) -> list[str]:

@@ -1,10 +1,11 @@
-"""`/livez`, `/readyz` and `/metrics`, for operators."""
+"""`/livez`, `/readyz`, `/health`, `/version` and `/metrics`, for operators."""
 
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
+from blip_serve import __version__
 from blip_serve.api.context import tasks_of
 
 
@@ -13,6 +14,12 @@ class Health(BaseModel):
 
     status: Literal["ok", "unavailable"]
     reasons: list[str] = []
+
+
+class Version(BaseModel):
+    """Which version of the service this is."""
+
+    version: str
 
 
 router = APIRouter()
@@ -25,6 +32,7 @@ async def livez() -> Health:
     return Health(status="ok")
 
 
+@router.get("/health", summary="The same as /readyz, where vLLM's clients look", responses={503: {"model": Health}})
 @router.get("/readyz", summary="Whether requests should be sent here", responses={503: {"model": Health}})
 async def readyz(request: Request, response: Response) -> Health:
     """200 once every preloaded model has been warmed up, the device makes progress and no SIGTERM came; else 503."""
@@ -33,6 +41,12 @@ async def readyz(request: Request, response: Response) -> Health:
         response.status_code = 503
         return Health(status="unavailable", reasons=reasons)
     return Health(status="ok")
+
+
+@router.get("/version", summary="The service's version")
+async def version() -> Version:
+    """As the package has it."""
+    return Version(version=__version__)
 
 
 @metrics_router.get("/metrics", summary="Metrics in Prometheus's text format", response_class=Response)

@@ -1,5 +1,6 @@
 """The image grammar in a request's fields: strings and objects to image sources."""
 
+from copy import copy
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
@@ -7,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from blip_serve.api.body import unknown_parameter
 from blip_serve.errors import InvalidInput
-from blip_serve.images.reference import ImageSource, parse_image
+from blip_serve.images.reference import ImageSource, UnreadableImage, parse_image
 
 EXAMPLE_IMAGE = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAACAAAAAgAQMAAABJtOi3AAAABlBMVEXw8PDcHh7UeijEAAAARElEQVR42o3MsQ2AMBDA"
@@ -37,6 +38,14 @@ def _string_or_object(value: Any) -> Any:
 
 Image = Annotated[Any, AfterValidator(_string_or_object), WithJsonSchema(_SCHEMA)]
 """An image in a JSON body, not yet parsed."""
+
+
+def image_or_fault(value: str | dict[str, Any], param: str) -> ImageSource:
+    """Like `image_source`, but what is wrong is told to whoever loads the image."""
+    try:
+        return image_source(value, param)
+    except InvalidInput as error:
+        return UnreadableImage(copy(error), param)  # less the traceback, which holds the request
 
 
 def image_source(value: str | dict[str, Any], param: str) -> ImageSource:

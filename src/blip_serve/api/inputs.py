@@ -1,6 +1,5 @@
 """Fields where either a text or an image may stand: strings, objects and content parts to texts and image sources."""
 
-import re
 from typing import Annotated, Any
 
 from pydantic import WithJsonSchema
@@ -10,13 +9,15 @@ from blip_serve.api.images import image_source
 from blip_serve.api.parts import read_part
 from blip_serve.domain import Caption
 from blip_serve.errors import InvalidInput
-from blip_serve.images.reference import parse_image
+from blip_serve.images.reference import is_data_uri, parse_image
 from blip_serve.settings import HARD_LIMIT
 from blip_serve.tasks.inputs import Input
 
-_DATA_IMAGE = re.compile(r"\s*data:image/", re.IGNORECASE)
 _ONE = [
-    {"type": "string", "description": "a text; `data:image/...` is an image"},
+    {
+        "type": "string",
+        "description": 'a text; `data:...;base64,...` is an image, and an image by URL an object: `{"url": ...}`',
+    },
     {
         "type": "object",
         "minProperties": 1,
@@ -60,7 +61,7 @@ def entries(value: Any, param: str) -> list[tuple[str, Any]]:
 def read_input(value: Any, param: str) -> Input:
     """What came as `OneInput`. Raises `InvalidInput` naming the place, or the key within it."""
     if isinstance(value, str):
-        return parse_image(value, param) if _DATA_IMAGE.match(value) else Caption(value, param)
+        return parse_image(value, param) if is_data_uri(value) else Caption(value, param)
     if not isinstance(value, dict):
         raise InvalidInput(f"'{param}' must be a string or an object.", code="invalid_type", param=param)
     if "type" in value:
@@ -82,7 +83,11 @@ def read_input(value: Any, param: str) -> Input:
 def _only_part(value: dict[str, Any], param: str) -> Input:
     content = _content(value, param)
     if len(content) != 1:
-        raise InvalidInput("An entry is one text or one image.", code="unsupported_content", param=f"{param}.content")
+        raise InvalidInput(
+            "An entry is one text or one image: no vector and no score is made of several.",
+            code="unsupported_content",
+            param=f"{param}.content",
+        )
     return read_part(content[0], f"{param}.content[0]")
 
 

@@ -10,17 +10,16 @@ from starlette.datastructures import FormData
 
 from blip_serve.api.body import STRICT, is_form, read_json, validated
 from blip_serve.api.context import settings_of, tasks_of
-from blip_serve.api.errors import ErrorEnvelope
-from blip_serve.api.form import only_fields, read_form, text_field
-from blip_serve.api.images import EXAMPLE_IMAGE, Image, image_source
+from blip_serve.api.errors import ErrorBody, ErrorEnvelope, shown
+from blip_serve.api.form import list_field, only_fields, read_form, text_field
+from blip_serve.api.images import EXAMPLE_IMAGE, Image, image_or_fault, image_source
 from blip_serve.api.timing import timed
 from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.domain import Caption, Score, ScoringProtocol
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import BytesImage, ImageSource
-from blip_serve.settings import HARD_LIMIT, LimitSettings
-from blip_serve.tasks.inputs import check_counts
-from blip_serve.tasks.match import MatchRequest, MatchResult, Pairing
+from blip_serve.settings import HARD_LIMIT, LimitSettings, Settings
+from blip_serve.tasks.match import MatchRequest, MatchResult, OnError, Pairing, check_size
 
 T = TypeVar("T")
 
@@ -32,6 +31,11 @@ class MatchOptions(BaseModel):
 
     model: str | None = Field(None, description="the configured default where absent", examples=["demo"])
     pairing: Pairing = Field("cross", description="every image with every caption, or first with first")
+    on_error: OnError = Field(
+        "request",
+        description="`item`: what is wrong with a pair is told in its place, and the others are scored; so are those "
+        "that the request's time did not suffice for",
+    )
     protocol: ScoringProtocol | None = Field(
         None, description="`hf` (the model cards' code) or `paper`; see the README"
     )
@@ -59,6 +63,7 @@ class Match(BaseModel):
     itm_score: float | None = Field(None, description="probability of a match, 0..1")
     itm_logits: tuple[float, float] | None = Field(None, description="[no match, match]")
     cosine_score: float | None = Field(None, description="-1..1; no probability")
+    error: ErrorBody | None = Field(None, description="why there are no scores; with `on_error: item` only")
 
 
 class MatchResponse(BaseModel):
@@ -88,6 +93,7 @@ _REQUEST_BODY = {
                     "caption": {"type": "array", "items": {"type": "string"}},
                     "model": {"type": "string"},
                     "pairing": {"enum": ["cross", "zip"]},
+                    "on_error": {"enum": ["request", "item"]},
                     "protocol": {"enum": ["hf", "paper"]},
                     "scores": {"type": "array", "items": {"enum": ["itm", "cosine"]}},
                 },
@@ -112,7 +118,7 @@ async def match(request: Request) -> Response:
     settings = settings_of(request)
     if is_form(request):
         async with read_form(request, settings) as form:
-            asked = await _from_form(form, settings.limits)
+            asked = await _from_form(form, settings)
     else:
         asked = _from_json(await read_json(request, MatchBody), settings.limits)
     result = await tasks_of(request).match.run(asked)
@@ -122,30 +128,33 @@ async def match(request: Request) -> Response:
 def _from_json(body: MatchBody, limits: LimitSettings) -> MatchRequest:
     images = _one_or_many("image", body.image, body.images)
     captions = _one_or_many("caption", body.caption, body.captions)
-    check_counts(len(images), len(captions), limits)
+    check_size(body.pairing, len(images), len(captions), limits)
+    read = image_or_fault if body.on_error == "item" else image_source
     return _request(
         body,
-        tuple(image_source(value, param) for param, value in images),
+        tuple(read(value, param) for param, value in images),
         tuple(Caption(text, param) for param, text in captions),
     )
 
 
-async def _from_form(form: FormData, limits: LimitSettings) -> MatchRequest:
+async def _from_form(form: FormData, settings: Settings) -> MatchRequest:
     only_fields(form, frozenset(MatchBody.model_fields))
-    options: dict[str, object] = {
+    given: dict[str, object] = {
         name: values if name == "scores" else _single(name, values)
         for name in MatchOptions.model_fields
         if (values := text_field(form, name))
     }
+    options = validated(MatchOptions, given)
     images = _one_or_many("image", form.getlist("image"), form.getlist("images"))
-    captions = _one_or_many("caption", text_field(form, "caption"), text_field(form, "captions"))
-    check_counts(len(images), len(captions), limits)
+    listed = list_field(form, "captions", settings.server.max_json_values)
+    captions = _one_or_many("caption", text_field(form, "caption"), listed)
+    check_size(options.pairing, len(images), len(captions), settings.limits)
+    read = image_or_fault if options.on_error == "item" else image_source
     sources: list[ImageSource] = [
-        image_source(value, param) if isinstance(value, str) else BytesImage(await value.read(), param)
+        read(value, param) if isinstance(value, str) else BytesImage(await value.read(), param)
         for param, value in images
     ]
-    texts = tuple(Caption(text, param) for param, text in captions)
-    return _request(validated(MatchOptions, options), tuple(sources), texts)
+    return _request(options, tuple(sources), tuple(Caption(text, param) for param, text in captions))
 
 
 def _single(name: str, values: list[str]) -> str:
@@ -155,7 +164,15 @@ def _single(name: str, values: list[str]) -> str:
 
 
 def _request(options: MatchOptions, images: tuple[ImageSource, ...], captions: tuple[Caption, ...]) -> MatchRequest:
-    return MatchRequest(images, captions, options.pairing, frozenset(options.scores), options.model, options.protocol)
+    return MatchRequest(
+        images,
+        captions,
+        options.pairing,
+        frozenset(options.scores),
+        options.model,
+        options.protocol,
+        options.on_error,
+    )
 
 
 def _one_or_many(name: str, one: T | list[T] | None, many: list[T] | None) -> list[tuple[str, T]]:
@@ -187,6 +204,7 @@ def _answer(result: MatchResult) -> MatchResponse:
                 itm_score=pair.score.itm_score,
                 itm_logits=pair.score.itm_logits,
                 cosine_score=pair.score.cosine_score,
+                error=pair.error and shown(pair.error),
             )
             for index, pair in enumerate(result.pairs)
         ],

@@ -17,7 +17,7 @@ from blip_serve.errors import Overloaded, RequestTooLarge, Unavailable
 from blip_serve.telemetry import Telemetry
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-QUIET = ("/livez", "/readyz", "/metrics")
+QUIET = ("/livez", "/readyz", "/health", "/metrics")
 CLIENT_LEFT = 499
 """Status logged and counted for a request whose client left before the answer (nginx's convention)."""
 
@@ -137,6 +137,23 @@ class BodyLimitMiddleware:
             await self._app(scope, receive_within_limit, send)
         finally:
             self._room += read
+
+
+class HeadMiddleware:
+    """Answers HEAD as GET, less the body, which the server leaves out by itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        asked = {**scope, "method": "GET"}
+        try:
+            await self._app(asked, receive, send)
+        finally:
+            scope.update({**asked, "method": "HEAD"})  # the route, for the log
 
 
 class DisconnectMiddleware:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, HTTPException, Path, Request
 
 from blip_serve.api.context import tasks_of
 from blip_serve.api.errors import ErrorEnvelope
@@ -20,4 +20,6 @@ async def models(request: Request) -> ModelList:
 @router.get("/v1/models/{name:path}", summary="Show a model")
 async def model(name: Annotated[str, Path(examples=["demo"])], request: Request) -> Model:
     """One model, by its id (which may hold a slash), its id without the owner, or an alias."""
+    if not name:  # the path of a model, less the model
+        raise HTTPException(404)
     return model_page(tasks_of(request).model(name))

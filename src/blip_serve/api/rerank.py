@@ -1,4 +1,4 @@
-"""`POST /v1/rerank` and `/v2/rerank`: Cohere's and Jina's, between texts and images."""
+"""`POST /v1/rerank`, `/v2/rerank` and `/rerank`: Cohere's and Jina's, between texts and images."""
 
 import uuid
 from typing import Any, Literal
@@ -13,9 +13,8 @@ from blip_serve.api.images import EXAMPLE_IMAGE
 from blip_serve.api.inputs import Inputs, OneInput, entries, read_input
 from blip_serve.api.timing import timed
 from blip_serve.api.usage import InputUsage, input_usage
-from blip_serve.domain import Caption, ScoringProtocol
+from blip_serve.domain import ScoringProtocol
 from blip_serve.settings import HARD_LIMIT
-from blip_serve.tasks.inputs import Input
 from blip_serve.tasks.relevance import RankBy
 from blip_serve.tasks.rerank import RankedDocument, RerankRequest, RerankResult
 from blip_serve.tasks.usage import Usage
@@ -60,7 +59,7 @@ class RerankedDocument(BaseModel):
 
     index: int
     relevance_score: float = Field(description="what the results are sorted by")
-    document: Any = Field(None, description="as it was given, a string as an object; if asked for")
+    document: Any = Field(None, description='as it was given, a string as `{"text": ...}`; if asked for')
     itm_score: float | None = Field(None, description="probability of a match, 0..1")
     cosine_score: float | None = Field(None, description="-1..1; no probability")
 
@@ -124,6 +123,12 @@ router = APIRouter()
     responses=_RESPONSES,
     openapi_extra=documented(RerankBody, _EXAMPLE),
 )
+@router.post(
+    "/rerank",
+    summary="The same, for clients that know no version",
+    responses=_RESPONSES,
+    openapi_extra=documented(RerankBody, _EXAMPLE),
+)
 async def rerank(request: Request) -> Response:
     """The most relevant documents first; `relevance_score` is the number they are sorted by."""
     body = await read_json(request, RerankBody, OTHERS)
@@ -133,15 +138,8 @@ async def rerank(request: Request) -> Response:
     result = await tasks_of(request).rerank.run(
         RerankRequest(query, documents, body.rank_by, body.top_n, body.shortlist, body.model, body.protocol)
     )
-    echoes = [_echo(entry, document) for (_, entry), document in zip(given, documents, strict=True)]
+    echoes = [{"text": entry} if isinstance(entry, str) else entry for _, entry in given]
     return timed(_answer(result, echoes if body.return_documents else None), result.timings)
-
-
-def _echo(given: Any, document: Input) -> Any:
-    """A document as clients read it back: an object as it came, a string as `{"text": ...}` or `{"image": ...}`."""
-    if not isinstance(given, str):
-        return given
-    return {"text" if isinstance(document, Caption) else "image": given}
 
 
 def _answer(result: RerankResult, echoes: list[Any] | None) -> RerankResponse:

@@ -1,8 +1,8 @@
-"""`POST /v1/score`: vLLM's, one score a pair of a text and an image."""
+"""`POST /v1/score` and `/score`: vLLM's, one score a pair of a text and an image."""
 
 import time
 import uuid
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
@@ -68,13 +68,25 @@ class ScoreResponse(BaseModel):
 
 _EXAMPLE = {"queries": {"image": EXAMPLE_IMAGE}, "items": ["a red circle", "a blue square"]}
 
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": ScoreResponse},
+    "4XX": {"model": ErrorEnvelope},
+    "5XX": {"model": ErrorEnvelope},
+}
+
 router = APIRouter()
 
 
 @router.post(
     "/v1/score",
     summary="Score pairs of a text and an image",
-    responses={200: {"model": ScoreResponse}, "4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
+    responses=_RESPONSES,
+    openapi_extra=documented(ScoreBody, _EXAMPLE),
+)
+@router.post(
+    "/score",
+    summary="The same, where vLLM's clients look for it",
+    responses=_RESPONSES,
     openapi_extra=documented(ScoreBody, _EXAMPLE),
 )
 async def score(request: Request) -> Response:

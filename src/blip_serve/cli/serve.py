@@ -7,7 +7,6 @@ import socket
 import sys
 from contextlib import suppress
 from functools import partial
-from ipaddress import ip_address
 from typing import Annotated
 
 import typer
@@ -19,6 +18,7 @@ from blip_serve.api.server import Server, ending_signals
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.cli.options import Config
 from blip_serve.errors import ConfigurationError
+from blip_serve.hosts import is_loopback
 from blip_serve.loading import check_device
 from blip_serve.settings import AuthSettings, Settings
 from blip_serve.telemetry import LibraryLog
@@ -55,18 +55,11 @@ def _refuse_without_keys(auth: AuthSettings, address: str, no_auth: bool) -> Non
     """Raises `ConfigurationError` where others could call and nobody said that they may."""
     if no_auth and auth.asks:
         raise ConfigurationError("--no-auth contradicts auth.keys and auth.keys_file")
-    if not (auth.asks or auth.no_auth or no_auth or _is_loopback(address)):
+    if not (auth.asks or auth.no_auth or no_auth or is_loopback(address)):
         raise ConfigurationError(
             f"server.host: on {address} others can call: set auth.keys_file (`blip-serve keys create` makes keys), "
             "or say that anyone may with --no-auth (auth.no_auth)"
         )
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return address == "localhost" or ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def _allow_descriptors(count: int) -> None:

@@ -10,6 +10,7 @@ from blip_serve.images.reference import (
     Base64Image,
     BytesImage,
     ImageSource,
+    UnreadableImage,
     UrlImage,
     decode_base64,
     empty_image,
@@ -34,8 +35,11 @@ class ImageLoader:
 
         `here`: what is `SMALL` is worked on at once, on the event loop; for one image of a request, not for hundreds.
 
-        Raises `InvalidInput`: `empty_image`, `image_too_large`, `invalid_base64`, and `Fetcher.fetch`'s.
+        Raises `InvalidInput`: `empty_image`, `image_too_large`, `invalid_base64`, `Fetcher.fetch`'s, and an
+        `UnreadableImage`'s own.
         """
+        if isinstance(source, UnreadableImage):
+            raise source.error
         if isinstance(source, UrlImage):
             source = BytesImage(await self._fetcher.fetch(source.url, source.param), source.param)
         size = len(source.text if isinstance(source, Base64Image) else source.data)

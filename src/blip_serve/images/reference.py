@@ -12,8 +12,9 @@ import pybase64
 from blip_serve.errors import InvalidInput
 from blip_serve.images.url import parse_url, unsupported_scheme
 
+_DATA = re.compile(r"\s*data:.{0,1024}?;base64,", re.IGNORECASE | re.ASCII | re.DOTALL)
 _SCHEME = re.compile(r"\s*([a-z][a-z0-9+.-]{0,30}):", re.IGNORECASE | re.ASCII)
-_MAX_HEAD_CHARS = 1024
+_MAX_TYPE_CHARS = 1024
 _WHITESPACE = b" \t\r\n\f\v"
 
 
@@ -41,7 +42,23 @@ class BytesImage:
     param: str
 
 
-ImageSource = Base64Image | UrlImage | BytesImage
+@dataclass(frozen=True, slots=True)
+class UnreadableImage:
+    """What stands where an image should and is none; whoever loads it is told `error`."""
+
+    error: InvalidInput
+    param: str
+
+
+ImageSource = Base64Image | UrlImage | BytesImage | UnreadableImage
+
+
+def is_data_uri(value: str) -> bool:
+    """Whether `value` is a data URI of bytes, whatever type it names: the bytes say what they are.
+
+    Where a text or an image may stand, this tells them apart.
+    """
+    return _DATA.match(value) is not None
 
 
 def parse_image(value: str, param: str) -> ImageSource:
@@ -50,11 +67,13 @@ def parse_image(value: str, param: str) -> ImageSource:
     Raises `InvalidInput`: `empty_image`, `invalid_data_uri`, `unsupported_url_scheme`, `invalid_url`, `blocked_url`.
     The base64 itself is checked by `decode_base64`.
     """
+    if data := _DATA.match(value):
+        return _base64(value[data.end() :], param)
     scheme = _SCHEME.match(value)
     if scheme is None:
         return _base64(value, param)
     if scheme[1].lower() == "data":
-        return _data_uri(value[scheme.end() :], param)
+        raise _no_data_uri(value[scheme.end() :], param)
     if scheme[1].lower() not in ("http", "https"):
         raise unsupported_scheme(param)
     parse_url(value, param)
@@ -98,17 +117,13 @@ def _base64(text: str, param: str) -> Base64Image:
     return Base64Image(text, param)
 
 
-def _data_uri(rest: str, param: str) -> Base64Image:
-    """`rest` is what follows `data:`, by RFC 2397 a media type, parameters, a comma and the data."""
-    comma = rest.find(",", 0, _MAX_HEAD_CHARS)
-    media, *parameters = rest[: comma if comma >= 0 else _MAX_HEAD_CHARS].lower().split(";")
-    is_image = media.startswith("image/")
-    if "/" in media and not is_image:
-        raise unsupported_scheme(param)
-    if comma < 0 or not is_image or "base64" not in parameters:
-        raise InvalidInput(
-            "The data URI must read data:image/...;base64, followed by the image's bytes.",
-            code="invalid_data_uri",
-            param=param,
-        )
-    return _base64(rest[comma + 1 :], param)
+def _no_data_uri(rest: str, param: str) -> InvalidInput:
+    """The answer to what follows `data:` and holds no base64: a text of another type, or a picture badly written."""
+    media = rest[:_MAX_TYPE_CHARS].partition(",")[0].partition(";")[0].lower()
+    if "/" in media and not media.startswith("image/"):
+        return unsupported_scheme(param)
+    return InvalidInput(
+        "The data URI must read data:image/...;base64, followed by the image's bytes.",
+        code="invalid_data_uri",
+        param=param,
+    )

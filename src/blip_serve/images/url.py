@@ -9,6 +9,9 @@ from blip_serve.hosts import is_address, is_disguised, is_name
 
 MAX_URL_CHARS = 8192
 
+BLANKS = " \t\r\n\f\v"
+"""What may surround a URL, as it comes with a line of a file; a space within it is written `%20`."""
+
 _STRANGE = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f]")  # what parsers disagree about
 _WEB = re.compile(r"https?:", re.IGNORECASE)
 _AUTHORITY = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
@@ -17,10 +20,13 @@ _AUTHORITY = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
 def parse_url(text: str, param: str) -> httpx.URL:
     """The URL in `text`: http or https, no user, a host that is a plain name or a plainly written address.
 
+    Blanks around it are passed over, and a space within it becomes `%20`.
+
     Raises `InvalidInput`: `unsupported_url_scheme`, `invalid_url`, or `blocked_url` where the host is a number or ends
     with a dot, which only serves to get past a filter.
     """
-    if len(text) > MAX_URL_CHARS or _STRANGE.search(text):
+    text = text.strip(BLANKS)
+    if len(text) > MAX_URL_CHARS or _STRANGE.search(text := text.replace(" ", "%20")):
         raise _invalid(param)
     if not _WEB.match(text):
         raise unsupported_scheme(param)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from blip_serve.images.reference import Base64Image, BytesImage, ImageSource, UrlImage
+from blip_serve.images.reference import Base64Image, BytesImage, ImageSource, UnreadableImage, UrlImage
 
 HEAD_CHARS = 64 * 1024
 
@@ -21,6 +21,8 @@ def affinity(request: Any) -> str:
                 head, length = content[:HEAD_CHARS].encode(), len(content)
             case BytesImage(data=data):
                 head, length = data[:HEAD_CHARS], len(data)
+            case UnreadableImage():
+                continue
         return f"{zlib.crc32(head):x}-{length:x}"
     return ""
 

@@ -16,7 +16,7 @@ Vector = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class EmbedRequest:
-    """What to embed; `dimensions`, where given, must be the model's width.
+    """What to embed; `dimensions`, where given, must be the model's width; `dimensions_param` is the request's field.
 
     `model` and `protocol` are the configured ones where `None`.
     """
@@ -25,6 +25,7 @@ class EmbedRequest:
     dimensions: int | None = None
     model: str | None = None
     protocol: ScoringProtocol | None = None
+    dimensions_param: str = "dimensions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Embed:
         images, texts = split(request.inputs)
         check_inputs(images, texts, self._limits)
         async with self._sessions.open(request.model, self.needs, request_cost(len(images), len(texts))) as session:
-            _check_width(request.dimensions, session.lease.card)
+            _check_width(request, session.lease.card)
             protocol = request.protocol or session.lease.protocol
             found = await all_of([_embed(session, each, protocol) for each in request.inputs])
             vectors = tuple(each.vector for each in found)
@@ -75,12 +76,12 @@ async def _embed(session: Session, source: Input, protocol: ScoringProtocol) -> 
     return Embedded(loaded, prepared, vector)
 
 
-def _check_width(dimensions: int | None, card: ModelCard) -> None:
-    if dimensions is None or card.shape is None or dimensions == card.shape.joint_width:
+def _check_width(request: EmbedRequest, card: ModelCard) -> None:
+    if request.dimensions is None or card.shape is None or request.dimensions == card.shape.joint_width:
         return
     raise InvalidInput(
         f"The vectors of '{card.id}' have {card.shape.joint_width} dimensions; no others can be had.",
-        param="dimensions",
+        param=request.dimensions_param,
     )
 
 

@@ -54,6 +54,14 @@ def check_counts(
         raise _too_many("captions", texts, limits.max_captions, texts_field)
 
 
+def check_zip(images: int, texts: int, limits: LimitSettings, images_field: str = "images") -> None:
+    """Raises `InvalidInput` where first cannot be paired with first, or that makes more pairs than the limit."""
+    if images != texts:
+        raise InvalidInput(f"'zip' pairs {images} images with {texts} captions.", param="pairing")
+    if images > limits.max_zip_pairs:
+        raise _too_many("images", images, limits.max_zip_pairs, images_field)
+
+
 def check_pairs(images: Sequence[ImageSource], texts: Sequence[Caption], limits: LimitSettings) -> None:
     """Raises `InvalidInput` where every image with every text is more than the limit."""
     pairs = len(images) * len(texts)

@@ -1,24 +1,33 @@
 """Image-text matching: images x captions to scores. Knows no HTTP and no tensors."""
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from blip_serve.domain import Caption, ImageBytes, MatchItem, PairScore, Prepared, Score, ScoringProtocol, Task
-from blip_serve.errors import InvalidInput
+from blip_serve.errors import DeadlineExceeded, InternalError, InvalidInput, OutOfMemory, ServiceError
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, request_cost
-from blip_serve.tasks.inputs import check_any, check_inputs, check_pairs
+from blip_serve.tasks.inputs import check_any, check_counts, check_pairs, check_text, check_zip, field_of
 from blip_serve.tasks.session import Session, Sessions, Timings, all_of
 from blip_serve.tasks.usage import Usage, usage_of
 
 Pairing = Literal["cross", "zip"]
+OnError = Literal["request", "item"]
+
+ITEM_ERRORS = (InvalidInput, InternalError, OutOfMemory, DeadlineExceeded)
+"""What may be wrong with a pair alone; anything else is the request's, or the service's."""
+UNSCORED, UNPREPARED = PairScore(), Prepared(())
 
 
 @dataclass(frozen=True, slots=True)
 class MatchRequest:
     """What to score: every image with every caption (`cross`), or first with first (`zip`).
 
-    `model` and `protocol` are the configured ones where `None`.
+    `model` and `protocol` are the configured ones where `None`. `on_error`: whether what is wrong with a pair fails the
+    request, or is told in place of the pair's scores.
     """
 
     images: tuple[ImageSource, ...]
@@ -27,15 +36,17 @@ class MatchRequest:
     scores: frozenset[Score] = frozenset({"itm", "cosine"})
     model: str | None = None
     protocol: ScoringProtocol | None = None
+    on_error: OnError = "request"
 
 
 @dataclass(frozen=True, slots=True)
 class MatchPair:
-    """The scores of one image and one caption, by their places in the request."""
+    """The scores of one image and one caption, by their places in the request; none where there is an `error`."""
 
     image_index: int
     caption_index: int
-    score: PairScore
+    score: PairScore = UNSCORED
+    error: ServiceError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +61,12 @@ class MatchResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What came of one image: the image, what was prepared (it keeps the image's state alive), its captions' scores."""
+class Part:
+    """What came of some captions of an image, and what is counted of it, which holds no image any more."""
 
-    image: ImageBytes
-    prepared: Prepared
-    scores: list[PairScore]
+    pairs: tuple[MatchPair, ...]
+    digest: str = ""
+    prepared: Prepared = UNPREPARED
 
 
 class Match:
@@ -71,55 +82,111 @@ class Match:
         """Scores the request's pairs. Raises `ServiceError`s that name the request's fields."""
         captions = self._captions_of_images(request)
         cost = request_cost(len(request.images), sum(map(len, captions)))
-        async with self._sessions.open(request.model, self.needs, cost) as session:
-            protocol = request.protocol or session.lease.protocol
-            parts = [
-                score_image(session, image, tuple(request.captions[i] for i in indices), protocol, request.scores)
-                for image, indices in zip(request.images, captions, strict=True)
-            ]
-            runs = await all_of(parts)
-            usage = session.used(_usage(runs, captions))
-            return MatchResult(session.lease.id, protocol, _pairs(runs, captions), usage, session.timings)
+        whole = request.on_error == "request"
+        async with self._sessions.open(request.model, self.needs, cost, timed=whole) as session:
+            scoring = Scoring(session, request, self._limits)
+            if whole:
+                parts = await all_of([scoring.part(image, of_it) for image, of_it in enumerate(captions)])
+            else:
+                parts = await scoring.faults_in_place(captions)
+            pairs = tuple(pair for part in parts for pair in part.pairs)
+            return MatchResult(session.lease.id, scoring.protocol, pairs, session.used(_usage(parts)), session.timings)
 
     def _captions_of_images(self, request: MatchRequest) -> list[range]:
         """The captions each image is scored against, by their places; refuses a request beyond the limits."""
         check_any(images=request.images, captions=request.captions, scores=request.scores)
-        check_inputs(request.images, request.captions, self._limits)
         images, captions = len(request.images), len(request.captions)
+        check_size(
+            request.pairing, images, captions, self._limits, field_of(request.images), field_of(request.captions)
+        )
+        if request.on_error == "request":
+            for caption in request.captions:
+                check_text(caption, self._limits)
         if request.pairing == "zip":
-            if images != captions:
-                raise InvalidInput(f"'zip' pairs {images} images with {captions} captions.", param="pairing")
             return [range(i, i + 1) for i in range(images)]
         check_pairs(request.images, request.captions, self._limits)
         return [range(captions)] * images
 
 
-async def score_image(
-    session: Session,
-    source: ImageSource,
-    captions: tuple[Caption, ...],
-    protocol: ScoringProtocol,
-    scores: frozenset[Score],
-) -> Run:
-    """Loads an image and scores it against `captions`. Raises what `Session.load` and `Session.run` raise."""
-    image = await session.load(source)
-    prepared, found = await session.run(MatchItem(image, captions, protocol, scores))
-    return Run(image, prepared, found)
+class Scoring:
+    """One request's images under way: as many at a time as a request may have to score with every caption."""
+
+    def __init__(self, session: Session, request: MatchRequest, limits: LimitSettings) -> None:
+        self.protocol: ScoringProtocol = request.protocol or session.lease.protocol
+        self._session = session
+        self._request = request
+        self._limits = limits
+        self._at_once = asyncio.Semaphore(limits.max_images)
+
+    async def part(self, image: int, captions: Sequence[int]) -> Part:
+        """An image, by its place, scored against captions. Raises what `Session.load` and `Session.run` raise."""
+        async with self._at_once:
+            return await self._scored(image, captions, await self._session.load(self._request.images[image]))
+
+    async def faults_in_place(self, captions: Sequence[range]) -> list[Part]:
+        """Each image scored against its captions; pairs that have a fault, or came too late, hold it."""
+        found = await self._session.until_deadline([self._faulty(image, of_it) for image, of_it in enumerate(captions)])
+        late = DeadlineExceeded("The request's time ran out before this pair was scored.")
+        return [
+            part
+            for image, parts in enumerate(found)
+            for part in ([self._failed(image, captions[image], late)] if parts is None else parts)
+        ]
+
+    async def _faulty(self, image: int, captions: range) -> list[Part]:
+        async with self._at_once:
+            try:
+                loaded = await self._session.load(self._request.images[image])
+            except ITEM_ERRORS as error:
+                return [self._failed(image, captions, error)]
+            return await self._halved(image, captions, loaded)
+
+    async def _halved(self, image: int, captions: range, loaded: ImageBytes) -> list[Part]:
+        """As `_scored`; a fault that lies in one of several captions is looked for by halves."""
+        asked = [self._request.captions[i] for i in captions]
+        try:
+            for caption in asked:
+                check_text(caption, self._limits)
+            return [await self._scored(image, captions, loaded)]
+        except ITEM_ERRORS as error:
+            if len(captions) == 1 or error.param not in {caption.param for caption in asked}:
+                return [self._failed(image, captions, error)]
+        middle = len(captions) // 2
+        first = await self._halved(image, captions[:middle], loaded)
+        return first + await self._halved(image, captions[middle:], loaded)
+
+    async def _scored(self, image: int, captions: Sequence[int], loaded: ImageBytes) -> Part:
+        texts = tuple(self._request.captions[i] for i in captions)
+        prepared, scores = await self._session.run(MatchItem(loaded, texts, self.protocol, self._request.scores))
+        pairs = tuple(MatchPair(image, caption, score) for caption, score in zip(captions, scores, strict=True))
+        return Part(pairs, loaded.digest, replace(prepared, works=()))  # works hold what the vision tower made of it
+
+    def _failed(self, image: int, captions: Sequence[int], error: ServiceError) -> Part:
+        fault = copy(error)  # less its traceback, which holds the image
+        fault.param = fault.param or self._request.images[image].param
+        return Part(tuple(MatchPair(image, caption, error=fault) for caption in captions))
 
 
-def _pairs(runs: list[Run], captions: list[range]) -> tuple[MatchPair, ...]:
-    return tuple(
-        MatchPair(image_index, caption_index, score)
-        for image_index, (run, indices) in enumerate(zip(runs, captions, strict=True))
-        for caption_index, score in zip(indices, run.scores, strict=True)
-    )
+def check_size(
+    pairing: Pairing,
+    images: int,
+    captions: int,
+    limits: LimitSettings,
+    images_field: str = "images",
+    captions_field: str = "captions",
+) -> None:
+    """Raises `InvalidInput` for more than the limits; a face may ask before it reads them."""
+    if pairing == "zip":
+        check_zip(images, captions, limits, images_field)
+    else:
+        check_counts(images, captions, limits, images_field, captions_field)
 
 
-def _usage(runs: list[Run], captions: list[range]) -> Usage:
+def _usage(parts: Sequence[Part]) -> Usage:
     """A caption scored against many images counts once."""
     text_tokens = {
-        index: tokens
-        for run, indices in zip(runs, captions, strict=True)
-        for index, tokens in zip(indices, run.prepared.text_tokens, strict=True)
+        pair.caption_index: tokens
+        for part in parts
+        for pair, tokens in zip(part.pairs, part.prepared.text_tokens, strict=False)  # none where it failed
     }
-    return usage_of(((run.image.digest, run.prepared) for run in runs), sum(text_tokens.values()))
+    return usage_of(((part.digest, part.prepared) for part in parts), sum(text_tokens.values()))

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from blip_serve.domain import Caption, MatchItem, PairScore, ScoringProtocol, Task
+from blip_serve.domain import Caption, ImageBytes, MatchItem, PairScore, Prepared, Score, ScoringProtocol, Task
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, request_cost
 from blip_serve.tasks.inputs import Input, check_any, check_inputs, check_pairs, check_positive, same_kind, split
-from blip_serve.tasks.match import Run, score_image
 from blip_serve.tasks.relevance import NEEDED, RankBy, relevance
 from blip_serve.tasks.session import Session, Sessions, Timings, all_of
 from blip_serve.tasks.usage import Usage, usage_of
@@ -54,6 +53,15 @@ class RerankResult:
     timings: Timings
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of one image: the image, what was prepared (it keeps the image's state alive), its captions' scores."""
+
+    image: ImageBytes
+    prepared: Prepared
+    scores: list[PairScore]
+
+
 class Rerank:
     """The task; `needs`: what its model must do, one of them."""
 
@@ -73,7 +81,7 @@ class Rerank:
         async with self._sessions.open(request.model, self.needs, request_cost(len(images), len(texts))) as session:
             protocol = request.protocol or session.lease.protocol
             first = NEEDED[request.rank_by if request.shortlist is None else "cosine"]
-            runs = await all_of([score_image(session, image, texts, protocol, first) for image in images])
+            runs = await all_of([_score_image(session, image, texts, protocol, first) for image in images])
             scores: Scores = dict(enumerate(score for run in runs for score in run.scores))
             if request.shortlist is not None:
                 shortlist = _best(scores, "cosine", request.shortlist)
@@ -102,6 +110,19 @@ def _sides(request: RerankRequest) -> tuple[tuple[ImageSource, ...], tuple[Capti
     if images:
         raise same_kind(images[0])
     return (request.query,), texts
+
+
+async def _score_image(
+    session: Session,
+    source: ImageSource,
+    captions: tuple[Caption, ...],
+    protocol: ScoringProtocol,
+    scores: frozenset[Score],
+) -> Run:
+    """Loads an image and scores it against `captions`. Raises what `Session.load` and `Session.run` raise."""
+    image = await session.load(source)
+    prepared, found = await session.run(MatchItem(image, captions, protocol, scores))
+    return Run(image, prepared, found)
 
 
 def _best(scores: Scores, by: RankBy, count: int | None) -> Scores:

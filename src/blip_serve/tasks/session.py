@@ -112,6 +112,20 @@ class Session:
             prepared = self._noted(image, prepared)
         return Started(prepared, [asyncio.wrap_future(future) for future in futures])
 
+    async def until_deadline(self, parts: Sequence[Coroutine[None, None, T]]) -> list[T | None]:
+        """The results of `parts`, run side by side; `None` for those that the request's time did not suffice for.
+
+        The first to fail cancels the others and is raised. For a session that is not timed.
+        """
+        left = max(0.0, self._reservation.deadline - time.monotonic())
+        tasks = [asyncio.ensure_future(part) for part in parts]
+        try:
+            done, _ = await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_EXCEPTION)
+            return [task.result() if task in done else None for task in tasks]
+        finally:
+            await _end(tasks)
+            del tasks
+
     async def _prepare(self, item: Item) -> Prepared:
         """On a worker, where it is a matter of a moment; what has an image to decode waits for its caller's turn."""
         model, image = self.lease.model, image_of(item)
@@ -185,15 +199,19 @@ class Sessions:
         return self._registry.card(model, tasks, self._caller)
 
     @asynccontextmanager
-    async def open(self, model: str | None, tasks: Sequence[Task], cost: int) -> AsyncIterator[Session]:
+    async def open(
+        self, model: str | None, tasks: Sequence[Task], cost: int, timed: bool = True
+    ) -> AsyncIterator[Session]:
         """A session of a request weighing `cost`, with a model that does one of `tasks`; leaving it cancels the rest.
+
+        Not `timed`: what is done in it keeps the request's time by itself, by `Session.until_deadline`.
 
         Raises `Overloaded` before any work is done, what `Registry.lease` raises, and `DeadlineExceeded`.
         """
         with self._engine.reserve(cost, self._timeout) as reservation:
             async with self._registry.lease(model, tasks, reservation.deadline, self._caller) as lease:
                 try:
-                    async with asyncio.timeout(max(0.0, reservation.deadline - time.monotonic())):
+                    async with asyncio.timeout(max(0.0, reservation.deadline - time.monotonic()) if timed else None):
                         yield Session(
                             lease,
                             reservation,
@@ -231,7 +249,12 @@ async def all_of(parts: Sequence[Coroutine[None, None, T]]) -> list[T]:
     try:
         return list(await asyncio.gather(*tasks))
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        await _end(tasks)
         del tasks
+
+
+async def _end(tasks: "Sequence[asyncio.Task[T]]") -> None:
+    """Cancels what still runs and waits for it; what failed meanwhile is nobody's any more."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

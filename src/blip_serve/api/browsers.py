@@ -1,0 +1,141 @@
+"""Which pages of the web may use the service from a browser: its own, and those of `server.cors_origins`.
+
+A browser sends a page's requests wherever the page says, past any firewall: to a service on loopback that asks for no
+key, too. Other clients send no `Origin` and are not concerned.
+"""
+
+import re
+from functools import lru_cache
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from blip_serve.api.errors import answer, note
+from blip_serve.errors import InvalidInput, PermissionDenied, ServiceError
+from blip_serve.hosts import is_loopback
+from blip_serve.settings import Settings
+from blip_serve.telemetry import Telemetry
+
+METHODS = ("GET", "HEAD", "POST", "DELETE")
+SAFE = ("GET", "HEAD", "OPTIONS")
+"""Methods that change nothing."""
+EXPOSED = (
+    "x-request-id",
+    "server-timing",
+    "retry-after",
+    "x-should-retry",
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-reset-requests",
+)
+"""Headers that a page may read."""
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(:[0-9]*)?")
+
+
+class Cors(CORSMiddleware):
+    """Starlette's, for pages of `origins`; their preflights are answered before a key is asked for.
+
+    Those of other pages go on, and are answered as what they are: requests with a method that nothing takes.
+    """
+
+    def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=METHODS,
+            allow_headers=("*",),
+            allow_private_network=True,
+            expose_headers=EXPOSED,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        origin = Headers(scope=scope).get("origin") if scope["type"] == "http" else None
+        if origin is None or self.is_allowed_origin(origin):
+            await super().__call__(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+class OriginMiddleware:
+    """Refuses what a page of another origin would change here, and a page that only looks like one of ours.
+
+    The latter by its `Host`: a page whose name was made to lead to this machine (DNS rebinding) still calls it so.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, telemetry: Telemetry) -> None:
+        origins = settings.server.cors_origins
+        self._app = app
+        self._telemetry = telemetry
+        self._origins = frozenset(origins)
+        self._hosts = frozenset(_name(origin.partition("://")[2]) for origin in origins)
+        self._keyless = not settings.auth.asks
+        self._is_known = lru_cache(maxsize=64)(self._knows)  # a host is the same one time after time
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = self._fault(scope) if scope["type"] == "http" else None
+        if error is None:
+            await self._app(scope, receive, send)
+        else:
+            note(error, scope, self._telemetry)
+            await answer(error)(scope, receive, send)
+
+    def _fault(self, scope: Scope) -> ServiceError | None:
+        headers = Headers(scope=scope)
+        hosts = headers.getlist("host")
+        if len(hosts) > 1 or not (hosts or scope["http_version"] == "1.0"):
+            return InvalidInput("A request has one header Host.", code="invalid_host", param="host")
+        host = hosts[0].lower() if hosts else ""
+        if hosts and self._keyless and _on_loopback(scope) and not self._is_known(host):
+            return PermissionDenied(
+                "Without keys, what comes over loopback must be addressed to localhost or a loopback address, or to a "
+                "host of server.cors_origins.",
+                code="host_not_allowed",
+                param="host",
+            )
+        if scope["method"] not in SAFE and self._is_foreign(headers, scope["scheme"], host):
+            return PermissionDenied(
+                "This page's origin may not use the service; server.cors_origins says which may.",
+                code="origin_not_allowed",
+                param="origin",
+            )
+        return None
+
+    def _knows(self, host: str) -> bool:
+        """Whether `host` is this machine's own name for itself, or listed."""
+        name = _name(host)
+        return is_loopback(name) or name in self._hosts
+
+    def _is_foreign(self, headers: Headers, scheme: str, host: str) -> bool:
+        """Whether a page of another origin sent this."""
+        origins = headers.getlist("origin")
+        if not origins:
+            return headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        return "*" not in self._origins and not all(
+            origin in self._origins or _is_ours(origin, scheme, host) for origin in origins
+        )
+
+
+def _is_ours(origin: str, scheme: str, host: str) -> bool:
+    """Whether an origin is that of a request: https, too, where the request came as http from what ended its TLS."""
+    own, _, authority = origin.partition("://")
+    port = ":443" if own == "https" else ":80"
+    return own in (scheme, "https") and authority.removesuffix(port) == host.removesuffix(port)
+
+
+def _name(host: str) -> str:
+    """A host without its port, and nothing for what is none."""
+    found = _HOST.fullmatch(host)
+    return found[1].strip("[]") if found else ""
+
+
+def _on_loopback(scope: Scope) -> bool:
+    """Whether the request came to an address of loopback."""
+    address, _ = scope.get("server") or ("", None)
+    return _is_loopback(address)
+
+
+@lru_cache(maxsize=64)
+def _is_loopback(address: str) -> bool:
+    return is_loopback(address)

@@ -13,6 +13,7 @@ from blip_serve.api import (
     chat,
     decisions,
     docs,
+    embed,
     embeddings,
     errors,
     health,

@@ -12,7 +12,7 @@ import pybase64
 from blip_serve.errors import InvalidInput
 from blip_serve.images.url import parse_url, unsupported_scheme
 
-_SCHEME = re.compile(r"\s*([a-z][a-z0-9+.-]{0,30}):", re.IGNORECASE | re.ASCII)
+_SCHEME = re.compile(r"\s*+([a-z][a-z0-9+.-]{0,30}):", re.IGNORECASE | re.ASCII)
 _MAX_HEAD_CHARS = 1024
 _WHITESPACE = b" \t\r\n\f\v"
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from blip_serve import fair_threads
-from blip_serve.fair_threads import MAX_LOST, FairThreads
+from blip_serve.errors import Unavailable
+from blip_serve.fair_threads import MAX_LOST, FairThreads, NotNow
 from blip_serve.telemetry import Telemetry
 from tests.support.server import QUIET
 from tests.support.waiting import WAIT_S, wait_until
@@ -181,5 +182,46 @@ def test_too_many_that_hang_are_not_replaced_any_more_and_in_the_end_lost(monkey
         await asyncio.gather(*stuck)
         assert threads.trouble() is None
         assert not threads.lost()
+
+    in_loop(use)
+
+
+def test_a_call_without_room_holds_no_thread_and_runs_once_there_is_some() -> None:
+    async def use(threads: FairThreads, held: Held) -> None:
+        free = False
+        tried: list[str] = []
+
+        def large(name: str) -> str:
+            tried.append(name)
+            if not free:
+                raise NotNow(lambda: free)
+            return name
+
+        first = [call(threads, "a", f"a{i}", held) for i in range(2)]
+        await begun(held, 2)
+        waiting = [
+            asyncio.ensure_future(threads.run("b", name, FAR, lambda name=name: large(name)))  # type: ignore[misc]
+            for name in ("large 1", "large 2")
+        ]
+        assert await threads.run("c", "small", FAR, lambda: "small") == "small"
+        assert await threads.run("b", "small", FAR, lambda: "small") == "small"
+        assert sorted(tried) == ["large 1", "large 2"]  # once each: the rest is asking whether there is room
+        free = True
+        held.open.set()
+        assert list(await asyncio.gather(*waiting)) == ["large 1", "large 2"]
+        await asyncio.gather(*first)
+
+    in_loop(use)
+
+
+def test_without_a_thread_to_be_had_a_call_is_told_so_and_the_next_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(threads: FairThreads, held: Held) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", lambda self: exec('raise RuntimeError("no thread")'))
+            for _ in range(MAX_LOST + SHARE):
+                with pytest.raises(Unavailable):
+                    await threads.run("a", 1, 0, lambda: 1)
+        assert await threads.run("a", 1, FAR, lambda: 1) == 1
+        assert threads.trouble() is None
 
     in_loop(use)

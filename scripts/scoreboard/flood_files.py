@@ -39,6 +39,8 @@ FLOODS: Mapping[str, Callable[[], bytes]] = {
     "PNG, 1.7 million empty chunks": lambda: png(chunk(b"abCd") * 1_700_000),
     "PNG, 1.7 million empty IDAT": lambda: png(chunk(b"IDAT") * 1_700_000),
     "PNG, 700,000 texts": lambda: png(b"".join(chunk(b"tEXt", b"%d\0" % n) for n in range(700_000))),
+    "PNG, 1.6 million chunks with underscores": lambda: png(chunk(b"tEXt", b"a\0b") + chunk(b"_a__") * 1_600_000),
+    "GIF, 20 MB without a block": lambda: gif(b"")[:19] + b"abcd" + bytes(20_000_000),
     "GIF, 6.6 million comments": lambda: gif(b"!\xfe\0" * 6_600_000),
     "GIF, 9 million blocks of a byte": lambda: gif(b"", b"\x01\x00" * 9_000_000),
     "JPEG, 18 MB of fill bytes": _jpeg_of_fill_bytes,

@@ -84,7 +84,7 @@ class DeadlineExceeded(Unavailable):
 
 
 class OutOfMemory(Unavailable):
-    """The device had no memory for a step."""
+    """There was no memory: of the device for a step, or of the process for an image."""
 
     code = "out_of_memory"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from blip_serve.errors import Unavailable
 from blip_serve.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -24,16 +25,31 @@ AGAIN_S = 1.0
 """When a thread that could not be replaced is looked at again."""
 
 
+class NotNow(Exception):
+    """Raised by a call that finds no room, at once: it is called again when others have ended and there is `room`."""
+
+    def __init__(self, room: Callable[[], bool]) -> None:
+        super().__init__("no room")
+        self.room = room
+
+
 @dataclass(eq=False, slots=True)
 class Call:
-    """A call on its way. Once it runs, `timer` writes it off soon after its deadline."""
+    """A call on its way: queued, then on a thread, where `timer` writes it off soon after its deadline."""
 
     caller: str
     key: Hashable
     function: Callable[[], object]
     result: "asyncio.Future[Any]"
     deadline: float
+    queued: bool = True
     timer: asyncio.TimerHandle | None = None
+    room: Callable[[], bool] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it may run, as far as it is known to need room."""
+        return self.room is None or self.room()
 
 
 class FairThreads:
@@ -58,8 +74,9 @@ class FairThreads:
     async def run(self, caller: str, key: Hashable, deadline: float, function: Callable[[], T]) -> T:
         """The result of `function`, called on one of the threads by `deadline` (monotonic seconds).
 
-        Raises what it raises. Whoever is cancelled while the call waits takes it back; one that runs is left to end,
-        and counts until it does or its deadline passes.
+        Raises what it raises, but for `NotNow`, and `Unavailable` where no thread can be had. Whoever is cancelled
+        while the call waits takes it back; one that runs is left to end, and counts until it does or its deadline
+        passes.
         """
         call = Call(caller, key, function, asyncio.get_running_loop().create_future(), deadline)
         self._waiting.setdefault(caller, deque()).append(call)
@@ -68,7 +85,7 @@ class FairThreads:
             result: T = await call.result
             return result
         finally:
-            if call.timer is None:
+            if call.queued:
                 self._remove(call)
             del call  # its result's error refers to this frame
 
@@ -87,27 +104,36 @@ class FairThreads:
 
     def _start_calls(self) -> None:
         while self._busy.total() <= self._share and (call := self._next()) is not None:
-            self._running[call.key] = call
-            self._busy[call.caller] += 1
-            loop = call.result.get_loop()
-            call.timer = loop.call_later(max(0.0, call.deadline - time.monotonic()) + GRACE_S, self._write_off, call)
-            if self._threads < self._busy.total():
-                self._threads += 1
-                threading.Thread(target=self._work, name=self._name, daemon=True).start()
-            self._calls.put(call)
+            try:
+                self._start_call(call)
+            except RuntimeError as error:
+                self._telemetry.log.error("no_thread", thread=self._name, exc_info=error)
+                call.result.set_exception(Unavailable("The service has no thread for this.", retry_after=5))
+
+    def _start_call(self, call: Call) -> None:
+        """Raises `RuntimeError` where the system has no thread."""
+        if self._threads == self._busy.total():
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+            self._threads += 1
+        self._running[call.key] = call
+        self._busy[call.caller] += 1
+        patience = max(0.0, call.deadline - time.monotonic()) + GRACE_S
+        call.timer = call.result.get_loop().call_later(patience, self._write_off, call)
+        self._calls.put(call)
 
     def _next(self) -> Call | None:
         """The call whose turn it is, taken from the queue; its caller comes last from now on."""
         for caller, calls in self._waiting.items():
             if self._busy[caller] < self._share:
                 for call in calls:
-                    if call.key not in self._running:
+                    if call.key not in self._running and call.ready:
                         self._waiting.move_to_end(caller)
                         self._remove(call)
                         return call
         return None
 
     def _remove(self, call: Call) -> None:
+        call.queued = False
         calls = self._waiting[call.caller]
         calls.remove(call)
         if not calls:
@@ -131,11 +157,20 @@ class FairThreads:
         result, error = outcome
         if call.result.done():
             pass  # nobody waits any more
+        elif isinstance(error, NotNow):
+            self._put_back(call, error.room)
         elif error is not None:
             call.result.set_exception(error)
         else:
             call.result.set_result(result)
         self._start_calls()
+
+    def _put_back(self, call: Call, room: Callable[[], bool]) -> None:
+        """Before its caller's others, whose turn it was."""
+        call.queued, call.timer, call.room = True, None, room
+        calls = self._waiting.setdefault(call.caller, deque())
+        calls.appendleft(call)
+        self._waiting.move_to_end(call.caller, last=False)
 
     def _write_off(self, call: Call) -> None:
         if len(self._lost) == MAX_LOST:

@@ -1,9 +1,7 @@
 import io
 import struct
-import time
 import tracemalloc
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -13,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import BmpImagePlugin, ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError, features
 
-from blip_serve.errors import InvalidInput, Unavailable
+from blip_serve.errors import InvalidInput, OutOfMemory
+from blip_serve.fair_threads import NotNow
 from blip_serve.images import decode
 from blip_serve.images.decode import BYTES_A_PIXEL, Decoder
 from blip_serve.images.header import ImageFormat
@@ -404,7 +403,7 @@ def test_a_decoder_without_memory_is_no_fault_of_the_image(
         raise failure
 
     monkeypatch.setattr(BmpImagePlugin.BmpImageFile, step, fail)
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(OutOfMemory) as caught:
         decoded(SAMPLES["BMP"])
     assert (caught.value.code, caught.value.__cause__) == ("out_of_memory", failure)
 
@@ -416,20 +415,19 @@ def test_what_the_block_raises_is_left_as_it_is() -> None:
 
 def one_at_a_time() -> Decoder:
     """A decoder with room for one image of the size of `HEAVY`."""
-    return Decoder(ImageSettings(max_decode_bytes=HEAVY_BYTES), patience_s=5)
+    return Decoder(ImageSettings(max_decode_bytes=HEAVY_BYTES))
 
 
 @pytest.mark.parametrize("failure", [None, KeyError("mine")])
 def test_memory_stays_reserved_until_the_block_ends_however_it_ends(failure: Exception | None) -> None:
     decoder = one_at_a_time()
-    with ThreadPoolExecutor(1) as pool:
-        with suppress(KeyError), decoder.open(image_bytes(HEAVY)):
-            other = pool.submit(decoded, HEAVY, decoder)
-            time.sleep(0.05)
-            assert not other.done()
-            if failure:
-                raise failure
-        assert other.result(5).size == HEAVY_SIZE
+    with suppress(KeyError), decoder.open(image_bytes(HEAVY)):
+        with pytest.raises(NotNow):
+            decoded(HEAVY, decoder)
+        assert decoded(SAMPLES["PNG"], decoder).size == (40, 24)  # a small one needs none
+        if failure:
+            raise failure
+    assert decoded(HEAVY, decoder).size == HEAVY_SIZE
 
 
 def test_memory_of_an_image_that_fails_is_given_back() -> None:
@@ -437,15 +435,6 @@ def test_memory_of_an_image_that_fails_is_given_back() -> None:
     for _ in range(3):
         with refused("invalid_image"):
             decoded(HEAVY[:-1000], decoder)
-
-
-def test_an_image_without_room_is_told_so_in_time() -> None:
-    decoder = Decoder(ImageSettings(max_decode_bytes=HEAVY_BYTES), patience_s=0.01)
-    with decoder.open(image_bytes(HEAVY)):
-        with pytest.raises(Unavailable) as caught:
-            decoded(HEAVY, decoder)
-        assert decoded(SAMPLES["PNG"], decoder).size == (40, 24)  # a small one needs none
-    assert caught.value.code == "out_of_memory"
 
 
 @pytest.mark.parametrize(

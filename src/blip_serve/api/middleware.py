@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from blip_serve.allocator import give_back
 from blip_serve.api.errors import answer, unexpected
 from blip_serve.api.timing import stages
 from blip_serve.domain import Caller
@@ -102,6 +103,10 @@ def _client(scope: Scope) -> str:
         return "unknown"
 
 
+HEAVY = 16_000_000
+"""Bytes of a body beyond which freed memory goes back once it is answered; the allocator would keep it."""
+
+
 class BodyLimitMiddleware:
     """Bounds bodies: one by `limit` bytes, declared or chunked, and all that are being answered by `total` bytes."""
 
@@ -137,6 +142,8 @@ class BodyLimitMiddleware:
             await self._app(scope, receive_within_limit, send)
         finally:
             self._room += read
+            if read > HEAVY:
+                asyncio.get_running_loop().run_in_executor(None, give_back)
 
 
 class HeadMiddleware:

@@ -41,16 +41,18 @@ class Lane:
         batch: list[Ticket] = []
         owners = list(self._groups)
         while owners := self._nearest_first(owners, dropped):
-            served = []
+            again = []
             for owner in owners:
                 head = self._groups[owner][0]
                 if head.work.cost <= budget and seat(head):
                     budget -= head.work.cost
                     batch.append(head)
-                    served.append(owner)
+                    again.append(owner)
                     self._groups[owner].popleft()
                     self._groups.move_to_end(owner)
-            owners = served
+                elif head.ended():  # its admission failed: what is behind it comes next
+                    again.append(owner)
+            owners = again
         return batch
 
     def _nearest_first(self, owners: list[Reservation], dropped: list[Ticket]) -> list[Reservation]:

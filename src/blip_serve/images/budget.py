@@ -1,48 +1,44 @@
 """A bound on the memory of the images being decoded at once. Knows no images."""
 
-from collections import deque
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Condition
+
+from blip_serve.fair_threads import NotNow
 
 FREE = 16 * 1024 * 1024
 """Bytes. What takes no more is not counted: the threads that decode bound it, and nothing large holds it up."""
 
 
 class ByteBudget:
-    """`total` bytes for threads to share, first come first served, so that no large image is passed over for ever.
+    """`total` bytes for threads to share. What weighs more than all of it has it for itself.
 
-    What weighs more than all of it has it for itself.
+    Bytes held for longer than `patience_s` count no more: whoever holds them hangs, and shall hold up nobody else.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, patience_s: float) -> None:
         self._total = total
-        self._free = total
-        self._waiting: deque[object] = deque()
-        self._changed = Condition()
+        self._patience_s = patience_s
+        self._held: dict[object, tuple[int, float]] = {}  # bytes, and since when (monotonic seconds)
+        self._lock = threading.Lock()
 
     @contextmanager
-    def reserve(self, weight: int, timeout: float) -> Iterator[bool]:
-        """Waits until `weight` bytes are free and holds them; `False`: they were not within `timeout` seconds.
-
-        A thread that holds some must not ask for more.
-        """
+    def reserve(self, weight: int) -> Iterator[None]:
+        """Holds `weight` bytes while inside. Raises `NotNow` where they are not free."""
         weight = 0 if weight <= FREE else min(weight, self._total)
-        held = not weight or self._take(weight, timeout)
+        key = object()
+        with self._lock:
+            if not self._fits(weight):
+                raise NotNow(lambda: self._fits(weight))
+            self._held[key] = weight, time.monotonic()
         try:
-            yield held
+            yield
         finally:
-            if held and weight:
-                with self._changed:
-                    self._free += weight
-                    self._changed.notify_all()
+            with self._lock:
+                del self._held[key]
 
-    def _take(self, weight: int, timeout: float) -> bool:
-        ticket = object()
-        with self._changed:
-            self._waiting.append(ticket)
-            held = self._changed.wait_for(lambda: self._waiting[0] is ticket and weight <= self._free, timeout)
-            self._free -= weight * held
-            self._waiting.remove(ticket)
-            self._changed.notify_all()
-            return held
+    def _fits(self, weight: int) -> bool:
+        oldest = time.monotonic() - self._patience_s
+        held = sum(weight for weight, since in list(self._held.values()) if since > oldest)
+        return not weight or weight <= self._total - held

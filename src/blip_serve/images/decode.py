@@ -15,7 +15,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from blip_serve.allocator import give_back
 from blip_serve.domain import ImageBytes
-from blip_serve.errors import InvalidInput, Unavailable
+from blip_serve.errors import InvalidInput, OutOfMemory
 from blip_serve.images.budget import ByteBudget
 from blip_serve.images.header import ImageFormat, Size, declared_size, sniff
 from blip_serve.images.orientation import upright
@@ -57,13 +57,12 @@ upright. Measured with Pillow 13, by the tests again."""
 class Decoder:
     """Decodes on several threads at once; together they take at most `settings.max_decode_bytes`.
 
-    `formats`: what is read; `patience_s`: how long an image waits for the others to leave it room.
+    `formats`: what is read; `patience_s`: how long an image may take before its memory counts no more.
     """
 
     def __init__(self, settings: ImageSettings, patience_s: float = 60) -> None:
         self._max_pixels = settings.max_pixels
-        self._patience_s = patience_s
-        self._budget = ByteBudget(settings.max_decode_bytes)
+        self._budget = ByteBudget(settings.max_decode_bytes, patience_s)
         self.formats = frozenset(kind for kind in _OPENERS if kind not in _OPTIONAL or features.check(_OPTIONAL[kind]))
 
     def reads(self, head: bytes) -> bool:
@@ -76,8 +75,8 @@ class Decoder:
 
         16 bits a channel are cut to the upper 8; colour profiles are not applied, nor is the colour that a 16-bit grey
         PNG may name transparent. Its memory is reserved until the block ends. Raises `InvalidInput`: `empty_image`,
-        `unsupported_image_format`, `invalid_image_dimensions`, `image_too_large`, `invalid_image`; and `Unavailable`
-        where memory lacks.
+        `unsupported_image_format`, `invalid_image_dimensions`, `image_too_large`, `invalid_image`; `OutOfMemory`;
+        and `NotNow` where other images take the memory it needs.
         """
         kind = self._kind(image)
         self._check_size(declared_size(image.data, kind), image.param)
@@ -86,9 +85,7 @@ class Decoder:
             picture = _open(essence.data, kind)
         self._check_size(picture.size, image.param)
         weight = picture.width * picture.height * BYTES_A_PIXEL[kind]
-        with self._budget.reserve(weight, self._patience_s) as held:
-            if not held:
-                raise _no_memory()
+        with self._budget.reserve(weight + essence.tables):
             with _named_failures(image.param):
                 if not essence.ended:
                     picture = _open(with_end(essence.data), kind)
@@ -152,8 +149,8 @@ def _named_failures(param: str) -> Iterator[None]:
         ) from error
 
 
-def _no_memory() -> Unavailable:
-    return Unavailable("There is no memory to decode the image.", code="out_of_memory", retry_after=5)
+def _no_memory() -> OutOfMemory:
+    return OutOfMemory("There is no memory to decode the image.", retry_after=5)
 
 
 def _to_rgb(picture: ImageFile.ImageFile) -> Image.Image:

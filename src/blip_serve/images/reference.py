@@ -12,8 +12,8 @@ import pybase64
 from blip_serve.errors import InvalidInput
 from blip_serve.images.url import parse_url, unsupported_scheme
 
-_DATA = re.compile(r"\s*data:.{0,1024}?;base64,", re.IGNORECASE | re.ASCII | re.DOTALL)
-_SCHEME = re.compile(r"\s*([a-z][a-z0-9+.-]{0,30}):", re.IGNORECASE | re.ASCII)
+_DATA = re.compile(r"\s*+data:.{0,1024}?;base64,", re.IGNORECASE | re.ASCII | re.DOTALL)
+_SCHEME = re.compile(r"\s*+([a-z][a-z0-9+.-]{0,30}):", re.IGNORECASE | re.ASCII)
 _MAX_TYPE_CHARS = 1024
 _WHITESPACE = b" \t\r\n\f\v"
 

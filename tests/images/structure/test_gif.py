@@ -48,3 +48,8 @@ def test_the_walk_is_bounded_in_steps(block: bytes, steps: int) -> None:
 def test_a_file_cut_off_before_its_frame_is_refused() -> None:
     with pytest.raises(IndexError):
         essence(HEAD + COMMENT[:-1])
+
+
+def test_a_file_without_a_block_is_refused() -> None:
+    with pytest.raises(ValueError, match="no block"):
+        essence(HEAD + bytes(1000))

@@ -40,6 +40,14 @@ def test_a_file_without_its_end_gets_one(cut: int) -> None:
     assert essence(PLAIN[:-cut]).data == PLAIN
 
 
+@pytest.mark.parametrize("at", [33, -12], ids=["before the pixels", "behind them"])
+def test_what_ends_the_walk_early_stays_hidden_from_the_decoder(at: int) -> None:
+    """However many chunks there are: the decoder takes an underscore for a letter."""
+    for extra in range(4):
+        data = PLAIN[:at] + chunk(b"tEXt", b"a\0b") * extra + chunk(b"_a__", b"") * 3 + PLAIN[at:]
+        assert b"_a__" not in essence(data).data
+
+
 def test_frames_that_follow_are_not_walked_over() -> None:
     frames = chunk(b"fcTL", bytes(26)) + chunk(b"fdAT", b"x") * MAX_STEPS
     assert essence(PLAIN[:-12] + frames + PLAIN[-12:]).data == PLAIN

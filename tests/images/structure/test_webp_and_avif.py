@@ -81,3 +81,15 @@ def test_xmp_of_an_avif_is_taken_away_with_its_exif_data_only() -> None:
     alone, beside = (file_bytes(gradient(), "AVIF", xmp=xmp, **more) for more in ({}, {"exif": exif(6)}))
     assert avif.essence(alone).data is alone
     assert "xmp" not in Image.open(io.BytesIO(avif.essence(beside).data)).info
+
+
+def test_a_webp_without_loss_is_weighed_with_the_tables_of_its_codes() -> None:
+    """A set of codes for 16 pixels takes libwebp 21 kB, and as little as two bytes of the file."""
+    noise = Image.effect_noise((100, 50), 50).convert("RGBA")
+    noise.putalpha(noise.getchannel("R"))
+    lossless, lossy = (file_bytes(noise.convert(mode), "WEBP", lossless=mode == "RGBA") for mode in ("RGBA", "RGB"))
+    assert webp.essence(lossless).tables == 21_000 * 25 * 13
+    assert webp.essence(lossy).tables == 0
+    assert webp.essence(file_bytes(noise, "WEBP")).tables > 0  # its transparency is kept without loss
+    tiny = file_bytes(Image.new("RGB", (4000, 4000)), "WEBP", lossless=True)
+    assert webp.essence(tiny).tables == 21_000 * (len(tiny) // 2)

@@ -16,10 +16,12 @@ class Essence:
     """What makes the picture: a file of the same format, and what says which way up it is.
 
     `exif` and `xmp` are empty where the file has none, or where the decoder gives them. `ended` is false for a JPEG
-    that stops before the marker that ends it: whether its last pixels are there only decoding it can tell.
+    that stops before the marker that ends it: whether its last pixels are there only decoding it can tell. `tables`:
+    bytes that the decoder may need beside the pixels.
     """
 
     data: bytes
     exif: bytes = b""
     xmp: bytes = b""
     ended: bool = True
+    tables: int = 0

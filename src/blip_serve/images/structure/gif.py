@@ -16,7 +16,7 @@ _SCREEN = 13
 def essence(data: bytes) -> Essence:
     """The header, the colour that is transparent, and the file from its first frame on.
 
-    Raises `ValueError` for too many blocks before that, and `IndexError` where they are cut off.
+    Raises `ValueError` for too many blocks before that or none at all, and `IndexError` where they are cut off.
     """
     start = position = _SCREEN + (6 << (data[10] & 7) if data[10] & 0x80 else 0)
     control, left = b"", MAX_STEPS
@@ -25,7 +25,9 @@ def essence(data: bytes) -> Essence:
         if data[label] == _CONTROL and data[label + 1] >= 4 and data[label + 2] & 1:
             control = b"!\xf9\4\1\0\0%c\0" % data[label + 5]  # whatever becomes of the frame: one is read
         position, left = _end(data, label + 1, left - 1)
-    if found is None or found.start() == start:
+    if found is None:
+        raise ValueError("no block")
+    if found.start() == start:
         return Essence(data)
     view = memoryview(data)
     return Essence(b"".join((view[:start], control, view[found.start() :])))

@@ -26,19 +26,21 @@ def essence(data: bytes) -> Essence:
 
     Raises `ValueError` for too many chunks.
     """
-    view, count = memoryview(data), 0
+    view, count, ended = memoryview(data), 0, False
     headers: dict[bytes, memoryview] = {}
     pixels: list[memoryview] = []
     words: dict[bytes, memoryview] = {}
     for name, start, end in _chunks(data):
         count += 1
-        if name == b"IDAT":
+        if name == b"IEND":
+            ended = True
+        elif name == b"IDAT":
             pixels += [view[start:end]] if start < end else []
         elif name in _HEADERS and not pixels:
             headers[name] = view[start - 8 : end + 4]
         elif (subject := _subject(name, view[start:end])) in _SUBJECTS:
             words[subject] = view[start - 8 : end + 4]
-    if count == len(headers) + len(pixels) + 1 and len(pixels) <= _FEW:  # these, and IEND
+    if ended and count == len(headers) + len(pixels) + 1 and len(pixels) <= _FEW:  # these, and IEND
         return Essence(data)
     picture = b"".join((_SIGNATURE, *headers.values(), *_chunk(b"IDAT", pixels), *_chunk(b"IEND", [])))
     return Essence(picture, _exif(words), _value(words.get(_XMP)))

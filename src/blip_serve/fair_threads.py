@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from blip_serve.errors import Unavailable
 from blip_serve.telemetry import Telemetry
+from blip_serve.threads import outcome_of
 
 T = TypeVar("T")
 
@@ -142,7 +143,7 @@ class FairThreads:
     def _work(self) -> None:
         """What a thread does."""
         while (call := self._calls.get()) is not None:
-            outcome = _outcome(call.function)
+            outcome = outcome_of(call.function)
             with suppress(RuntimeError):  # the loop is gone, and whoever waited with it
                 call.result.get_loop().call_soon_threadsafe(self._end, call, outcome)
             del call, outcome  # or they would stay until the next call
@@ -187,13 +188,3 @@ class FairThreads:
         if not self._busy[call.caller]:
             del self._busy[call.caller]
         del self._running[call.key]
-
-
-def _outcome(function: Callable[[], object]) -> tuple[object, Exception | None]:
-    """What it returns, or what it raises."""
-    try:
-        return function(), None
-    except Exception as error:
-        return None, error
-    except BaseException as error:  # a thread has nobody to exit to
-        return None, RuntimeError(repr(error))

@@ -233,7 +233,8 @@ class Registry:
     async def _warm_up(self, model: AnyModel) -> None:
         """Runs the model's own first item through the device."""
         with self._engine.reserve(0, WARM_UP_S) as reservation:
-            prepared = await asyncio.to_thread(model.prepare, model.warm_up())
+            async with asyncio.timeout(WARM_UP_S):
+                prepared = await in_thread(lambda: model.prepare(model.warm_up()), "warm-up")
             await asyncio.gather(*map(asyncio.wrap_future, reservation.submit(model, prepared.works)))
 
     def _enter(self, entry: Entry, state: State, error: str | None = None) -> None:

@@ -14,21 +14,28 @@ async def in_thread(call: Callable[[], T], name: str) -> T:
     loop = asyncio.get_running_loop()
     result: asyncio.Future[T] = loop.create_future()
 
-    def settle(set_it: Callable[[Any], None], value: object) -> None:
-        if not result.done():
-            set_it(value)
+    def settle(value: Any, error: Exception | None) -> None:
+        if result.done():
+            return
+        if error is None:
+            result.set_result(value)
+        else:
+            result.set_exception(error)
 
     def run() -> None:
-        try:
-            value = call()
-        except Exception as error:
-            outcome: tuple[Callable[[Any], None], object] = (result.set_exception, error)
-        except BaseException as error:  # a thread has nobody to exit to
-            outcome = (result.set_exception, RuntimeError(repr(error)))
-        else:
-            outcome = (result.set_result, value)
+        value, error = outcome_of(call)
         with suppress(RuntimeError):  # the loop is gone, and whoever waited with it
-            loop.call_soon_threadsafe(settle, *outcome)
+            loop.call_soon_threadsafe(settle, value, error)
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return await result
+
+
+def outcome_of(call: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    """What a call on a thread returns, or what it raises; a thread has nobody to exit to."""
+    try:
+        return call(), None
+    except Exception as error:
+        return None, error
+    except BaseException as error:
+        return None, RuntimeError(repr(error))

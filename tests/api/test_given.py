@@ -240,3 +240,34 @@ def test_what_is_chosen_from_is_admitted_at_what_it_costs() -> None:
         assert answer.choices[0].message.content in texts["guided_choice"]  # type: ignore[operator]
         response = client.responses.create(model="fake", input=response_input(), extra_body={"guided_choice": ["a"]})
         assert response.output_text == "a"
+
+
+@pytest.mark.parametrize(
+    ("extra", "code"),
+    [
+        ({"guided_choice": ["a"] * 10_001}, "too_many_choices"),
+        ({"structured_outputs": {"choice": ["a"] * 10_001}}, "too_many_choices"),
+        ({"guided_json": schema(*range(10_001))}, "too_many_choices"),
+        ({"response_format": response_format(schema(*range(10_001)))}, "too_many_choices"),
+        ({"guided_json": json.dumps(schema(*range(10_001)))}, "invalid_json"),
+        ({"structured_outputs": {"json": "[" * 10_001}}, "invalid_json"),
+    ],
+    ids=["guided_choice", "choice", "guided_json", "response_format", "as text", "as deep text"],
+)
+def test_too_many_values_are_refused_before_anything_is_made_of_them(
+    service: Service, extra: dict[str, Any], code: str
+) -> None:
+    answer = service.client.post("/v1/chat/completions", json={"model": CAPTIONS, "messages": about(""), **extra})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+
+
+def test_escaped_commas_hide_no_values(service: Service) -> None:
+    """They are none to the check of the body, and commas in the text that it holds."""
+    body = json.dumps({"model": CAPTIONS, "messages": about(""), "guided_json": "SCHEMA"})
+    text = '{\\"enum\\":[' + "1\\u002c" * 200_000 + "1]}"
+    answer = service.client.post(
+        "/v1/chat/completions",
+        content=body.replace("SCHEMA", text),
+        headers={"content-type": "application/json"},
+    )
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json")

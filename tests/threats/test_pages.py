@@ -223,3 +223,11 @@ def test_row90_all_origins_with_keys_may() -> None:
         refused: httpx.Response = service.client.post("/v1/match", json=GOOD, headers=page)
         check(refused, 401, "invalid_api_key", None)
         assert refused.headers["access-control-allow-origin"] == "*"
+
+
+def test_row90_a_listed_host_does_not_make_another_scheme_ours(keyless: Service) -> None:
+    """A page of http://pages.test, whose name was made to lead here, is none of https://pages.test."""
+    host = LISTED.partition("://")[2]
+    for origin, expected in ((LISTED, 200), (f"http://{host}", 403), (f"{LISTED}:8443", 403)):
+        answer = keyless.client.post("/v1/match", json=GOOD, headers={"host": host, "origin": origin})
+        assert answer.status_code == expected, origin

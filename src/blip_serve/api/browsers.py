@@ -87,14 +87,16 @@ class OriginMiddleware:
         if len(hosts) > 1 or not (hosts or scope["http_version"] == "1.0"):
             return InvalidInput("A request has one header Host.", code="invalid_host", param="host")
         host = hosts[0].lower() if hosts else ""
-        if hosts and self._keyless and _on_loopback(scope) and not self._is_known(host):
+        guarded = bool(hosts) and self._keyless and _on_loopback(scope)
+        if guarded and not self._is_known(host):
             return PermissionDenied(
                 "Without keys, what comes over loopback must be addressed to localhost or a loopback address, or to a "
                 "host of server.cors_origins.",
                 code="host_not_allowed",
                 param="host",
             )
-        if scope["method"] not in SAFE and self._is_foreign(headers, scope["scheme"], host):
+        own = not guarded or is_loopback(_name(host))  # a listed host's pages are named by their whole origins
+        if scope["method"] not in SAFE and self._is_foreign(headers, scope["scheme"], host if own else ""):
             return PermissionDenied(
                 "This page's origin may not use the service; server.cors_origins says which may.",
                 code="origin_not_allowed",

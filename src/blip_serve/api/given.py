@@ -3,14 +3,17 @@
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from pydantic_core import from_json
 
+from blip_serve.api.body import check_cost
 from blip_serve.domain import Caption
 from blip_serve.errors import InvalidInput
+from blip_serve.settings import HARD_LIMIT
 from blip_serve.tasks.generate import Given
 
+T = TypeVar("T")
 Texts = tuple[Given, ...]
 
 TYPES: Mapping[str, Callable[[Any], bool]] = {
@@ -31,7 +34,7 @@ WITHOUT_EFFECT = frozenset(
 
 def of_choice(texts: list[str] | None, param: str) -> Texts:
     """Texts as they are; `param` is their field."""
-    return tuple(Given(Caption(text, f"{param}[{i}]"), text) for i, text in enumerate(texts or ()))
+    return tuple(Given(Caption(text, f"{param}[{i}]"), text) for i, text in enumerate(_bounded(texts or [], param)))
 
 
 def of_schema(schema: Any, param: str) -> Texts:
@@ -48,12 +51,13 @@ def of_schema(schema: Any, param: str) -> Texts:
     kinds = _kinds(schema.get("type"), param)
     if not schema["enum"]:
         _invalid("An enum holds at least one value.", f"{param}.enum")
-    return tuple(_value(value, kinds, f"{param}.enum[{i}]") for i, value in enumerate(schema["enum"]))
+    values = _bounded(schema["enum"], f"{param}.enum")
+    return tuple(_value(value, kinds, f"{param}.enum[{i}]") for i, value in enumerate(values))
 
 
 def of_structured_outputs(outputs: dict[str, Any] | None) -> Texts:
     """vLLM's object: its `choice`, or its `json`."""
-    given = {key: value for key, value in (outputs or {}).items() if value not in (None, False)}
+    given = {key: value for key, value in (outputs or {}).items() if value is not None and value is not False}
     choice, schema = given.pop("choice", None), given.pop("json", None)
     if given.keys() - WITHOUT_EFFECT or (choice is not None and schema is not None):
         raise unsupported("structured_outputs")
@@ -109,7 +113,15 @@ def unsupported(param: str) -> InvalidInput:
     )
 
 
+def _bounded(values: list[T], param: str) -> list[T]:
+    """No more than any setting allows, before something is made of each: this runs on the event loop."""
+    if len(values) > HARD_LIMIT:
+        raise InvalidInput(f"'{param}' has too many entries.", code="too_many_choices", param=param)
+    return values
+
+
 def _parsed(text: str, param: str) -> Any:
+    check_cost(text.encode(), HARD_LIMIT)  # escapes hid from the check of the body how many values it holds
     try:
         return from_json(text, allow_inf_nan=False)
     except ValueError:

@@ -23,7 +23,8 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "serve": Entry(
-        "blip_serve.cli.serve:serve", "Serve over HTTP until SIGTERM or Ctrl-C; requests in flight are finished first."
+        "blip_serve.cli.serve:serve",
+        "Serve over HTTP until SIGTERM, SIGHUP or Ctrl-C; requests in flight are finished first.",
     ),
     "match": Entry("blip_serve.cli.match:match", "Score every image against every caption."),
     "caption": Entry(

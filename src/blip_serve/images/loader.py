@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from concurrent.futures import Executor
+from copy import copy
 
 from blip_serve.domain import ImageBytes
 from blip_serve.images.fetch import Fetcher
@@ -39,7 +40,7 @@ class ImageLoader:
         `UnreadableImage`'s own.
         """
         if isinstance(source, UnreadableImage):
-            raise source.error
+            raise copy(source.error)  # less its traceback, which would hold the request
         if isinstance(source, UrlImage):
             source = BytesImage(await self._fetcher.fetch(source.url, source.param), source.param)
         size = len(source.text if isinstance(source, Base64Image) else source.data)

@@ -13,6 +13,7 @@ SCORED := $(VENV)/.ready-scoreboard
 DEPLOYED := $(VENV)/.ready-deploy
 BROWSER := $(VENV)/.ready-browser
 CLIENTS := $(CURDIR)/build/clients
+PYTHON_CLIENTS := $(patsubst tests/clients/requirements/%.txt,$(CLIENTS)/%/.ready,$(wildcard tests/clients/requirements/*.txt))
 FAST := $(BIN)/python -m pytest -m 'not full and not deploy and not cuda and not browser' --numprocesses 2 --dist loadfile --no-loadscope-reorder
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 
@@ -44,13 +45,16 @@ test-avx2: $(READY) ## the fast tests as on a CPU that has AVX2 only
 test-full: $(READY) ## parity at full base and large size: minutes, and 10 GB of memory
 	$(BIN)/python -m pytest -m full -s
 
-test-clients: $(READY) ## other openai clients: npm's (with Node) and Python's first 1.x; downloads them
-	mkdir -p $(CLIENTS)
-	command -v npm >/dev/null && npm install --prefix $(CLIENTS) --no-save --no-audit --no-fund openai@6.49.0 \
-	  || echo "npm's openai is not installed: its test is skipped" >&2
-	$(PYTHON) -m venv $(CLIENTS)/openai-1.0.0
-	$(CLIENTS)/openai-1.0.0/bin/pip install --quiet openai==1.0.0 'httpx<0.28'
+test-clients: $(READY) $(PYTHON_CLIENTS) ## LangChain, LiteLLM, pydantic-ai, llm, llama-index, Cohere, the AI SDK (Node), openai's: downloads them
+	cp tests/clients/package.json $(CLIENTS)
+	command -v npm >/dev/null && npm install --prefix $(CLIENTS) --no-package-lock --no-audit --no-fund \
+	  || echo "npm's clients are not installed: their tests are skipped" >&2
 	TEST_CLIENTS=$(CLIENTS) $(BIN)/python -m pytest tests/clients
+
+$(CLIENTS)/%/.ready: tests/clients/requirements/%.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 test-browser: $(BROWSER) ## pages in a real Chromium: scripts/deploy/install.sh browser first
 	$(BIN)/python -m pytest -m browser tests/browser

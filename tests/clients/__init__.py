@@ -1,1 +1,1 @@
-"""Other clients than the one the tests are written with. `make test-clients` installs them and runs these."""
+"""Other clients than the one the tests are written with, unmodified: `make test-clients` installs and runs them."""

@@ -1,4 +1,8 @@
-"""The npm client and the first openai 1.x, where `TEST_CLIENTS` names their folder (`make test-clients` does)."""
+"""Clients of the field, each from its own environment, in the folder that `TEST_CLIENTS` names.
+
+`make test-clients` installs them and names it. Elsewhere these tests are skipped. Where it is named, a client of Python
+that is missing fails its test; those of Node may be missing, as Node may.
+"""
 
 import json
 import os
@@ -10,49 +14,135 @@ from typing import Any
 
 import pytest
 
+from blip_serve.catalogue import EMBEDDED
 from blip_serve.models.fake import FakeModel
+from blip_serve.settings import DEMO, DEMO_ANSWERS, DEMO_CAPTIONS
 from tests.support.asking import IMAGE, chat_messages
-from tests.support.server import Service, always, fake_settings, sdk, serving
+from tests.support.server import Service, always, fake_settings, sdk, serving, settings
 
 CLIENTS = Path(os.environ.get("TEST_CLIENTS", "/nowhere"))
 NODE = shutil.which("node")
 PACKAGES = CLIENTS / "node_modules"
-OLD_PYTHON = CLIENTS / "openai-1.0.0" / "bin" / "python"
 HERE = Path(__file__).parent
+PICTURES = str(EMBEDDED / "pictures")
+CLIENT_S = 240
+"""Seconds a client may take: on a busy machine importing LiteLLM alone takes ten."""
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "NO_PROXY": "*",
+    "DO_NOT_TRACK": "1",
+    "LANGSMITH_TRACING": "false",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "NODE_PATH": str(PACKAGES),
+}
+"""All of a client's environment but its home: no proxy, no keys, nothing asked or told beyond loopback."""
+
+pytestmark = [
+    pytest.mark.timeout(CLIENT_S + 60),
+    pytest.mark.skipif("TEST_CLIENTS" not in os.environ, reason="make test-clients installs the clients"),
+]
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
+def fake() -> Iterator[Service]:
     with serving(fake_settings(), always(FakeModel("caption"))) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def texts(service: Service) -> list[str | None]:
+def demo() -> Iterator[Service]:
+    """The embedded checkpoints, as with nothing configured."""
+    with serving(settings(models=(DEMO, DEMO_CAPTIONS, DEMO_ANSWERS))) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def texts(fake: Service) -> list[str | None]:
     """What the client of the other tests is answered."""
-    with sdk(service) as client:
+    with sdk(fake) as client:
         answer = client.chat.completions.create(model="fake", messages=chat_messages("a photo of"), n=2)
     return [choice.message.content for choice in answer.choices]
 
 
-def seen_by(service: Service, command: list[str], **environment: str) -> dict[str, Any]:
-    """What a client's script printed."""
+def seen_by(program: str, script: str, service: Service, given: str, home: Path) -> dict[str, Any]:
+    """What a client's script printed on its last line."""
     ran = subprocess.run(
-        [*command, f"{service.url}/v1", IMAGE],
-        env=os.environ | environment,
+        [program, str(HERE / script), f"{service.url}/v1", given],
+        env=ENVIRONMENT | {"HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=CLIENT_S,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    seen: dict[str, Any] = json.loads(ran.stdout)
+    seen: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
     return seen
 
 
-@pytest.mark.skipif(not (NODE and (PACKAGES / "openai").is_dir()), reason="make test-clients installs openai for Node")
-def test_the_npm_client_asks_and_streams(service: Service, texts: list[str | None]) -> None:
-    seen = seen_by(service, [NODE or "", str(HERE / "node.cjs")], NODE_PATH=str(PACKAGES))
+def python_of(client: str) -> str:
+    """The interpreter that has a client."""
+    return str(CLIENTS / client / "bin" / "python")
+
+
+def node_with(package: str) -> str:
+    """Node, where it and a package are installed."""
+    if not (NODE and (PACKAGES / package).is_dir()):
+        pytest.skip(f"npm's {package} is not installed")
+    return NODE
+
+
+def check_talk(seen: dict[str, Any], pieces: int) -> None:
+    """A question, a second about its picture, one about another; a caption for an instruction, whole and streamed."""
+    assert seen["answers"] == ["blue", "green", "red"]
+    assert seen["caption"] == "a large red circle"
+    assert "".join(seen["pieces"]) == "a large red circle"
+    assert len([piece for piece in seen["pieces"] if piece]) == pieces
+
+
+def test_langchain_talks(demo: Service, tmp_path: Path) -> None:
+    seen = seen_by(python_of("langchain"), "with_langchain.py", demo, PICTURES, tmp_path)
+    check_talk(seen, pieces=4)
+    assert seen["responses"] == ["blue", "green", "red"]
+
+
+def test_litellm_talks_and_ranks_pictures(demo: Service, tmp_path: Path) -> None:
+    seen = seen_by(python_of("litellm"), "with_litellm.py", demo, PICTURES, tmp_path)
+    check_talk(seen, pieces=4)
+    assert set(seen["rankings"]) == {"jina_ai", "cohere", "hosted_vllm", "together_ai"}
+    for (best, score, picture), (_, other, _) in seen["rankings"].values():
+        assert (best, picture) == (1, "red-circle.png")
+        assert score > 0.9 > 0.1 > other
+    assert [(i, score) for i, score, _ in seen["infinity"]] == [(i, s) for i, s, _ in seen["rankings"]["cohere"]]
+
+
+def test_pydantic_ai_talks(demo: Service, tmp_path: Path) -> None:
+    check_talk(seen_by(python_of("pydantic-ai"), "with_pydantic_ai.py", demo, PICTURES, tmp_path), pieces=4)
+
+
+def test_llm_goes_on_talking(demo: Service, tmp_path: Path) -> None:
+    check_talk(seen_by(python_of("llm"), "with_llm.py", demo, PICTURES, tmp_path), pieces=1)
+
+
+def test_llama_index_talks(demo: Service, tmp_path: Path) -> None:
+    check_talk(seen_by(python_of("llama-index"), "with_llama_index.py", demo, PICTURES, tmp_path), pieces=4)
+
+
+def test_cohere_embeds_texts_and_pictures(demo: Service, tmp_path: Path) -> None:
+    seen = seen_by(python_of("cohere"), "with_cohere.py", demo, PICTURES, tmp_path)
+    assert set(seen) == {"float", "int8", "both", "older"}
+    for table in seen.values():
+        assert [max(range(3), key=row.__getitem__) for row in table] == [0, 1, 2]
+        assert all(table[i][i] > 0.5 for i in range(3))
+
+
+def test_the_ai_sdk_talks(demo: Service, tmp_path: Path) -> None:
+    seen = seen_by(node_with("ai"), "with_ai_sdk.cjs", demo, PICTURES, tmp_path)
+    check_talk(seen, pieces=4)
+    assert seen["sizes"] == [128, 128]
+
+
+def test_the_npm_client_asks_and_streams(fake: Service, texts: list[str | None], tmp_path: Path) -> None:
+    seen = seen_by(node_with("openai"), "node.cjs", fake, IMAGE, tmp_path)
     assert seen["chat"] == texts
     assert {seen["pieces"], seen["reader"], seen["response"], seen["final"]} == {texts[0]}
     assert seen["tokens"] == 20
@@ -61,9 +151,8 @@ def test_the_npm_client_asks_and_streams(service: Service, texts: list[str | Non
     assert seen["models"] == ["test/fake"]
 
 
-@pytest.mark.skipif(not OLD_PYTHON.exists(), reason="make test-clients installs openai 1.0.0")
-def test_the_first_1_x_client_asks_and_streams(service: Service, texts: list[str | None]) -> None:
-    seen = seen_by(service, [str(OLD_PYTHON), str(HERE / "python_v1.py")])
+def test_the_first_1_x_client_asks_and_streams(fake: Service, texts: list[str | None], tmp_path: Path) -> None:
+    seen = seen_by(python_of("openai-1.0.0"), "python_v1.py", fake, IMAGE, tmp_path)
     assert seen["version"] == "1.0.0"
     assert (seen["chat"], seen["pieces"]) == (texts, texts[0])
     assert seen["error"] == [True, 400, "invalid_value", "n"]

@@ -84,6 +84,8 @@ def test_hosts_are_kept_in_one_spelling(monkeypatch: pytest.MonkeyPatch) -> None
         ("models: [{id: 'a:plain', source: b}]", "':plain' ends the names of models"),
         ("models: [{id: a, aliases: ['b:plain']}]", "':plain' ends the names of models"),
         ("chat: {history: all}", "chat.history"),
+        ("images: {formats: [PNG, SVG]}", "images.formats.1: Input should be 'PNG', 'JPEG'"),
+        ("images: {formats: []}", "images.formats"),
         ("images: {fetch: {allowed_hosts: ['*']}}", "images.fetch.allowed_hosts.0"),
         ("images: {fetch: {denied_hosts: [a.org, 10.0.0.1/8]}}", "images.fetch.denied_hosts.1"),
         ("images: {fetch: {private_hosts: ['minio:99999']}}", "images.fetch.private_hosts.0"),

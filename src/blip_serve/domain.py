@@ -11,6 +11,7 @@ ScoringProtocol = Literal["hf", "paper"]
 Score = Literal["itm", "cosine"]
 Task = Literal["match", "embed", "caption", "answer"]
 FinishReason = Literal["stop", "length"]
+ImageFormat = Literal["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "HEIC"]
 
 IMAGE_COST = 40
 """Cost of encoding an image. The unit is a caption of up to `CAPTION_TOKENS` tokens through the text tower once:

@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from blip_serve.domain import CAPTION_TOKENS, IMAGE_COST, PROJECTION_COST, ScoringProtocol
+from blip_serve.domain import CAPTION_TOKENS, IMAGE_COST, PROJECTION_COST, ImageFormat, ScoringProtocol
 from blip_serve.errors import ConfigurationError
 from blip_serve.hosts import endpoint, host_pattern, host_pattern_or_network, origin
 
@@ -194,6 +194,11 @@ class FetchSettings(Section):
 class ImageSettings(Section):
     """Bounds on what is decoded, and how much of what the vision tower made is kept."""
 
+    formats: tuple[ImageFormat, ...] = Field(
+        ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF"),
+        min_length=1,
+        description="what is read, as far as the build can; `TIFF` and, with the extra `heic`, `HEIC` may be added",
+    )
     max_bytes: int = Field(20 * MiB, gt=0, description="an image file")
     max_pixels: int = Field(40_000_000, gt=0, description="pixels of one image, checked before any raster exists")
     max_decode_bytes: int = Field(1024 * MiB, gt=0, description="memory of the images being decoded at once")

@@ -232,7 +232,14 @@ def test_no_number_is_no_value(service: Service, number: float) -> None:
 
 def test_what_is_chosen_from_is_admitted_at_what_it_costs() -> None:
     """The queue holds a choice of ten, and no text of ten times as many tokens."""
-    limits = {"max_images": 1, "max_captions": 10, "max_pairs": 10, "max_choices": 1, "max_beams": 1}
+    limits = {
+        "max_images": 1,
+        "max_captions": 10,
+        "max_pairs": 10,
+        "max_zip_pairs": 1,
+        "max_choices": 1,
+        "max_beams": 1,
+    }
     chosen = fake_settings(limits=limits | {"max_new_tokens": 10}, engine={"max_queue_cost": 60})
     texts = {"guided_choice": [f"a {i}" for i in range(10)], "max_tokens": 10**6}
     with serving(chosen, always(FakeModel("caption"))) as service, sdk(service) as client:
@@ -249,8 +256,8 @@ def test_what_is_chosen_from_is_admitted_at_what_it_costs() -> None:
         ({"structured_outputs": {"choice": ["a"] * 10_001}}, "too_many_choices"),
         ({"guided_json": schema(*range(10_001))}, "too_many_choices"),
         ({"response_format": response_format(schema(*range(10_001)))}, "too_many_choices"),
-        ({"guided_json": json.dumps(schema(*range(10_001)))}, "invalid_json"),
-        ({"structured_outputs": {"json": "[" * 10_001}}, "invalid_json"),
+        ({"guided_json": json.dumps(schema(*range(10_001)))}, "invalid_value"),
+        ({"structured_outputs": {"json": "[" * 10_001}}, "invalid_value"),
     ],
     ids=["guided_choice", "choice", "guided_json", "response_format", "as text", "as deep text"],
 )
@@ -270,4 +277,4 @@ def test_escaped_commas_hide_no_values(service: Service) -> None:
         content=body.replace("SCHEMA", text),
         headers={"content-type": "application/json"},
     )
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_value")

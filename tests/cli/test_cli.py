@@ -13,8 +13,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 
 from blip_serve.catalogue import EMBEDDED
+from tests.images.samples import file_bytes
 from tests.support.command import blip_serve
 from tests.support.waiting import STARTED_S, WAIT_S, wait_until
 
@@ -145,6 +147,28 @@ def test_a_device_that_is_not_there_ends_the_start_with_the_reason(command: list
     assert done.returncode == 2
     assert done.stderr == "blip-serve: device: cuda asked for, but PyTorch sees no CUDA device\n"
     assert done.stdout == ""
+
+
+@pytest.fixture
+def without_heic(tmp_path: Path) -> str:
+    """A search path of modules on which the package that reads HEIC cannot be imported."""
+    (tmp_path / "pillow_heif.py").write_text("raise ImportError")
+    return os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+
+
+def test_heic_without_its_package_ends_the_start_with_the_reason(without_heic: str) -> None:
+    done = blip_serve("serve", "--port", "0", BLIP_SERVE_IMAGES__FORMATS='["HEIC"]', PYTHONPATH=without_heic)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "blip-serve: images.formats: HEIC needs the package pillow-heif: pip install 'blip-serve[heic]'\n"
+    )
+
+
+def test_ones_own_heic_without_its_package_is_of_no_format_that_is_read(without_heic: str, tmp_path: Path) -> None:
+    (tmp_path / "IMG_0001.HEIC").write_bytes(file_bytes(Image.open(RED).convert("RGB"), "HEIC"))
+    done = blip_serve("caption", str(tmp_path / "IMG_0001.HEIC"), PYTHONPATH=without_heic)
+    assert done.returncode == 1
+    assert "give one of AVIF, BMP, GIF, JPEG, PNG, TIFF, WEBP." in done.stderr
 
 
 def test_a_load_that_fails_tells_its_reason(tmp_path: Path) -> None:

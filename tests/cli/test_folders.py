@@ -1,6 +1,5 @@
 """Folders of pictures, as the commands read them: by what files hold, not by their names."""
 
-import io
 import json
 import os
 from pathlib import Path
@@ -9,11 +8,13 @@ import pytest
 from PIL import Image
 
 from blip_serve.catalogue import EMBEDDED
+from tests.images.samples import file_bytes
 from tests.support.command import blip_serve
 
 RED = EMBEDDED / "pictures" / "red-circle.png"
-READ = ["IMG_0001.HEIC", "a.jpg", "noname", "photo.jfif"]
-"""A JPEG whatever they are called, but for the PNG `noname`."""
+READ = ["IMG_0001.HEIC", "IMG_0002.HEIC", "a.jpg", "noname", "photo.jfif", "scan.tif"]
+KINDS = {"noname": "PNG", "scan.tif": "TIFF", "IMG_0002.HEIC": "HEIC"}
+"""The others are JPEGs whatever they are called."""
 
 
 @pytest.fixture
@@ -22,9 +23,7 @@ def folder(tmp_path: Path) -> Path:
     found = tmp_path / "folder"
     found.mkdir()
     for name in READ:
-        out = io.BytesIO()
-        Image.open(RED).convert("RGB").save(out, "PNG" if name == "noname" else "JPEG")
-        (found / name).write_bytes(out.getvalue())
+        (found / name).write_bytes(file_bytes(Image.open(RED).convert("RGB"), KINDS.get(name, "JPEG")))
     (found / "._a.jpg").write_bytes(b"\x00\x05\x16\x07" + bytes(100))
     (found / "notes.png").write_text("no picture")
     (found / ".thumbnails").mkdir()
@@ -40,7 +39,7 @@ def test_every_picture_is_captioned_and_what_is_passed_over_is_counted(folder: P
     passed_over = dict(line.rpartition(": passed over ")[2].rsplit(": ", 1) for line in done.stderr.splitlines())
     assert passed_over == {
         "2, hidden": "._a.jpg, .thumbnails",
-        "1, none of AVIF, BMP, GIF, JPEG, PNG, WEBP": "notes.png",
+        "1, none of AVIF, BMP, GIF, HEIC, JPEG, PNG, TIFF, WEBP": "notes.png",
         "1, no file": "pipe.jpg",
     }
 

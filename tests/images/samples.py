@@ -3,18 +3,22 @@
 import io
 import struct
 import zlib
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
 from PIL import Image
+from pillow_heif import register_heif_opener
 
 from blip_serve.domain import ImageBytes
+
+register_heif_opener()  # so that Pillow writes HEIC; the decoder under test does without
 
 
 def file_bytes(image: Image.Image, kind: str, **options: Any) -> bytes:
     """`image` saved as `kind`."""
     buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
+    image.save(buffer, "HEIF" if kind == "HEIC" else kind, **options)
     return buffer.getvalue()
 
 
@@ -58,6 +62,19 @@ def avif_of_items(count: int) -> bytes:
     items += _box(b"iref", b"\1\0\0\0", *(_box(b"cdsc", struct.pack(">IHI", 9 + n, 1, 1)) for n in range(count)))
     items[:4] = len(items).to_bytes(4)
     return data[:meta] + data[pixels:] + items
+
+
+def tiff(tags: Mapping[int, Sequence[int]], pixels: bytes, order: str = "<") -> bytes:
+    """A TIFF of `tags`, each of 32-bit numbers, behind 8 bytes and `pixels`."""
+    start = 8 + len(pixels)
+    entries, beyond = [struct.pack(order + "H", len(tags))], b""
+    for tag, values in sorted(tags.items()):
+        packed = struct.pack(f"{order}{len(values)}I", *values)
+        place = struct.pack(order + "I", start + 2 + 12 * len(tags) + 4 + len(beyond))
+        entries.append(struct.pack(order + "HHI", tag, 4, len(values)) + (packed if len(values) == 1 else place))
+        beyond += packed if len(values) > 1 else b""
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", start)
+    return b"".join((head, pixels, *entries, bytes(4), beyond))
 
 
 def bmp_of_runs(width: int, height: int, rows: bytes, *, nibbles: bool = False) -> bytes:

@@ -1,5 +1,6 @@
 import io
 import struct
+import sys
 import tracemalloc
 import zlib
 from contextlib import suppress
@@ -11,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import BmpImagePlugin, ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError, features
 
-from blip_serve.errors import InvalidInput, OutOfMemory
+from blip_serve.domain import ImageFormat
+from blip_serve.errors import ConfigurationError, InvalidInput, OutOfMemory
 from blip_serve.fair_threads import NotNow
-from blip_serve.images import decode
-from blip_serve.images.decode import BYTES_A_PIXEL, Decoder
-from blip_serve.images.header import ImageFormat
+from blip_serve.images.decode import BYTES_A_PIXEL, Decoder, own_formats
 from blip_serve.images.structure.jpeg import MAX_SCANS
 from blip_serve.settings import ImageSettings
 from tests.support.memory import memory_within
@@ -26,8 +26,10 @@ from .samples import file_bytes, gradient, image_bytes, png, webp
 # As in production (`cli`): what Pillow thinks of damaged EXIF data concerns nobody.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
-KINDS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF"]
-DECODER = Decoder(ImageSettings())
+KINDS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "HEIC"]
+ALL = ImageSettings(formats=own_formats())
+DECODER = Decoder(ALL)
+USUAL = Decoder(ImageSettings())
 SAMPLES = {kind: file_bytes(gradient(size=(40, 24)), kind) for kind in KINDS}
 CODES = {None, "invalid_image", "image_too_large", "invalid_image_dimensions", "unsupported_image_format"}
 FUZZ = settings(max_examples=150, deadline=None, derandomize=True)
@@ -71,6 +73,10 @@ def test_plain_images_come_out_as_pillow_reads_them(kind: str, mode: str, size: 
         ("PNG", "P", {}),
         ("BMP", "P", {}),
         ("BMP", "1", {}),
+        ("TIFF", "CMYK", {}),
+        ("TIFF", "1", {"compression": "group4"}),
+        ("TIFF", "P", {"compression": "tiff_lzw"}),
+        ("TIFF", "RGB", {"compression": "jpeg"}),
         ("GIF", "P", {"interlace": True}),
         ("WEBP", "RGB", {"lossless": True}),
     ],
@@ -84,7 +90,12 @@ def test_opaque_images_of_every_mode_come_out_as_pillow_reads_them(
 
 @pytest.mark.parametrize(
     ("kind", "options", "tolerance"),
-    [("PNG", {}, 0), ("WEBP", {"lossless": True}, 0), ("AVIF", {"quality": 100, "subsampling": "4:4:4"}, 3)],
+    [
+        ("PNG", {}, 0),
+        ("TIFF", {}, 0),
+        ("WEBP", {"lossless": True}, 0),
+        ("AVIF", {"quality": 100, "subsampling": "4:4:4"}, 3),
+    ],
 )
 def test_transparency_is_laid_over_white(kind: str, options: dict[str, object], tolerance: int) -> None:
     image = Image.new("RGBA", (48, 16), (255, 0, 0, 255))
@@ -124,9 +135,10 @@ def test_the_colour_named_transparent_is_white(mode: str, key: int | tuple[int, 
     assert pixels.getpixel((0, 0)) == WHITE
 
 
-def test_sixteen_bit_grey_is_scaled() -> None:
-    grey = np.array([[0, 255, 256, 32768, 65535]], dtype=np.uint16)
-    pixels = np.asarray(decoded(file_bytes(Image.fromarray(grey), "PNG")))
+@pytest.mark.parametrize(("kind", "mode"), [("PNG", "I;16"), ("TIFF", "I;16"), ("TIFF", "I;16B")])
+def test_sixteen_bit_grey_is_scaled(kind: str, mode: str) -> None:
+    grey = np.array([0, 255, 256, 32768, 65535], dtype=">u2" if mode == "I;16B" else "<u2")
+    pixels = np.asarray(decoded(file_bytes(Image.frombytes(mode, (5, 1), grey.tobytes()), kind)))
     assert pixels[0].tolist() == [[v, v, v] for v in (0, 0, 1, 128, 255)]
 
 
@@ -137,7 +149,7 @@ def test_sixteen_bit_colour_is_scaled() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
 def test_the_exif_orientation_is_applied(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -146,6 +158,17 @@ def test_the_exif_orientation_is_applied(kind: str, orientation: int) -> None:
     assert upright is not None
     assert upright.size == ((17, 31) if orientation > 4 else (31, 17))
     assert same(decoded(data), upright.convert("RGB"))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_heic_is_turned_once(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = file_bytes(gradient(size=(128, 64)), "HEIC", exif=exif.tobytes())
+    plain = Image.open(io.BytesIO(file_bytes(gradient(size=(128, 64)), "HEIC")))
+    plain.getexif()[0x0112] = orientation
+    upright = np.asarray(ImageOps.exif_transpose(plain).convert("RGB"))
+    assert np.abs(np.asarray(decoded(data)).astype(int) - upright).mean() < 1
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
@@ -164,7 +187,7 @@ def test_damaged_exif_data_do_not_spoil_the_picture(exif: bytes) -> None:
     assert same(decoded(data), reference(data))
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF", "MPO"])
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF", "MPO", "TIFF", "HEIC"])
 def test_of_several_frames_the_first_is_taken(kind: str) -> None:
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue", "green")]
     data = file_bytes(frames[0], kind, save_all=True, append_images=frames[1:], duration=50)
@@ -172,10 +195,10 @@ def test_of_several_frames_the_first_is_taken(kind: str) -> None:
     assert np.abs(np.asarray(decoded(data)).astype(int) - RED).max() <= 3
 
 
-@pytest.mark.parametrize("kind", ["TIFF", "ICO", "PPM", "TGA", "PCX", "EPS", "PDF", "JPEG2000", "DDS", "SGI"])
+@pytest.mark.parametrize("kind", ["TIFF", "HEIC", "ICO", "PPM", "TGA", "PCX", "EPS", "PDF", "JPEG2000", "DDS", "SGI"])
 def test_other_image_formats_are_unsupported(kind: str) -> None:
     with refused("unsupported_image_format"):
-        decoded(file_bytes(gradient(), kind))
+        decoded(file_bytes(gradient(), kind), USUAL)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +208,8 @@ def test_other_image_formats_are_unsupported(kind: str) -> None:
         b"<!doctype html><p>no picture",
         b"PK\x03\x04" + bytes(100),
         b"SIMPLE  =                    T" + b" " * 2850,
-        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        b"\0\0\0\x18ftypmif1\0\0\0\0mif1miaf",
+        b"II+\0\x08\0\0\0" + bytes(100),
         b"x",
         bytes(1000),
     ],
@@ -202,6 +226,13 @@ def test_formats_this_build_cannot_read_are_unsupported(monkeypatch: pytest.Monk
         with refused("unsupported_image_format"):
             decoded(SAMPLES[kind], decoder)
     assert decoded(SAMPLES["PNG"], decoder).size == (40, 24)
+
+
+def test_heic_without_its_package_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif.as_plugin", None)
+    with pytest.raises(ConfigurationError, match=r"images\.formats: HEIC needs .* pip install 'blip-serve\[heic\]'"):
+        Decoder(ALL)
+    assert Decoder(ImageSettings(formats=("TIFF",))).formats == {"TIFF"}
 
 
 def test_no_bytes_are_an_empty_image() -> None:
@@ -260,26 +291,34 @@ def test_impossible_dimensions_are_refused(data: bytes) -> None:
 def test_an_image_over_the_pixel_limit_is_refused_before_a_decoder_sees_it(
     data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decode, "_open", None)
+    monkeypatch.setattr(Decoder, "_open", None)
     with refused("image_too_large"):
         decoded(data)
 
 
 def test_a_real_image_over_the_pixel_limit_is_refused_likewise(monkeypatch: pytest.MonkeyPatch) -> None:
     data = file_bytes(Image.new("1", (12_000, 12_000)), "PNG")
-    monkeypatch.setattr(decode, "_open", None)
+    monkeypatch.setattr(Decoder, "_open", None)
     with refused("image_too_large"):
         decoded(data)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "HEIC"])
 def test_the_pixel_limit_is_exact(kind: str) -> None:
     def limited(pixels: int) -> Decoder:
-        return Decoder(ImageSettings(max_pixels=pixels))
+        return Decoder(ALL.model_copy(update={"max_pixels": pixels}))
 
     assert decoded(SAMPLES[kind], limited(40 * 24)).size == (40, 24)
     with refused("image_too_large"):
         decoded(SAMPLES[kind], limited(40 * 24 - 1))
+
+
+def test_a_heic_is_held_to_the_pixel_limit_by_the_blocks_that_it_is_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = file_bytes(gradient(size=(65, 60)), "HEIC")
+    assert decoded(data, Decoder(ALL.model_copy(update={"max_pixels": 72 * 64}))).size == (65, 60)
+    monkeypatch.setattr(Decoder, "_open", None)
+    with refused("image_too_large"):
+        decoded(data, Decoder(ALL.model_copy(update={"max_pixels": 65 * 60 - 1})))
 
 
 def test_a_gif_whose_frame_outgrows_the_screen_is_held_to_the_limit() -> None:
@@ -358,7 +397,7 @@ def test_a_jpeg_with_endless_scans_is_refused_unopened(monkeypatch: pytest.Monke
     scan = data[data.rindex(b"\xff\xda") : -2]
     assert decoded(data[:-2] + scan * (MAX_SCANS - 10) + data[-2:]).size == (31, 17)
     opened: list[object] = []
-    monkeypatch.setattr(decode, "_OPENERS", {"JPEG": opened.append})
+    monkeypatch.setattr(Decoder, "_open", lambda *given: opened.append(given))
     with refused("invalid_image"):
         decoded(data[:-2] + scan * (MAX_SCANS - 9) + data[-2:])
     assert opened == []
@@ -408,6 +447,18 @@ def test_a_decoder_without_memory_is_no_fault_of_the_image(
     assert (caught.value.code, caught.value.__cause__) == ("out_of_memory", failure)
 
 
+@pytest.mark.parametrize("compression", ["group3", "group4", "packbits", "tiff_lzw", "tiff_adobe_deflate", "jpeg"])
+def test_nothing_is_written_to_standard_error_of_a_damaged_tiff(
+    compression: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = bytearray(
+        file_bytes(gradient("1" if compression.startswith("group") else "L"), "TIFF", compression=compression)
+    )
+    data[20:60] = bytes(range(170, 210))
+    assert _code(bytes(data)) in (None, "invalid_image")
+    assert capfd.readouterr().err == ""
+
+
 def test_what_the_block_raises_is_left_as_it_is() -> None:
     with pytest.raises(KeyError, match="mine"), DECODER.open(image_bytes(SAMPLES["PNG"])):
         raise KeyError("mine")
@@ -451,6 +502,13 @@ def test_memory_of_an_image_that_fails_is_given_back() -> None:
         ("GIF", "P", {"transparency": 3}),
         ("BMP", "RGB", {}),
         ("WEBP", "RGBA", {"lossless": True, "method": 0, "exif": TURNED}),
+        ("TIFF", "RGB", {"exif": TURNED}),
+        ("TIFF", "RGBA", {"exif": TURNED}),
+        ("TIFF", "LA", {"exif": TURNED}),
+        ("TIFF", "CMYK", {"exif": TURNED, "compression": "tiff_lzw", "strip_size": 100_000_000}),
+        ("TIFF", "RGB", {"exif": TURNED, "compression": "jpeg", "strip_size": 100_000_000}),
+        ("TIFF", "I;16", {"exif": TURNED}),
+        ("HEIC", "RGB", {"quality": 10}),
         ("AVIF", "RGBA", {"speed": 10, "exif": TURNED, "subsampling": "4:4:4"}),
     ],
 )

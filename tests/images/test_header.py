@@ -1,19 +1,20 @@
 import pytest
 
-from blip_serve.images.header import ImageFormat, declared_size, sniff
+from blip_serve.domain import ImageFormat
+from blip_serve.images.header import declared_size, sniff
 
 from .samples import file_bytes, gradient, png, webp
 
-KINDS: list[ImageFormat] = ["PNG", "JPEG", "WEBP", "GIF", "BMP"]
+KINDS: list[ImageFormat] = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"]
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "AVIF"])
+@pytest.mark.parametrize("kind", [*KINDS, "AVIF", "HEIC"])
 def test_a_format_is_known_by_its_signature(kind: ImageFormat) -> None:
     assert sniff(file_bytes(gradient(), kind)) == kind
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"P", b"\x89PNG", b"GIF", b"RIFF1234WAVE", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"]
+    "data", [b"", b"P", b"\x89PNG", b"GIF", b"RIFF1234WAVE", b"\0\0\0\x18ftypmif1\0\0\0\0mif1miaf", b"II+\0"]
 )
 def test_other_signatures_are_unknown(data: bytes) -> None:
     assert sniff(data) is None
@@ -23,6 +24,10 @@ def test_other_signatures_are_unknown(data: bytes) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (31, 17), (3, 400)])
 def test_the_declared_size_is_the_images(kind: ImageFormat, size: tuple[int, int]) -> None:
     assert declared_size(file_bytes(gradient(size=size), kind), kind) == size
+
+
+def test_a_file_of_both_brands_is_an_avif() -> None:
+    assert sniff(b"\0\0\0\x1cftypheic\0\0\0\0mif1heicavif") == "AVIF"
 
 
 @pytest.mark.parametrize("options", [{"lossless": True}, {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"}, {"quality": 10}])

@@ -131,6 +131,7 @@ OTHERS = {
         Case(6, name, with_image(uri(data, f"image/{name.lower()}")), "unsupported_image_format")
         for name, data in OTHERS.items()
     ),
+    Case(6, "HEIC", with_image(uri(file_bytes(gradient(), "HEIC"), "image/heic")), "unsupported_image_format"),
     Case(10, "1x1", with_image(data_uri(picture(1, 1, 1)))),
     Case(10, "1xN", with_image(data_uri(picture(1, 1, 500)))),
     Case(10, "3xN", with_image(data_uri(picture(1, 3, 500)))),
@@ -328,3 +329,15 @@ def test_unusual_images_are_scored_as_the_pixels_documented(demo: Service, data:
     assert odd["itm_logits"] == pytest.approx(plain["itm_logits"], abs=1e-4)
     assert math.isfinite(odd["itm_score"])
     check_serves_on(demo)
+
+
+def test_row06_tiff_and_heic_are_read_where_the_settings_add_them() -> None:
+    formats = ("PNG", "TIFF", "HEIC")
+    with serving(settings(models=(DEMO,), images={"formats": formats})) as service:
+        for kind in formats:
+            check_case(service, Case(6, kind, with_image(uri(file_bytes(gradient(), kind)))))
+        check_case(service, Case(6, "JPEG", with_image(uri(JPEG)), "unsupported_image_format"))
+        told = service.client.post("/v1/match", json=with_image(uri(JPEG))).json()["error"]["message"]
+        assert told == "The image's format is not supported; give one of HEIC, PNG, TIFF."
+        cut = file_bytes(NOISE, "TIFF", compression="tiff_lzw")[:-500]
+        check_case(service, Case(12, "TIFF cut off", with_image(uri(cut)), "invalid_image"))

@@ -121,7 +121,10 @@ def _bounded(values: list[T], param: str) -> list[T]:
 
 
 def _parsed(text: str, param: str) -> Any:
-    check_cost(text.encode(), HARD_LIMIT)  # escapes hid from the check of the body how many values it holds
+    try:
+        check_cost(text.encode(), HARD_LIMIT)  # escapes hid from the check of the body how many values it holds
+    except InvalidInput:
+        _invalid(f"The schema has over {HARD_LIMIT} values.", param)
     try:
         return from_json(text, allow_inf_nan=False)
     except ValueError:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from blip_serve.errors import ModelNotFound, ServiceError, Unavailable
+from blip_serve.images.decode import own_formats
 from blip_serve.loading import check_device
 from blip_serve.settings import Settings
 from blip_serve.tasks.service import Tasks, open_service
@@ -24,13 +25,16 @@ DOWNLOAD_S = 3600.0
 def settings_of(config: Path | None) -> Settings:
     """The settings as they are here: loads what is asked for and nothing else, and says nothing of it.
 
+    The files are one's own: all formats are read that can be.
+
     Raises `ConfigurationError`.
     """
     settings = Settings.load(config)
     models = tuple(model.model_copy(update={"preload": False}) for model in settings.models)
     log = settings.log.model_copy(update={"level": "error"})
     server = settings.server.model_copy(update={"request_timeout_s": DOWNLOAD_S})
-    return settings.model_copy(update={"models": models, "log": log, "server": server})
+    images = settings.images.model_copy(update={"formats": own_formats()})
+    return settings.model_copy(update={"models": models, "log": log, "server": server, "images": images})
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from blip_serve.catalogue import EMBEDDED
 from blip_serve.cli.options import Config
 from blip_serve.errors import ConfigurationError
 from blip_serve.hosts import is_loopback
+from blip_serve.images.decode import check_formats
 from blip_serve.loading import check_device
 from blip_serve.settings import AuthSettings, Settings
 from blip_serve.telemetry import LibraryLog
@@ -41,6 +42,7 @@ def serve(
     address = host or settings.server.host
     _refuse_without_keys(settings.auth, address, no_auth)
     check_device(settings)
+    check_formats(settings.images)
     _allow_descriptors(settings.server.max_connections + OWN_DESCRIPTORS)
     app = create_app(settings)
     logging.basicConfig(handlers=[LibraryLog(app.state.telemetry.log)])

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from types import MappingProxyType
 
 from PIL import Image, ImageFile, features
@@ -11,14 +12,16 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from blip_serve.allocator import give_back
-from blip_serve.domain import ImageBytes
-from blip_serve.errors import InvalidInput, OutOfMemory
+from blip_serve.domain import ImageBytes, ImageFormat
+from blip_serve.errors import ConfigurationError, InvalidInput, OutOfMemory
 from blip_serve.images.budget import ByteBudget
-from blip_serve.images.header import ImageFormat, Size, declared_size, sniff
+from blip_serve.images.header import Size, declared_size, sniff
 from blip_serve.images.orientation import upright
+from blip_serve.images.quiet import quiet
 from blip_serve.images.reference import empty_image
 from blip_serve.images.structure.essence import Essence
 from blip_serve.images.structure.walks import WALKS
@@ -33,7 +36,8 @@ NO_MEMORY = "out of memory"
 """How Pillow's `OSError` of a decoder without memory begins."""
 
 # The classes rather than `Image.open`, which tries every format it was given and warns of large images by its own rule.
-_OPENERS: Mapping[ImageFormat, Callable[[io.BytesIO], ImageFile.ImageFile]] = MappingProxyType(
+Opener = Callable[[io.BytesIO], ImageFile.ImageFile]
+_OPENERS: Mapping[ImageFormat, Opener] = MappingProxyType(
     {
         "PNG": PngImageFile,
         "JPEG": JpegImageFile,
@@ -41,13 +45,15 @@ _OPENERS: Mapping[ImageFormat, Callable[[io.BytesIO], ImageFile.ImageFile]] = Ma
         "GIF": GifImageFile,
         "BMP": BmpImageFile,
         "AVIF": AvifImageFile,
+        "TIFF": TiffImageFile,
     }
 )
 _OPTIONAL: Mapping[ImageFormat, str] = MappingProxyType({"WEBP": "webp", "AVIF": "avif"})
-
+_HEIC = "pillow_heif.as_plugin"
+"""What reads HEIC, of an optional package; imported where the format is on."""
 
 BYTES_A_PIXEL: Mapping[ImageFormat, int] = MappingProxyType(
-    {"PNG": 14, "JPEG": 16, "WEBP": 24, "GIF": 11, "BMP": 8, "AVIF": 24}
+    {"PNG": 14, "JPEG": 16, "WEBP": 24, "GIF": 11, "BMP": 8, "AVIF": 24, "TIFF": 18, "HEIC": 24}
 )
 """What decoding takes at most, all copies together: the decoder's own buffers (a progressive JPEG's coefficients, a
 WebP's canvases), Pillow's raster of up to 4 bytes a pixel, the white page under a transparent one, and one turned
@@ -58,12 +64,16 @@ class Decoder:
     """Decodes on several threads at once; together they take at most `settings.max_decode_bytes`.
 
     `formats`: what is read; `patience_s`: how long an image may take before its memory counts no more.
+    Raises `ConfigurationError` where the settings name HEIC and its package is not there.
     """
 
     def __init__(self, settings: ImageSettings, patience_s: float = 60) -> None:
         self._max_pixels = settings.max_pixels
         self._budget = ByteBudget(settings.max_decode_bytes, patience_s)
-        self.formats = frozenset(kind for kind in _OPENERS if kind not in _OPTIONAL or features.check(_OPTIONAL[kind]))
+        self._openers = {kind: _opener(kind) for kind in settings.formats if _built(kind)}
+        self.formats = frozenset(self._openers)
+        if "TIFF" in self.formats:
+            quiet()
 
     def reads(self, head: bytes) -> bool:
         """Whether a file that begins with `head`, `HEAD_BYTES` of it, is of a format that is read."""
@@ -79,16 +89,17 @@ class Decoder:
         and `NotNow` where other images take the memory it needs.
         """
         kind = self._kind(image)
-        self._check_size(declared_size(image.data, kind), image.param)
+        declared = declared_size(image.data, kind)
+        self._check_size(declared, image.param)
         with _named_failures(image.param):
             essence = WALKS[kind](image.data)
-            picture = _open(essence.data, kind)
+            picture = self._open(essence.data, kind)
         self._check_size(picture.size, image.param)
-        weight = picture.width * picture.height * BYTES_A_PIXEL[kind]
+        weight = _pixels(declared, picture.size) * BYTES_A_PIXEL[kind]
         with self._budget.reserve(weight + essence.tables):
             with _named_failures(image.param):
                 if not essence.ended:
-                    picture = _open(with_end(essence.data), kind)
+                    picture = self._open(with_end(essence.data), kind)
                 rgb = _upright(picture, _to_rgb(picture), essence)
             try:
                 yield rgb
@@ -97,6 +108,9 @@ class Decoder:
                 rgb.close()
         if weight > HEAVY:
             give_back()
+
+    def _open(self, data: bytes, kind: ImageFormat) -> ImageFile.ImageFile:
+        return self._openers[kind](io.BytesIO(data))
 
     def _kind(self, image: ImageBytes) -> ImageFormat:
         if not image.data:
@@ -125,8 +139,40 @@ class Decoder:
             )
 
 
-def _open(data: bytes, kind: ImageFormat) -> ImageFile.ImageFile:
-    return _OPENERS[kind](io.BytesIO(data))
+def own_formats() -> tuple[ImageFormat, ...]:
+    """All that can be read here, for files of one's own."""
+    try:
+        _opener("HEIC")
+    except ConfigurationError:
+        return tuple(_OPENERS)
+    return (*_OPENERS, "HEIC")
+
+
+def check_formats(settings: ImageSettings) -> None:
+    """Raises `ConfigurationError` where the settings name HEIC and its package is not there."""
+    if "HEIC" in settings.formats:
+        _opener("HEIC")
+
+
+def _built(kind: ImageFormat) -> bool:
+    return kind not in _OPTIONAL or bool(features.check(_OPTIONAL[kind]))
+
+
+def _opener(kind: ImageFormat) -> Opener:
+    if kind != "HEIC":
+        return _OPENERS[kind]
+    try:
+        opener: Opener = import_module(_HEIC).HeifImageFile
+    except ImportError:
+        raise ConfigurationError(
+            "images.formats: HEIC needs the package pillow-heif: pip install 'blip-serve[heic]'"
+        ) from None
+    return opener
+
+
+def _pixels(*sizes: Size | None) -> int:
+    """Of the largest: what a file declares may be more than what its decoder says, and less."""
+    return max(size[0] * size[1] for size in sizes if size)
 
 
 @contextmanager

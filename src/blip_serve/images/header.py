@@ -6,16 +6,17 @@ Read before a decoder sees the file, because some decoders make room for the ras
 import struct
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Literal
 
+from blip_serve.domain import ImageFormat
+from blip_serve.images.structure import heic, tiff
 from blip_serve.images.structure.jpeg import SOF, segments
 
-ImageFormat = Literal["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF"]
 Size = tuple[int, int]
 """Width and height in pixels."""
 
 HEAD_BYTES = 64
 """What `sniff` looks at."""
+_HEVC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 
 
 def sniff(data: bytes) -> ImageFormat | None:
@@ -30,20 +31,26 @@ def sniff(data: bytes) -> ImageFormat | None:
         return "BMP"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WEBP"
-    # The brands that follow tell AVIF from its relative HEIC.
-    if data[4:8] == b"ftyp" and any(brand in data[8:HEAD_BYTES] for brand in (b"avif", b"avis")):
+    if data.startswith((b"II*\0", b"MM\0*")):
+        return "TIFF"
+    return _by_brand(data[8:HEAD_BYTES]) if data[4:8] == b"ftyp" else None
+
+
+def _by_brand(brands: bytes) -> ImageFormat | None:
+    """AVIF and HEIC are the same container; a file of both kinds is an AVIF."""
+    if b"avif" in brands or b"avis" in brands:
         return "AVIF"
-    return None
+    return "HEIC" if any(brand in brands for brand in _HEVC) else None
 
 
 def declared_size(data: bytes, kind: ImageFormat) -> Size | None:
     """The size in the header; `None` where it is cut off or, as in AVIF, only the decoder can tell.
 
-    A GIF's first frame may reach beyond it: ask the opened image too.
+    A GIF's first frame may reach beyond it, and a HEIC's is that of its largest part: ask the opened image too.
     """
     try:
         return _SIZES[kind](data) if kind in _SIZES else None
-    except (struct.error, ValueError):
+    except (struct.error, ValueError, KeyError):
         return None
 
 
@@ -84,5 +91,5 @@ def _jpeg(data: bytes) -> Size | None:
 
 
 _SIZES: Mapping[ImageFormat, Callable[[bytes], Size | None]] = MappingProxyType(
-    {"PNG": _png, "JPEG": _jpeg, "WEBP": _webp, "GIF": _gif, "BMP": _bmp}
+    {"PNG": _png, "JPEG": _jpeg, "WEBP": _webp, "GIF": _gif, "BMP": _bmp, "TIFF": tiff.size, "HEIC": heic.size}
 )

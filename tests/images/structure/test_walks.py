@@ -1,6 +1,7 @@
 """What the walks take away changes no picture, whatever the file."""
 
 import io
+import struct
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from blip_serve.images.header import ImageFormat, declared_size
+from blip_serve.domain import ImageFormat
+from blip_serve.images.header import declared_size
 from blip_serve.images.structure.walks import WALKS
 from tests.images.samples import file_bytes, gradient
 
@@ -22,13 +24,16 @@ MODES: dict[ImageFormat, list[str]] = {
     "GIF": ["1", "L", "P", "RGB", "RGBA"],
     "BMP": ["1", "L", "P", "RGB"],
     "AVIF": ["L", "RGB", "RGBA"],
+    "TIFF": ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16", "I;16B"],
+    "HEIC": ["L", "RGB", "RGBA"],
 }
 BYTES = st.binary(max_size=300)
 TEXT = st.text(st.characters(codec="latin-1", exclude_characters="\0"), max_size=40)
 
 
 def picture(mode: str, size: tuple[int, int]) -> Image.Image:
-    return gradient("L", size).convert(mode) if mode == "I;16" else gradient(mode, size)
+    base = {"I;16": "L", "I;16B": "L", "PA": "P"}.get(mode, mode)
+    return gradient(base, size).convert(mode)
 
 
 @st.composite
@@ -45,14 +50,19 @@ def files(draw: st.DrawFn) -> tuple[ImageFormat, bytes]:
     if kind == "GIF":
         options["disposal"] = draw(st.integers(0, 3))
         options["comment"] = draw(st.binary(min_size=1, max_size=600))
+    if kind == "TIFF":
+        lossy = ["group3", "group4"] if image.mode == "1" else ["jpeg"] if image.mode in ("L", "RGB", "CMYK") else []
+        lossless = [None, "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"]
+        options = {"compression": draw(st.sampled_from([*lossless, *lossy])), "strip_size": draw(st.integers(1, 2000))}
+        options |= {"tiffinfo": {0x010E: draw(TEXT)}, "icc_profile": draw(BYTES)}
     if kind == "JPEG":
         options["progressive"] = draw(st.booleans())
     return kind, file_bytes(image, kind, **options)
 
 
 def pixels(data: bytes, kind: str) -> bytes:
-    with Image.open(io.BytesIO(data), formats=[kind]) as image:
-        return image.convert("RGBA").tobytes()
+    with Image.open(io.BytesIO(data), formats=["HEIF" if kind == "HEIC" else kind]) as image:
+        return image.tobytes() if image.mode.startswith("I;16") else image.convert("RGBA").tobytes()
 
 
 @FUZZ
@@ -65,7 +75,7 @@ def test_the_picture_stays_as_it_is(file: tuple[ImageFormat, bytes]) -> None:
     assert essence.ended
 
 
-@pytest.mark.parametrize("kind", [kind for kind in MODES if kind != "JPEG"])
+@pytest.mark.parametrize("kind", [kind for kind in MODES if kind not in ("JPEG", "TIFF")])
 def test_a_plain_file_is_not_copied(kind: ImageFormat) -> None:
     data = file_bytes(gradient(), kind)
     assert WALKS[kind](data).data is data
@@ -100,6 +110,6 @@ def test_a_damaged_file_is_walked_or_refused(
         data = data[:at] + patch + data[at + removed :]
     try:
         essence = WALKS[kind](data)
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, KeyError, struct.error):
         return
     assert len(essence.data) <= len(data) + 2_000 or kind == "BMP"

@@ -62,7 +62,7 @@ def test_samples_are_bounded() -> None:
 
 def test_a_box_of_64_bits_is_passed_over() -> None:
     long = struct.pack(">I4sQ", 1, b"free", 20) + b"data"
-    assert list(avif._boxes(long + AVIF[:32])) == [
+    assert list(avif.boxes(long + AVIF[:32])) == [
         avif.Box(b"free", 16, 20),
         avif.Box(b"ftyp", 28, 20 + int.from_bytes(AVIF[:4])),
     ]

@@ -1,6 +1,6 @@
 """The boxes of an AVIF: so few items and samples that its decoder, which compares all items, may see them.
 
-Decodes no pixels. https://aomediacodec.github.io/av1-avif/, ISO/IEC 14496-12 and 23008-12.
+A HEIC is made of the same. Decodes no pixels. https://aomediacodec.github.io/av1-avif/, ISO/IEC 14496-12 and 23008-12.
 """
 
 import struct
@@ -36,16 +36,16 @@ def essence(data: bytes) -> Essence:
 
     Raises `ValueError` for too many boxes, items or samples.
     """
-    boxes = list(_boxes(data))
-    if sum(box.end - box.start for box in boxes if box.name in _LISTS) > _MAX_LISTS:
+    found = list(boxes(data))
+    if sum(box.end - box.start for box in found if box.name in _LISTS) > _MAX_LISTS:
         raise ValueError("too many items")
-    if _samples(data, boxes) > _MAX_SAMPLES:
+    if _samples(data, found) > _MAX_SAMPLES:
         raise ValueError("too many samples")
-    return Essence(_without_exif(data, [place for box in boxes if box.name == b"iinf" for place in _types(data, box)]))
+    return Essence(_without_exif(data, [place for box in found if box.name == b"iinf" for place in _types(data, box)]))
 
 
-def _boxes(data: bytes) -> Iterator[Box]:
-    """Each box, those that hold others before what they hold."""
+def boxes(data: bytes) -> Iterator[Box]:
+    """Each box of the file, those that hold others before what they hold. Raises `ValueError` for too many."""
     left = [(0, len(data))]  # where a box begins, and where its parent ends
     for _ in range(_MAX_BOXES):
         while left and left[-1][0] + _HEAD.size > left[-1][1]:
@@ -59,6 +59,15 @@ def _boxes(data: bytes) -> Iterator[Box]:
         if box.name in _PARENTS:
             left.append((box.start + _PARENTS[box.name], box.end))
     raise ValueError("too many boxes")
+
+
+def children(data: bytes, parent: Box) -> Iterator[Box]:
+    """The boxes that stand right in `parent`."""
+    position = parent.start
+    while position + _HEAD.size <= parent.end:
+        box = _box(data, position, parent.end)
+        yield box
+        position = box.end
 
 
 def _box(data: bytes, position: int, limit: int) -> Box:
@@ -91,11 +100,9 @@ def _samples_a_chunk(data: bytes, table: Box) -> Iterator[int]:
 
 def _types(data: bytes, items: Box) -> Iterator[int]:
     """Where the items' types stand."""
-    position = items.start + (6 if data[items.start : items.start + 1] == b"\0" else 8)
-    while position + _HEAD.size <= items.end:
-        item = _box(data, position, items.end)
+    start = items.start + (6 if data[items.start : items.start + 1] == b"\0" else 8)
+    for item in children(data, Box(items.name, start, items.end)):
         yield item.start + (8 if data[item.start : item.start + 1] == b"\2" else 10)
-        position = item.end
 
 
 def _without_exif(data: bytes, types: Sequence[int]) -> bytes:

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from blip_serve.images.header import ImageFormat
-from blip_serve.images.structure import avif, bmp, gif, jpeg, png, webp
+from blip_serve.domain import ImageFormat
+from blip_serve.images.structure import avif, bmp, gif, heic, jpeg, png, tiff, webp
 from blip_serve.images.structure.essence import Essence
 
 WALKS: Mapping[ImageFormat, Callable[[bytes], Essence]] = MappingProxyType(
@@ -15,6 +15,8 @@ WALKS: Mapping[ImageFormat, Callable[[bytes], Essence]] = MappingProxyType(
         "GIF": gif.essence,
         "BMP": bmp.essence,
         "AVIF": avif.essence,
+        "TIFF": tiff.essence,
+        "HEIC": heic.essence,
     }
 )
 """Each takes a file whose declared size was checked. It raises whatever it likes for one that is damaged."""

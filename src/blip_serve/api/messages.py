@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from blip_serve.api.body import unknown_parameter
 from blip_serve.api.parts import is_image, read_content, read_part
@@ -64,6 +64,7 @@ class Grammar:
 CHAT = Grammar("messages", frozenset({"role", "content", "name"}))
 RESPONSES = Grammar("input", frozenset({"type", "id", "role", "content", "status", "phase"}), OTHER_ITEMS)
 
+T = TypeVar("T")
 Message = tuple[str, dict[str, Any]]
 """A message and its path in the request."""
 
@@ -73,9 +74,9 @@ def read_messages(
 ) -> tuple[ImageSource, Caption]:
     """The last that the user says (it may be blank), and the image in it, or else the most recent one before.
 
-    What the user says in a row is one. Nothing else has an effect: answers, tools and the user's earlier words are only
-    looked at for their shape, and images that are not asked about not at all; with the history `refuse` they are
-    refused.
+    Of what the user says in a row the last text and the last image count. Nothing else has an effect: answers, tools
+    and the user's earlier words are only looked at for their shape, and images that are not asked about not at all.
+    With the history `refuse` they are refused.
 
     The models read one image and one text: a second image beside it, or one that the system shows, is refused. Raises
     `InvalidInput` naming the message, the part or the key at fault.
@@ -111,10 +112,10 @@ def read_messages(
 
 
 def _asked(last: Sequence[Message], earlier: Sequence[Message]) -> tuple[ImageSource, Caption]:
-    """Several texts are joined by a space."""
-    parts = [part for path, message in last for part in read_content(message.get("content"), f"{path}.content")]
-    images = [part for part in parts if not isinstance(part, Caption)]
-    texts = [part for part in parts if isinstance(part, Caption)]
+    """Of messages in a row the last with a text and the last with an image; a message's texts are joined by a space."""
+    contents = [read_content(message.get("content"), f"{path}.content") for path, message in reversed(last)]
+    images = _first([[part for part in parts if not isinstance(part, Caption)] for parts in contents])
+    texts = _first([[part for part in parts if isinstance(part, Caption)] for parts in contents])
     path = f"{last[-1][0]}.content"
     if len(images) > 1:
         raise InvalidInput(
@@ -126,6 +127,11 @@ def _asked(last: Sequence[Message], earlier: Sequence[Message]) -> tuple[ImageSo
     if image is None:
         raise InvalidInput("The user's message holds no image.", code="missing_required_parameter", param=path)
     return image, texts[0] if len(texts) == 1 else Caption(_joined(texts), path)
+
+
+def _first(lists: Sequence[list[T]]) -> list[T]:
+    """The first that holds something."""
+    return next(filter(None, lists), [])
 
 
 def _most_recent(messages: Sequence[Message]) -> ImageSource | None:

@@ -54,7 +54,7 @@ def _of_settings(settings: Settings) -> list[dict[str, Any]]:
 
 def _table(pages: list[dict[str, Any]]) -> Table:
     table = Table(box=None, caption="memory in MB", caption_justify="right")
-    table.add_column("model", overflow="fold")
+    table.add_column("model", no_wrap=True)  # an id is there to be copied
     table.add_column("task")
     table.add_column("state", overflow="fold")
     for dtype in DTYPE_BYTES:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from blip_serve.directory import ModelStatus
@@ -63,6 +64,9 @@ class Tasks:
     of: "Callable[[Caller], Tasks]"
 
 
+CALLERS = 256
+"""Whose tasks are kept ready: they are asked for with every request."""
+
 OpenTasks = Callable[[Settings, Telemetry], AbstractAsyncContextManager[Tasks]]
 """How a face of the service comes by its tasks: `open_service` runs them in this process."""
 
@@ -85,6 +89,7 @@ async def open_service(
     images = ImageLoader(fetcher, settings.images, workers)
     at_once, timeout, asked = settings.engine.workers, settings.server.request_timeout_s, Asked()
 
+    @lru_cache(CALLERS)
     def tasks_of(caller: Caller) -> Tasks:
         sessions = Sessions(registry, engine, images, workers, decoders, at_once, telemetry, timeout, asked, caller)
         match = Match(sessions, settings.limits)

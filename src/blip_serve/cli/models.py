@@ -14,6 +14,7 @@ from rich.table import Table
 from blip_serve.api.model_pages import ModelList, model_page
 from blip_serve.catalogue import DTYPE_BYTES
 from blip_serve.cli.options import AsJson, Config
+from blip_serve.cli.tables import Name
 from blip_serve.settings import Settings
 from blip_serve.tasks.models import list_models, where
 
@@ -54,14 +55,14 @@ def _of_settings(settings: Settings) -> list[dict[str, Any]]:
 
 def _table(pages: list[dict[str, Any]]) -> Table:
     table = Table(box=None, caption="memory in MB", caption_justify="right")
-    table.add_column("model", no_wrap=True)  # an id is there to be copied
+    table.add_column("model")
     table.add_column("task")
     table.add_column("state", overflow="fold")
     for dtype in DTYPE_BYTES:
         table.add_column(dtype, justify="right")
     for page in pages:
         table.add_row(
-            page["id"],
+            Name(page["id"]),
             ", ".join(page["tasks"] or ["?"]),
             page["state"] + (f": {page['error']}" if page["error"] else ""),
             *(_megabytes(page["memory_bytes"], dtype) for dtype in DTYPE_BYTES),

@@ -60,8 +60,8 @@ class FairThreads:
     takes the place of its own. Two calls of one `key` never run side by side: the second is likely to find its work
     done, and would only wait for the first on a thread of its own. All methods are for one event loop.
 
-    Processes could be stopped, but hand the pixels on: a small image took 3.0 ms by a process and 1.9 by a thread, a JPEG
-    of 640x480 9.0 and 7.5, on two cores at work.
+    Processes could be stopped, but hand the pixels on: a small image took 3.0 ms by a process and 1.9 by a thread, a
+    JPEG of 640x480 9.0 and 7.5, on two cores at work.
     """
 
     def __init__(self, share: int, name: str, telemetry: Telemetry) -> None:

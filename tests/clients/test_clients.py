@@ -112,7 +112,9 @@ def test_litellm_talks_and_ranks_pictures(demo: Service, tmp_path: Path) -> None
     for (best, score, picture), (_, other, _) in seen["rankings"].values():
         assert (best, picture) == (1, "red-circle.png")
         assert score > 0.9 > 0.1 > other
-    assert [(i, score) for i, score, _ in seen["infinity"]] == [(i, s) for i, s, _ in seen["rankings"]["cohere"]]
+    places, scores = ([each[k] for each in seen["infinity"]] for k in range(2))
+    assert places == [each[0] for each in seen["rankings"]["cohere"]]
+    assert scores == pytest.approx([each[1] for each in seen["rankings"]["cohere"]], abs=1e-5)  # steps differ
 
 
 def test_pydantic_ai_talks(demo: Service, tmp_path: Path) -> None:

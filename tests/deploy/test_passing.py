@@ -92,7 +92,8 @@ def test_the_service_logs_the_clients_address_and_not_a_forged_one(balancer: Bal
 
 
 @pytest.mark.parametrize(
-    "path", ["/metrics", "/%6detrics", "/metrics?a=b", "/metrics/", "//metrics", "/a/../metrics", "http://localhost/%6Detrics"]
+    "path",
+    ["/metrics", "/%6detrics", "/metrics?a=b", "/metrics/", "//metrics", "/a/../metrics", "http://localhost/%6Detrics"],
 )
 def test_metrics_are_not_for_clients(balancer: Balancer, three: list[Replica], path: str) -> None:
     assert "blip_serve_" in httpx.get(f"{three[0].url}/metrics", trust_env=False).text

@@ -155,8 +155,14 @@ def test_row50_a_request_that_outlives_the_drain_is_told_so_and_the_exit_is_in_t
 
 def test_a_terminal_that_closes_loses_nothing() -> None:
     """SIGHUP comes twice then, from the system and from the shell, and what is logged has nowhere to go."""
+
+    def as_in_a_shell() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests were started by
+
     terminal, process_end = pty.openpty()
-    with running("fine", "launch", "1", "0.5", stderr=process_end, server__shutdown_delay_s=1) as server:
+    with running(
+        "fine", "launch", "1", "0.5", stderr=process_end, prepare=as_in_a_shell, server__shutdown_delay_s=1
+    ) as server:
         os.close(process_end)
         answers: list[httpx.Response] = []
         asking = threading.Thread(target=lambda: answers.append(server.client.post("/v1/match", json=BODY)))

@@ -202,6 +202,8 @@ class Registry:
         entry.late = None
         if not ended.cancelled():
             error = ended.exception()
+            if isinstance(error, DeviceLost):
+                self._engine.give_up(error)
             self._telemetry.log.warning("late_load_ended", model=entry.settings.id, error=error and str(error))
 
     async def _make_room(self, entry: Entry) -> None:

@@ -13,14 +13,10 @@ from blip_serve.tasks.service import Tasks
 
 
 def tasks_of(request: Request) -> Tasks:
-    """The running service's tasks, for whoever calls; made once a request."""
-    made: Tasks | None = getattr(request.state, "tasks", None)
-    if made is None:
-        tasks: Tasks = request.app.state.tasks
-        caller: Caller | None = getattr(request.state, "caller", None)
-        made = tasks.of(caller or replace(ANYONE, address=request.client.host if request.client else ""))
-        request.state.tasks = made
-    return made
+    """The running service's tasks, for whoever calls."""
+    tasks: Tasks = request.app.state.tasks
+    caller: Caller | None = getattr(request.state, "caller", None)
+    return tasks.of(caller or replace(ANYONE, address=request.client.host if request.client else ""))
 
 
 def check_model(request: Request, named: object) -> None:

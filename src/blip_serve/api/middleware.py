@@ -19,6 +19,8 @@ from blip_serve.telemetry import Telemetry
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 QUIET = ("/livez", "/readyz", "/health", "/metrics")
+HEAVY = 16_000_000
+"""Bytes of a body beyond which freed memory goes back once it is answered; the allocator would keep it."""
 CLIENT_LEFT = 499
 """Status logged and counted for a request whose client left before the answer (nginx's convention)."""
 
@@ -101,10 +103,6 @@ def _client(scope: Scope) -> str:
         return str(ip_address(host.partition("%")[0]))
     except ValueError:
         return "unknown"
-
-
-HEAVY = 16_000_000
-"""Bytes of a body beyond which freed memory goes back once it is answered; the allocator would keep it."""
 
 
 class BodyLimitMiddleware:

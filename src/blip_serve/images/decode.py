@@ -35,8 +35,8 @@ HEAVY = 320 * 1024 * 1024
 NO_MEMORY = "out of memory"
 """How Pillow's `OSError` of a decoder without memory begins."""
 
-# The classes rather than `Image.open`, which tries every format it was given and warns of large images by its own rule.
 Opener = Callable[[io.BytesIO], ImageFile.ImageFile]
+# The classes rather than `Image.open`, which tries every format it was given and warns of large images by its own rule.
 _OPENERS: Mapping[ImageFormat, Opener] = MappingProxyType(
     {
         "PNG": PngImageFile,

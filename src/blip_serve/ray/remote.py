@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Generic, TypeVar, cast
 
 from ray.serve.handle import DeploymentHandle
@@ -20,7 +21,7 @@ from blip_serve.tasks.generate import Event, Generate, GenerateRequest, Generate
 from blip_serve.tasks.match import Match, MatchRequest
 from blip_serve.tasks.rerank import Rerank, RerankRequest
 from blip_serve.tasks.score import PairScoring, ScoreRequest
-from blip_serve.tasks.service import Tasks
+from blip_serve.tasks.service import CALLERS, Tasks
 from blip_serve.telemetry import Telemetry
 
 RequestT = TypeVar("RequestT", MatchRequest, EmbedRequest, RerankRequest, ScoreRequest, GenerateRequest, DecideRequest)
@@ -86,6 +87,7 @@ async def open_remote(
     deployments = Deployments(settings, telemetry, replicas)
     timeout = settings.server.request_timeout_s
 
+    @lru_cache(CALLERS)
     def tasks_of(caller: Caller) -> Tasks:
         def remote(name: str, needs: Sequence[Task]) -> Remote[Any, Any]:
             return Remote(name, needs, deployments, timeout, caller)

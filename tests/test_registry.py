@@ -138,6 +138,26 @@ def test_a_device_that_is_lost_while_a_model_is_loaded_ends_the_engine() -> None
     run(test)
 
 
+def test_a_device_that_is_lost_in_a_load_given_up_ends_the_engine_too() -> None:
+    lost = threading.Event()
+
+    def load(settings: ModelSettings, card: ModelCard) -> tuple[AnyModel, ModelCard]:
+        lost.wait(WAIT_S)
+        raise DeviceLost("no more")
+
+    async def test() -> None:
+        with running_engine() as engine:
+            chosen = Settings(catalogue=False, models=models("a"), log=QUIET, load_timeout_s=0.01)
+            registry = Registry(chosen, engine, Telemetry(QUIET), load)
+            with pytest.raises(Unavailable):
+                await _use(registry, "a")
+            assert not engine.lost()
+            lost.set()
+            await until(engine.lost)
+
+    run(test)
+
+
 def test_a_leased_model_is_never_unloaded() -> None:
     async def test() -> None:
         loads = Loads()

@@ -12,6 +12,10 @@ Score = Literal["itm", "cosine"]
 Task = Literal["match", "embed", "caption", "answer"]
 FinishReason = Literal["stop", "length"]
 ImageFormat = Literal["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "HEIC"]
+ServiceTier = Literal["auto", "default", "flex", "scale", "priority"]
+"""How a request asks to be served, in OpenAI's words. `flex` is background work; all others are interactive."""
+WorkClass = Literal["interactive", "background"]
+"""How the engine schedules a work. Background works run when no interactive one waits, and have a small share."""
 
 IMAGE_COST = 40
 """Cost of encoding an image. The unit is a caption of up to `CAPTION_TOKENS` tokens through the text tower once:
@@ -26,12 +30,14 @@ CAPTION_TOKENS = 15
 class Caller:
     """Whom a request is answered for, and the models that may be used: names, or patterns such as `Salesforce/*`.
 
-    `address`: where it calls from, if that is all that tells one caller from another.
+    `address`: where it calls from, if that is all that tells one caller from another. `flex_only`: its requests are
+    background work; it may not ask for another service tier.
     """
 
     name: str
     models: tuple[str, ...] = ("*",)
     address: str = ""
+    flex_only: bool = False
 
 
 ANYONE = Caller("anyone")

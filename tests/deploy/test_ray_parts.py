@@ -44,14 +44,14 @@ from blip_serve.ray import build
 from blip_serve.ray.affinity import affinity
 from blip_serve.ray.application import deployment_name
 from blip_serve.ray.deployments import Deployed, Deployments
-from blip_serve.ray.remote import Remote, RemoteGenerate
+from blip_serve.ray.remote import Remote
 from blip_serve.ray.replica import Replica
-from blip_serve.settings import ModelSettings, Settings
+from blip_serve.settings import ModelSettings, ServerSettings, Settings
 from blip_serve.tasks.embed import EmbedRequest
-from blip_serve.tasks.generate import Began, Generate, GenerateRequest
-from blip_serve.tasks.match import Match, MatchRequest, MatchResult
+from blip_serve.tasks.generate import Began, GenerateRequest
+from blip_serve.tasks.match import MatchRequest, MatchResult
+from blip_serve.tasks.request import Usage
 from blip_serve.tasks.rerank import RerankRequest
-from blip_serve.tasks.usage import Usage
 from blip_serve.telemetry import Telemetry
 from tests.support.pictures import encoded, picture
 from tests.support.server import QUIET, settings
@@ -147,15 +147,15 @@ def test_the_gateway_has_no_torch() -> None:
 def test_what_nobody_waits_for_is_cancelled() -> None:
     async def run() -> None:
         late, left, closed = Endless(), Endless(), Endless()
-        match: Remote[MatchRequest, MatchResult] = Remote("match", Match.needs, deployments(late), 0.01, ANYONE)
+        match = Remote(deployments(late), ServerSettings(request_timeout_s=0.01))
         with pytest.raises(DeadlineExceeded):
             await match.run(MatchRequest((IMAGE,), (WORDS,)))
         assert late.cancelled
-        match = Remote("match", Match.needs, deployments(left), 60, ANYONE)
+        match = Remote(deployments(left), ServerSettings())
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(match.run(MatchRequest((IMAGE,), (WORDS,))), 0.01)
         assert left.cancelled
-        generate = RemoteGenerate("generate", Generate.needs, deployments(closed), 60, ANYONE)
+        generate = Remote(deployments(closed), ServerSettings())
         async with aclosing(generate.stream(GenerateRequest(IMAGE, WORDS, GenerationOptions()))) as events:
             assert await anext(events) == BEGAN
             assert not closed.cancelled
@@ -236,7 +236,7 @@ def test_a_replica_tries_again_to_load_for_as_long_as_a_request_has(
     async def run() -> None:
         threading.Timer(0.2, late.symlink_to, (CHECKPOINT,)).start()
         async with replica(late, server={"request_timeout_s": WAIT_S}) as loaded:
-            result = await loaded.run("match", MatchRequest((PICTURE,), (WORDS,)), ANYONE)
+            result = await loaded.run(MatchRequest((PICTURE,), (WORDS,)), ANYONE)
             assert isinstance(result, MatchResult)
             await loaded.check_health()
         with pytest.raises(CheckpointError, match="no such folder"):
@@ -257,7 +257,7 @@ def test_a_replica_whose_device_is_stuck_is_not_healthy() -> None:
     async def run() -> None:
         async with replica(CHECKPOINT, engine={"stall_after_s": 0.001}) as loaded:
             captions = tuple(Caption(f"a star {i}", "captions") for i in range(1000))
-            busy = asyncio.create_task(loaded.run("match", MatchRequest((PICTURE,), captions), ANYONE))
+            busy = asyncio.create_task(loaded.run(MatchRequest((PICTURE,), captions), ANYONE))
             with pytest.raises(RuntimeError, match="the device makes no progress"):
                 await check_until(busy, loaded)
             assert isinstance(await busy, MatchResult)

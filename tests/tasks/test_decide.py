@@ -17,14 +17,14 @@ from blip_serve.models.questions import Reading
 from blip_serve.settings import LimitSettings
 from blip_serve.tasks.decide import DecideRequest, DecideResult
 from blip_serve.tasks.questions import (
-    Choice,
     ChoiceAnswer,
+    ChoiceQuestion,
     Option,
-    Predicate,
     PredicateAnswer,
+    PredicateQuestion,
     Question,
-    Score,
     ScoreAnswer,
+    ScoreQuestion,
     answer_of,
     captions_of,
     check_questions,
@@ -55,20 +55,20 @@ class Recording(FakeModel):
         return super().prepare(item)
 
 
-def predicate(statement: str) -> Predicate:
-    return Predicate("questions[0]", Caption(statement, "questions[0].instructions"))
+def predicate(statement: str) -> PredicateQuestion:
+    return PredicateQuestion("questions[0]", Caption(statement, "questions[0].instructions"))
 
 
 def options(*values: str | bool) -> tuple[Option, ...]:
     return tuple(Option(value, f"options[{i}]") for i, value in enumerate(values))
 
 
-def choice(instructions: str, *values: str | bool) -> Choice:
-    return Choice("questions[0]", Caption(instructions, "questions[0].instructions"), options(*values))
+def choice(instructions: str, *values: str | bool) -> ChoiceQuestion:
+    return ChoiceQuestion("questions[0]", Caption(instructions, "questions[0].instructions"), options(*values))
 
 
-def score(instructions: str, *labels: str) -> Score:
-    return Score("questions[0]", Caption(instructions, "questions[0].instructions"), options(*labels))
+def score(instructions: str, *labels: str) -> ScoreQuestion:
+    return ScoreQuestion("questions[0]", Caption(instructions, "questions[0].instructions"), options(*labels))
 
 
 def decide(model: Recording, *questions: Question) -> DecideResult:
@@ -78,7 +78,7 @@ def decide(model: Recording, *questions: Question) -> DecideResult:
         async with open_service(fake_settings(), Telemetry(QUIET), always(model)) as tasks:
             await asyncio.to_thread(wait_until, lambda: not tasks.not_ready())
             model.items.clear()
-            return await tasks.decide.run(DecideRequest(IMAGE, questions))
+            return await tasks.run(DecideRequest(IMAGE, questions))
 
     return asyncio.run(run())
 
@@ -89,7 +89,7 @@ def words(question: Question) -> list[str]:
 
 def test_requests_and_results_can_cross_a_process_border() -> None:
     questions = (predicate("a dog"), choice("a {}", "dog", True), score("dog", "one", "two"))
-    request = DecideRequest(IMAGE, questions, "fake", "paper")
+    request = DecideRequest(IMAGE, questions, model="fake", protocol="paper")
     assert pickle.loads(pickle.dumps(request)) == request
     result = decide(Recording("match"), *questions)
     assert pickle.loads(pickle.dumps(result)) == result
@@ -144,7 +144,7 @@ def test_a_real_answering_model_encodes_the_image_once_for_four_hundred_question
             answerer.network.vision_model.register_forward_hook(
                 lambda _, inputs, __: encoded_images.append(len(inputs[0]))
             )
-            return await tasks.decide.run(DecideRequest(IMAGE, asked))
+            return await tasks.run(DecideRequest(IMAGE, asked))
 
     answers = asyncio.run(run()).answers
     assert encoded_images == [1]
@@ -168,7 +168,7 @@ def test_an_answering_model_is_asked_how_an_answer_to_a_predicate_begins() -> No
 def test_options_that_read_alike_are_refused_within_a_question_only(task: Task) -> None:
     """The fake reads what is written; a description is read in place of its value."""
     model = Recording(task)
-    twice = Choice(
+    twice = ChoiceQuestion(
         "questions[1]",
         Caption("a {}", "instructions"),
         (*options("dog", "cat"), Option("hound", "options[2]", Caption("cat", "options[2].description"))),
@@ -191,7 +191,7 @@ def test_an_image_is_cached_only_if_none_of_its_questions_had_it_encoded() -> No
 
     async def ask(tasks: Tasks) -> list[int]:
         asked = [(first,), (first,), (first, second)]
-        return [(await tasks.decide.run(DecideRequest(IMAGE, each))).usage.cached_tokens for each in asked]
+        return [(await tasks.run(DecideRequest(IMAGE, each))).usage.cached_tokens for each in asked]
 
     assert with_service(Caching("answer"), ask) == [0, IMAGE_TOKENS, 0]  # the first time it is not the caller's own
 
@@ -207,7 +207,7 @@ def test_options_take_the_place_in_the_instructions() -> None:
 
 def test_a_description_is_read_instead_of_the_value() -> None:
     described = Option(True, "value", Caption("a large dog", "description"))
-    question = Choice("questions[0]", Caption("{} here", "instructions"), (described, *options(False)))
+    question = ChoiceQuestion("questions[0]", Caption("{} here", "instructions"), (described, *options(False)))
     assert captions_of(question, LIMITS) == (
         Caption("a large dog here", "description"),
         Caption("false here", "options[0]"),
@@ -313,7 +313,7 @@ def test_what_was_read_of_a_question_is_let_go_once_it_is_ranked(tmp_path: Path)
             fake_settings(engine={"max_step_cost": 160}), Telemetry(QUIET), always(answerer)
         ) as tasks:
             await asyncio.to_thread(wait_until, lambda: not tasks.not_ready())
-            return await tasks.decide.run(DecideRequest(IMAGE, asked))
+            return await tasks.run(DecideRequest(IMAGE, asked))
 
     assert len(asyncio.run(run()).answers) == 400
     assert len(read) > 400  # the warm-up's as well

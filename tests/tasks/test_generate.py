@@ -23,7 +23,7 @@ REQUEST = GenerateRequest(
 
 
 async def streamed(tasks: Tasks, request: GenerateRequest = REQUEST) -> list[Event]:
-    async with aclosing(tasks.generate.stream(request)) as events:
+    async with aclosing(tasks.stream(request)) as events:
         return [event async for event in events]
 
 
@@ -35,7 +35,7 @@ def test_requests_and_events_can_cross_a_process_border() -> None:
 
 def test_a_stream_begins_brings_pieces_and_ends_in_the_result() -> None:
     async def both(tasks: Tasks) -> tuple[GenerateResult, list[Event]]:
-        return await tasks.generate.run(REQUEST), await streamed(tasks)
+        return await tasks.run(REQUEST), await streamed(tasks)
 
     whole, (began, *pieces, result) = with_service(FakeModel("caption"), both)
     assert isinstance(began, Began)
@@ -53,7 +53,7 @@ def test_closing_a_stream_frees_what_it_holds() -> None:
     model = Stepwise("caption")
 
     async def leave(tasks: Tasks) -> None:
-        async with aclosing(tasks.generate.stream(REQUEST)) as events:
+        async with aclosing(tasks.stream(REQUEST)) as events:
             assert isinstance(await anext(events), Began)
             assert isinstance(await anext(events), Piece)
             assert model.free_slots == 6
@@ -68,19 +68,19 @@ def test_closing_a_stream_frees_what_it_holds() -> None:
 def test_what_is_wrong_is_raised_before_the_first_event() -> None:
     async def ask(tasks: Tasks) -> None:
         with pytest.raises(InvalidInput) as refused:
-            await anext(tasks.generate.stream(replace(REQUEST, n=100)))
+            await anext(tasks.stream(replace(REQUEST, n=100)))
         assert refused.value.param == "n"
 
     with_service(FakeModel("caption"), ask)
 
 
 def test_a_failed_request_leaves_nothing_in_memory() -> None:
-    check_a_failure_leaves_nothing(lambda tasks: tasks.generate.run(REQUEST))
+    check_a_failure_leaves_nothing(lambda tasks: tasks.run(REQUEST))
     check_a_failure_leaves_nothing(streamed)
 
 
 def test_a_blank_text_is_bounded_like_any_other() -> None:
     blank = replace(REQUEST, text=Caption(" " * 8193, "text"))
     with pytest.raises(InvalidInput) as found:
-        with_service(FakeModel("caption"), lambda tasks: tasks.generate.run(blank))
+        with_service(FakeModel("caption"), lambda tasks: tasks.run(blank))
     assert (found.value.param, found.value.code) == ("text", "input_too_long")

@@ -13,7 +13,7 @@ from blip_serve.tasks.decide import DecideRequest
 from blip_serve.tasks.embed import EmbedRequest
 from blip_serve.tasks.generate import GenerateRequest
 from blip_serve.tasks.match import MatchRequest
-from blip_serve.tasks.questions import Choice, Score
+from blip_serve.tasks.questions import ChoiceQuestion, ScoreQuestion
 from blip_serve.tasks.rerank import RerankRequest
 from blip_serve.tasks.score import ScoreRequest
 from blip_serve.tasks.service import Tasks
@@ -26,24 +26,24 @@ SCORE = ScoreRequest((IMAGE,), (TEXT,))
 WRITE = GenerateRequest(IMAGE, Caption("", "text"), GenerationOptions())
 
 NOTHING: list[tuple[str, str, Callable[[Tasks], Awaitable[object]]]] = [
-    ("no images", "images", lambda tasks: tasks.match.run(replace(MATCH, images=()))),
-    ("no captions", "captions", lambda tasks: tasks.match.run(replace(MATCH, captions=()))),
-    ("no pairs", "images", lambda tasks: tasks.match.run(MatchRequest((), (), "zip"))),
-    ("no scores", "scores", lambda tasks: tasks.match.run(replace(MATCH, scores=frozenset()))),
-    ("no inputs", "inputs", lambda tasks: tasks.embed.run(EmbedRequest(()))),
-    ("no images to rank", "documents", lambda tasks: tasks.rerank.run(replace(RERANK, documents=()))),
-    ("no texts to rank", "documents", lambda tasks: tasks.rerank.run(RerankRequest(IMAGE, ()))),
-    ("none of the best", "top_n", lambda tasks: tasks.rerank.run(replace(RERANK, top_n=0))),
-    ("nothing shortlisted", "shortlist", lambda tasks: tasks.rerank.run(replace(RERANK, shortlist=0))),
-    ("nothing to score", "first", lambda tasks: tasks.score.run(ScoreRequest((), ()))),
-    ("no first to score", "first", lambda tasks: tasks.score.run(replace(SCORE, first=()))),
-    ("no second to score", "second", lambda tasks: tasks.score.run(replace(SCORE, second=()))),
-    ("no questions", "questions", lambda tasks: tasks.decide.run(DecideRequest(IMAGE, ()))),
-    ("no choices", "q.choices", lambda tasks: tasks.decide.run(DecideRequest(IMAGE, (Choice("q", TEXT, ()),)))),
-    ("no levels", "q.levels", lambda tasks: tasks.decide.run(DecideRequest(IMAGE, (Score("q", TEXT, ()),)))),
-    ("no texts", "n", lambda tasks: tasks.generate.run(replace(WRITE, n=0))),
-    ("no beams", "num_beams", lambda tasks: tasks.generate.run(replace(WRITE, options=GenerationOptions(num_beams=0)))),
-    ("no tokens", "limit", lambda tasks: tasks.generate.run(replace(WRITE, options=GenerationOptions(0, "limit")))),
+    ("no images", "images", lambda tasks: tasks.run(replace(MATCH, images=()))),
+    ("no captions", "captions", lambda tasks: tasks.run(replace(MATCH, captions=()))),
+    ("no pairs", "images", lambda tasks: tasks.run(MatchRequest((), (), "zip"))),
+    ("no scores", "scores", lambda tasks: tasks.run(replace(MATCH, scores=frozenset()))),
+    ("no inputs", "inputs", lambda tasks: tasks.run(EmbedRequest(()))),
+    ("no images to rank", "documents", lambda tasks: tasks.run(replace(RERANK, documents=()))),
+    ("no texts to rank", "documents", lambda tasks: tasks.run(RerankRequest(IMAGE, ()))),
+    ("none of the best", "top_n", lambda tasks: tasks.run(replace(RERANK, top_n=0))),
+    ("nothing shortlisted", "shortlist", lambda tasks: tasks.run(replace(RERANK, shortlist=0))),
+    ("nothing to score", "first", lambda tasks: tasks.run(ScoreRequest((), ()))),
+    ("no first to score", "first", lambda tasks: tasks.run(replace(SCORE, first=()))),
+    ("no second to score", "second", lambda tasks: tasks.run(replace(SCORE, second=()))),
+    ("no questions", "questions", lambda tasks: tasks.run(DecideRequest(IMAGE, ()))),
+    ("no choices", "q.choices", lambda tasks: tasks.run(DecideRequest(IMAGE, (ChoiceQuestion("q", TEXT, ()),)))),
+    ("no levels", "q.levels", lambda tasks: tasks.run(DecideRequest(IMAGE, (ScoreQuestion("q", TEXT, ()),)))),
+    ("no texts", "n", lambda tasks: tasks.run(replace(WRITE, n=0))),
+    ("no beams", "num_beams", lambda tasks: tasks.run(replace(WRITE, options=GenerationOptions(num_beams=0)))),
+    ("no tokens", "limit", lambda tasks: tasks.run(replace(WRITE, options=GenerationOptions(0, "limit")))),
 ]
 
 

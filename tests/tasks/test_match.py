@@ -25,7 +25,7 @@ CAPTIONS = (Caption("a dog", "captions[0]"), Caption("a cat", "captions[1]"))
 def test_requests_and_results_can_cross_a_process_border() -> None:
     request = MatchRequest(IMAGES, CAPTIONS)
     assert pickle.loads(pickle.dumps(request)) == request
-    result = with_service(FakeModel(), lambda tasks: tasks.match.run(request))
+    result = with_service(FakeModel(), lambda tasks: tasks.run(request))
     assert isinstance(result, MatchResult)
     assert pickle.loads(pickle.dumps(result)) == result
     assert [(pair.image_index, pair.caption_index) for pair in result.pairs] == [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -48,7 +48,7 @@ def test_an_image_is_let_go_once_it_is_scored(on_error: OnError) -> None:
     request = MatchRequest(images, captions, "zip", on_error=on_error)
     gc.disable()
     try:
-        result = with_service(Watched(), lambda tasks: tasks.match.run(request), limits={"max_images": 1})
+        result = with_service(Watched(), lambda tasks: tasks.run(request), limits={"max_images": 1})
     finally:
         gc.enable()
     assert [pair.error for pair in result.pairs] == [None] * 4
@@ -56,7 +56,7 @@ def test_an_image_is_let_go_once_it_is_scored(on_error: OnError) -> None:
 
 
 def test_a_failed_request_leaves_nothing_in_memory() -> None:
-    check_a_failure_leaves_nothing(lambda tasks: tasks.match.run(MatchRequest(IMAGES, CAPTIONS)))
+    check_a_failure_leaves_nothing(lambda tasks: tasks.run(MatchRequest(IMAGES, CAPTIONS)))
 
 
 def test_the_first_failure_cancels_the_rest_and_is_raised() -> None:

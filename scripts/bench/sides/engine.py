@@ -35,7 +35,7 @@ class InProcess:
     def match(self, pictures: Sequence[bytes], captions: Sequence[str], pairing: Pairing = "cross") -> list[float]:
         """ITM probabilities, by picture, then by caption."""
         texts = tuple(Caption(text, "captions") for text in captions)
-        result = self.run(self.tasks.match.run(MatchRequest(_images(pictures), texts, pairing, ITM)))
+        result = self.run(self.tasks.run(MatchRequest(_images(pictures), texts, pairing, ITM)))
         return [pair.score.itm_score for pair in result.pairs if pair.score.itm_score is not None]
 
     def embed(self, inputs: Sequence[bytes | str]) -> list[list[float]]:
@@ -43,12 +43,12 @@ class InProcess:
         sources = tuple(
             Caption(each, "input") if isinstance(each, str) else BytesImage(each, "input") for each in inputs
         )
-        return [list(vector) for vector in self.run(self.tasks.embed.run(EmbedRequest(sources))).vectors]
+        return [list(vector) for vector in self.run(self.tasks.run(EmbedRequest(sources))).vectors]
 
     def caption(self, picture: bytes, options: GenerationOptions) -> GenerateResult:
         """A caption of a picture."""
         asked = GenerateRequest(BytesImage(picture, "image"), Caption("", "text"), options)
-        return self.run(self.tasks.generate.run(asked))
+        return self.run(self.tasks.run(asked))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 from blip_serve.api import generation
 from blip_serve.api.body import STRICT, Others, anything, documented, only, read_json, unless
 from blip_serve.api.chat_chunks import ChatLogprobs, ChunkWriter, chat_logprobs
-from blip_serve.api.context import settings_of, tasks_of
+from blip_serve.api.context import caller_of, settings_of, tasks_of
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.events import EVENTS, EventStream
 from blip_serve.api.generation import Ceiling, Count, GenerationBody, generation_options, given_texts
@@ -138,8 +138,8 @@ async def chat(request: Request) -> Response:
     if body.stream:
         options = body.stream_options
         writer = ChunkWriter(asked.n, include_usage=options is not None and bool(options.include_usage))
-        return EventStream(request, tasks_of(request).generate.stream(asked), writer)
-    result = await tasks_of(request).generate.run(asked)
+        return EventStream(request, tasks_of(request).stream(asked, caller_of(request)), writer)
+    result = await tasks_of(request).run(asked, caller_of(request))
     return Response(
         _completion(result).model_dump_json(),
         media_type="application/json",
@@ -154,7 +154,7 @@ def _asked(body: ChatBody, history: History) -> GenerateRequest:
     max_tokens, param = _max_tokens(body)
     options = generation_options(body, max_tokens=max_tokens, max_tokens_param=param, logprobs=bool(body.logprobs))
     given = given_texts(body, "response_format", of_response_format(body.response_format))
-    return GenerateRequest(image, text, options, body.n or 1, body.model, body.protocol, given=given)
+    return GenerateRequest(image, text, options, body.n or 1, given=given, model=body.model, protocol=body.protocol)
 
 
 def _max_tokens(body: ChatBody) -> tuple[int | None, str]:

@@ -13,10 +13,15 @@ from blip_serve.tasks.service import Tasks
 
 
 def tasks_of(request: Request) -> Tasks:
-    """The running service's tasks, for whoever calls."""
+    """The running service's tasks."""
     tasks: Tasks = request.app.state.tasks
+    return tasks
+
+
+def caller_of(request: Request) -> Caller:
+    """Whoever calls: a key's caller, or anyone, told apart by address."""
     caller: Caller | None = getattr(request.state, "caller", None)
-    return tasks.of(caller or replace(ANYONE, address=request.client.host if request.client else ""))
+    return caller or replace(ANYONE, address=request.client.host if request.client else "")
 
 
 def check_model(request: Request, named: object) -> None:
@@ -25,7 +30,7 @@ def check_model(request: Request, named: object) -> None:
     `named`: what stands in its field `model`, whatever that is.
     """
     if isinstance(named, str):
-        tasks_of(request).model(named)
+        tasks_of(request).model(named, caller_of(request))
 
 
 def settings_of(request: Request) -> Settings:

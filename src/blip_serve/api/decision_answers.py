@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from blip_serve.api.usage import ResponseUsage, response_usage
 from blip_serve.domain import ScoringProtocol
 from blip_serve.tasks.decide import DecideResult
-from blip_serve.tasks.questions import Answer, Choice, ChoiceAnswer, PredicateAnswer, Question, Score
+from blip_serve.tasks.questions import Answer, ChoiceAnswer, ChoiceQuestion, PredicateAnswer, Question, ScoreQuestion
 
 
 class DecisionPredicate(BaseModel):
@@ -78,7 +78,7 @@ def decision(result: DecideResult, names: list[str | None], asked: tuple[Questio
 def _answer(name: str | None, question: Question, answer: Answer) -> DecisionAnswer:
     if isinstance(answer, PredicateAnswer):
         return DecisionPredicate(name=name, probability=answer.probability)
-    assert isinstance(question, Choice | Score)
+    assert isinstance(question, ChoiceQuestion | ScoreQuestion)
     options = zip(question.options, answer.probabilities, strict=True)
     if isinstance(answer, ChoiceAnswer):
         shares = [DecisionChoiceProbability(value=option.value, probability=share) for option, share in options]

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from blip_serve.api.body import STRICT, Others, anything, documented, read_json, validated
-from blip_serve.api.context import settings_of, tasks_of
+from blip_serve.api.context import caller_of, settings_of, tasks_of
 from blip_serve.api.decision_answers import Decision, decision
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.images import EXAMPLE_IMAGE
@@ -98,7 +98,9 @@ async def decisions(request: Request) -> Response:
     image = _read_image(body.input)
     named = read_questions(body.questions, settings_of(request).limits)
     asked = tuple(question for _, question in named)
-    result = await tasks_of(request).decide.run(DecideRequest(image, asked, body.model, body.protocol))
+    result = await tasks_of(request).run(
+        DecideRequest(image, asked, model=body.model, protocol=body.protocol), caller_of(request)
+    )
     names = [name for name, _ in named]
     return Response(
         decision(result, names, asked).model_dump_json(),

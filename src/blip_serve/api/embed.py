@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from blip_serve.api.body import STRICT, Others, anything, documented, only, read_json
-from blip_serve.api.context import tasks_of
+from blip_serve.api.context import caller_of, tasks_of
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.images import EXAMPLE_IMAGE, Image, image_source
 from blip_serve.api.inputs import OneInput, read_input
@@ -122,8 +122,10 @@ async def embed_v1(request: Request) -> Response:
 
 async def _embed(request: Request, version: Literal["1", "2"]) -> Response:
     body = await read_json(request, EmbedBody, OTHERS)
-    asked = EmbedRequest(_inputs(body), body.output_dimension, body.model, body.protocol, "output_dimension")
-    result = await tasks_of(request).embed.run(asked)
+    asked = EmbedRequest(
+        _inputs(body), body.output_dimension, "output_dimension", model=body.model, protocol=body.protocol
+    )
+    result = await tasks_of(request).run(asked, caller_of(request))
     return timed(_answer(result, body, version), result.timings)
 
 

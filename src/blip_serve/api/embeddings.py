@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from blip_serve.api.body import STRICT, Others, anything, documented, read_json
-from blip_serve.api.context import tasks_of
+from blip_serve.api.context import caller_of, tasks_of
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.images import EXAMPLE_IMAGE
 from blip_serve.api.inputs import Inputs, read_inputs
@@ -70,8 +70,9 @@ async def embeddings(request: Request) -> Response:
     """
     body = await read_json(request, EmbeddingsBody, OTHERS)
     _refuse_tokens(body.input)
-    result = await tasks_of(request).embed.run(
-        EmbedRequest(read_inputs(body.input, "input"), body.dimensions, body.model, body.protocol)
+    result = await tasks_of(request).run(
+        EmbedRequest(read_inputs(body.input, "input"), body.dimensions, model=body.model, protocol=body.protocol),
+        caller_of(request),
     )
     return timed(_answer(result, body.encoding_format or "float"), result.timings)
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from starlette.datastructures import FormData
 
 from blip_serve.api.body import STRICT, is_form, read_json, validated
-from blip_serve.api.context import settings_of, tasks_of
+from blip_serve.api.context import caller_of, settings_of, tasks_of
 from blip_serve.api.errors import ErrorBody, ErrorEnvelope, shown
 from blip_serve.api.form import list_field, only_fields, read_form, text_field
 from blip_serve.api.images import EXAMPLE_IMAGE, Image, image_or_fault, image_source
@@ -121,7 +121,7 @@ async def match(request: Request) -> Response:
             asked = await _from_form(form, settings)
     else:
         asked = _from_json(await read_json(request, MatchBody), settings.limits)
-    result = await tasks_of(request).match.run(asked)
+    result = await tasks_of(request).run(asked, caller_of(request))
     return timed(_answer(result), result.timings)
 
 
@@ -169,9 +169,9 @@ def _request(options: MatchOptions, images: tuple[ImageSource, ...], captions: t
         captions,
         options.pairing,
         frozenset(options.scores),
-        options.model,
-        options.protocol,
         options.on_error,
+        model=options.model,
+        protocol=options.protocol,
     )
 
 

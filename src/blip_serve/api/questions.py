@@ -16,11 +16,11 @@ from blip_serve.tasks.questions import (
     MAX_LEVELS,
     MAX_QUESTIONS,
     MIN_OPTIONS,
-    Choice,
+    ChoiceQuestion,
     Option,
-    Predicate,
+    PredicateQuestion,
     Question,
-    Score,
+    ScoreQuestion,
     check_captions,
 )
 
@@ -91,13 +91,13 @@ class QuestionBody(BaseModel):
         return 1
 
 
-class PredicateQuestion(QuestionBody):
+class PredicateBody(QuestionBody):
     """Whether a statement about the image is true."""
 
     type: Literal["predicate"]
 
 
-class ChoiceQuestion(QuestionBody):
+class ChoiceBody(QuestionBody):
     """Which option fits the image."""
 
     type: Literal["choice"]
@@ -109,7 +109,7 @@ class ChoiceQuestion(QuestionBody):
         return len(self.choices)
 
 
-class ScoreQuestion(QuestionBody):
+class ScoreBody(QuestionBody):
     """Which level of a scale fits the image, lowest first."""
 
     type: Literal["score"]
@@ -122,9 +122,9 @@ class ScoreQuestion(QuestionBody):
 
 
 _KINDS: dict[object, type[QuestionBody]] = {
-    "predicate": PredicateQuestion,
-    "choice": ChoiceQuestion,
-    "score": ScoreQuestion,
+    "predicate": PredicateBody,
+    "choice": ChoiceBody,
+    "score": ScoreBody,
 }
 
 Questions = Annotated[
@@ -150,11 +150,15 @@ def _body(value: Any, path: str) -> QuestionBody:
 def _question(body: QuestionBody, path: str) -> Question:
     text = _text(body.instructions, f"{path}.instructions")
     match body:
-        case ChoiceQuestion(choices=choices):
-            return Choice(path, text, tuple(_choice(value, f"{path}.choices[{i}]") for i, value in enumerate(choices)))
-        case ScoreQuestion(levels=levels):
-            return Score(path, text, tuple(_level(value, f"{path}.levels[{i}]") for i, value in enumerate(levels)))
-    return Predicate(path, text)
+        case ChoiceBody(choices=choices):
+            return ChoiceQuestion(
+                path, text, tuple(_choice(value, f"{path}.choices[{i}]") for i, value in enumerate(choices))
+            )
+        case ScoreBody(levels=levels):
+            return ScoreQuestion(
+                path, text, tuple(_level(value, f"{path}.levels[{i}]") for i, value in enumerate(levels))
+            )
+    return PredicateQuestion(path, text)
 
 
 def _choice(value: Any, path: str) -> Option:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from blip_serve.api.body import STRICT, Others, anything, documented, only, read_json
-from blip_serve.api.context import tasks_of
+from blip_serve.api.context import caller_of, tasks_of
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.images import EXAMPLE_IMAGE
 from blip_serve.api.inputs import Inputs, OneInput, entries, read_input
@@ -16,8 +16,8 @@ from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.domain import ScoringProtocol
 from blip_serve.settings import HARD_LIMIT
 from blip_serve.tasks.relevance import RankBy
+from blip_serve.tasks.request import Usage
 from blip_serve.tasks.rerank import RankedDocument, RerankRequest, RerankResult
-from blip_serve.tasks.usage import Usage
 
 OTHERS: Others = {
     "max_chunks_per_doc": anything,  # no document is cut: one that is too long is refused
@@ -135,8 +135,11 @@ async def rerank(request: Request) -> Response:
     given = entries(body.documents, "documents")
     documents = tuple(read_input(entry, place) for place, entry in given)
     query = read_input(body.query, "query")
-    result = await tasks_of(request).rerank.run(
-        RerankRequest(query, documents, body.rank_by, body.top_n, body.shortlist, body.model, body.protocol)
+    result = await tasks_of(request).run(
+        RerankRequest(
+            query, documents, body.rank_by, body.top_n, body.shortlist, model=body.model, protocol=body.protocol
+        ),
+        caller_of(request),
     )
     echoes = [{"text": entry} if isinstance(entry, str) else entry for _, entry in given]
     return timed(_answer(result, echoes if body.return_documents else None), result.timings)

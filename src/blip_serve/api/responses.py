@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from blip_serve.api import generation
 from blip_serve.api.body import Others, anything, documented, only, read_json
-from blip_serve.api.context import settings_of, tasks_of
+from blip_serve.api.context import caller_of, settings_of, tasks_of
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.events import EVENTS, EventStream
 from blip_serve.api.generation import Ceiling, GenerationBody, generation_options, given_texts
@@ -115,8 +115,8 @@ async def responses(request: Request) -> Response:
     asked = _asked(body, settings_of(request).chat.history)
     response = begun(asked, body.instructions, (body.text or {}).get("format"))
     if body.stream:
-        return EventStream(request, tasks_of(request).generate.stream(asked), ResponseWriter(response))
-    result = await tasks_of(request).generate.run(asked)
+        return EventStream(request, tasks_of(request).stream(asked, caller_of(request)), ResponseWriter(response))
+    result = await tasks_of(request).run(asked, caller_of(request))
     answer = ended(response, said(new_message(), result.texts[0]), result)
     headers = server_timing(result.timings)
     return Response(answer.model_dump_json(), media_type="application/json", headers=headers)
@@ -131,4 +131,4 @@ def _asked(body: ResponsesBody, history: History) -> GenerateRequest:
         logprobs=LOGPROBS in (body.include or ()),
     )
     given = given_texts(body, "text", of_text(body.text))
-    return GenerateRequest(image, text, options, 1, body.model, body.protocol, "include", given)
+    return GenerateRequest(image, text, options, 1, "include", given, model=body.model, protocol=body.protocol)

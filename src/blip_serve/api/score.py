@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from blip_serve.api.body import STRICT, Others, anything, documented, only, read_json
-from blip_serve.api.context import tasks_of
+from blip_serve.api.context import caller_of, tasks_of
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.images import EXAMPLE_IMAGE
 from blip_serve.api.inputs import Inputs, read_inputs
@@ -93,7 +93,9 @@ async def score(request: Request) -> Response:
     """One number a pair: by default the probability of a match."""
     body = await read_json(request, ScoreBody, OTHERS)
     first, second = _sides(body)
-    result = await tasks_of(request).score.run(ScoreRequest(first, second, body.rank_by, body.model, body.protocol))
+    result = await tasks_of(request).run(
+        ScoreRequest(first, second, body.rank_by, model=body.model, protocol=body.protocol), caller_of(request)
+    )
     return timed(_answer(result), result.timings)
 
 

@@ -3,7 +3,7 @@
 from fastapi import Response
 from pydantic import BaseModel
 
-from blip_serve.tasks.session import Timings
+from blip_serve.tasks.request import Timings
 
 
 def server_timing(timings: Timings) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, Field
 
-from blip_serve.tasks.usage import Usage
+from blip_serve.tasks.request import Usage
 
 
 class PromptTokensDetails(BaseModel):

@@ -53,7 +53,9 @@ def caption(
     options = GenerationOptions(max_tokens=max_tokens, max_tokens_param="--max-tokens", num_beams=beams)
 
     def request(image: str) -> GenerateRequest:
-        return GenerateRequest(image_source(image), Caption(prompt, "--prompt"), options, 1, model, protocol)
+        return GenerateRequest(
+            image_source(image), Caption(prompt, "--prompt"), options, model=model, protocol=protocol
+        )
 
     with told_in_a_line():
         failed = run(settings, lambda tasks: _print_all(tasks, paths, request, as_json))
@@ -106,7 +108,7 @@ async def _write(tasks: Tasks, image: str, request: Callable[[str], GenerateRequ
     except typer.BadParameter as error:  # gone, or not to be read
         return Written(image, None, InvalidInput(error.message, param=image))
     try:
-        result = await tasks.generate.run(asked)
+        result = await tasks.run(asked)
     except InvalidInput as error:
         if error.param != image:
             raise

@@ -44,7 +44,7 @@ def embed(
 
     async def ask(tasks: Tasks) -> list[Turn]:
         async def embedded(inputs: Sequence[Input]) -> EmbedResult:
-            return await tasks.embed.run(EmbedRequest(tuple(inputs), model=model, protocol=protocol))
+            return await tasks.run(EmbedRequest(tuple(inputs), model=model, protocol=protocol))
 
         turns = [turn async for turn in in_turns(paths, settings.limits.max_images, embedded)]
         return [*turns, ([each.text for each in texts], await embedded(texts))] if texts else turns

@@ -53,7 +53,7 @@ def match(
         turns = in_turns(
             paths,
             _at_once(settings.limits, len(captions)),
-            lambda sources: tasks.match.run(MatchRequest(sources, captions, model=model, protocol=protocol)),
+            lambda sources: tasks.run(MatchRequest(sources, captions, model=model, protocol=protocol)),
         )
         return [turn async for turn in turns]
 

@@ -16,7 +16,7 @@ from blip_serve.catalogue import DTYPE_BYTES
 from blip_serve.cli.options import AsJson, Config
 from blip_serve.cli.tables import Name
 from blip_serve.settings import Settings
-from blip_serve.tasks.models import list_models, where
+from blip_serve.tasks.checkpoints import list_models, where
 
 
 def models(

@@ -5,7 +5,7 @@ import sys
 from blip_serve.cli.options import Config
 from blip_serve.errors import CheckpointError
 from blip_serve.settings import Settings
-from blip_serve.tasks.models import fetch, list_models
+from blip_serve.tasks.checkpoints import fetch, list_models
 
 
 def pull(config: Config = None) -> None:

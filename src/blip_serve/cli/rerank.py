@@ -65,7 +65,7 @@ def rerank(
                 model=model,
                 protocol=protocol,
             )
-            return await tasks.rerank.run(request)
+            return await tasks.run(request)
 
         turns = [turn async for turn in in_turns(paths, settings.limits.max_images, ranked)]
         return [*turns, ([each.text for each in texts], await ranked(texts))] if texts else turns

@@ -1,69 +1,53 @@
 """The service's tasks as calls of the models' deployments: to the faces of the service there is no difference."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import lru_cache
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from ray.serve.handle import DeploymentHandle
 
-from blip_serve.domain import ANYONE, Caller, Task
+from blip_serve.directory import ModelStatus
+from blip_serve.domain import ANYONE, Caller
 from blip_serve.errors import ServiceError
 from blip_serve.ray.affinity import affinity
-from blip_serve.ray.deployments import Deployments, result_of
+from blip_serve.ray.deployments import Deployed, Deployments, result_of
 from blip_serve.ray.metrics import export
-from blip_serve.settings import Settings
-from blip_serve.tasks.decide import Decide, DecideRequest
-from blip_serve.tasks.embed import Embed, EmbedRequest
-from blip_serve.tasks.generate import Event, Generate, GenerateRequest, GenerateResult
-from blip_serve.tasks.match import Match, MatchRequest
-from blip_serve.tasks.rerank import Rerank, RerankRequest
-from blip_serve.tasks.score import PairScoring, ScoreRequest
-from blip_serve.tasks.service import CALLERS, Tasks
+from blip_serve.settings import ServerSettings, Settings
+from blip_serve.tasks.generate import Event, GenerateRequest
+from blip_serve.tasks.request import Request
+from blip_serve.tasks.service import Tasks
 from blip_serve.telemetry import Telemetry
 
-RequestT = TypeVar("RequestT", MatchRequest, EmbedRequest, RerankRequest, ScoreRequest, GenerateRequest, DecideRequest)
+RequestT = TypeVar("RequestT", bound=Request[Any])
 ResultT = TypeVar("ResultT")
 
 
-class Remote(Generic[RequestT, ResultT]):
-    """A task, asked of the deployment of the request's model. A request has its time here, and in the replica."""
+class Remote:
+    """The tasks, asked of the deployment of each request's model. A request has its time here, and in the replica."""
 
-    def __init__(
-        self, name: str, needs: Sequence[Task], deployments: Deployments, timeout: float, caller: Caller
-    ) -> None:
-        self._name = name
-        self._needs = needs
+    def __init__(self, deployments: Deployments, server: ServerSettings) -> None:
         self._deployments = deployments
-        self._timeout = timeout
-        self._caller = caller
+        self._server = server
 
-    async def run(self, request: RequestT) -> ResultT:
-        """The request's result. Raises `ServiceError`s that name the request's fields."""
-        found = self._deployments.directory.choose(request.model, self._needs, self._caller)
-        deployed = found.model
+    async def run(self, request: Request[ResultT], caller: Caller = ANYONE) -> ResultT:
+        """See `Tasks`."""
+        deployed, asked = self._choose(request, caller)
         method = deployed.handle.options(method_name="run", session_id=affinity(request))
-        asked = replace(request, model=found.id)
         with deployed.faults():
-            async with asyncio.timeout(self._timeout):
-                result = await result_of(method.remote(self._name, asked, self._caller))
+            async with asyncio.timeout(self._timeout(request, caller)):
+                result = await result_of(method.remote(asked, caller))
         if isinstance(result, ServiceError):
             raise result
         return cast(ResultT, result)
 
-
-class RemoteGenerate(Remote[GenerateRequest, GenerateResult]):
-    """The task that also streams."""
-
-    async def stream(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
-        """As `Generate.stream`. Until the first event the time is counted here; from then on, by the replica."""
-        found = self._deployments.directory.choose(request.model, self._needs, self._caller)
-        deployed = found.model
+    async def stream(self, request: GenerateRequest, caller: Caller = ANYONE) -> AsyncGenerator[Event, None]:
+        """See `Tasks`. Until the first event the time is counted here; from then on, by the replica."""
+        deployed, asked = self._choose(request, caller)
         method = deployed.handle.options(method_name="stream", session_id=affinity(request), stream=True)
-        events = method.remote(replace(request, model=found.id), self._caller)
-        within: float | None = self._timeout
+        within: float | None = self._timeout(request, caller)
+        events = method.remote(asked, caller)
         try:
             while True:
                 with deployed.faults():
@@ -78,6 +62,30 @@ class RemoteGenerate(Remote[GenerateRequest, GenerateResult]):
         finally:
             events.cancel()
 
+    def models(self, caller: Caller = ANYONE) -> list[ModelStatus]:
+        """See `Tasks`."""
+        return self._deployments.directory.statuses(caller)
+
+    def model(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
+        """See `Tasks`."""
+        return self._deployments.directory.status(name, caller)
+
+    def not_ready(self) -> list[str]:
+        """See `Tasks`."""
+        return self._deployments.directory.not_ready()
+
+    def lost(self) -> bool:
+        """See `Tasks`. No device is here that could be lost."""
+        return False
+
+    def _choose(self, request: RequestT, caller: Caller) -> tuple[Deployed, RequestT]:
+        """The deployment of the request's model, and the request naming that model."""
+        found = self._deployments.directory.choose(request.model, request.needs, caller)
+        return found.model, replace(request, model=found.id)
+
+    def _timeout(self, request: Request[Any], caller: Caller) -> float:
+        return self._server.request_timeout_s
+
 
 @asynccontextmanager
 async def open_remote(
@@ -85,32 +93,11 @@ async def open_remote(
 ) -> AsyncIterator[Tasks]:
     """The tasks of the deployments in `replicas`, by the id of their model."""
     deployments = Deployments(settings, telemetry, replicas)
-    timeout = settings.server.request_timeout_s
-
-    @lru_cache(CALLERS)
-    def tasks_of(caller: Caller) -> Tasks:
-        def remote(name: str, needs: Sequence[Task]) -> Remote[Any, Any]:
-            return Remote(name, needs, deployments, timeout, caller)
-
-        return Tasks(
-            match=remote("match", Match.needs),
-            embed=remote("embed", Embed.needs),
-            rerank=remote("rerank", Rerank.needs),
-            score=remote("score", PairScoring.needs),
-            generate=RemoteGenerate("generate", Generate.needs, deployments, timeout, caller),
-            decide=remote("decide", Decide.needs),
-            models=lambda: deployments.directory.statuses(caller),
-            model=lambda name: deployments.directory.status(name, caller),
-            not_ready=deployments.directory.not_ready,
-            lost=lambda: False,
-            of=tasks_of,
-        )
-
     await deployments.look()
     await deployments.ask_for_cards()
     running = [asyncio.create_task(deployments.watch()), asyncio.create_task(export(telemetry))]
     try:
-        yield tasks_of(ANYONE)
+        yield Remote(deployments, settings.server)
     finally:
         for task in running:
             task.cancel()

@@ -12,6 +12,7 @@ from blip_serve.errors import CheckpointError, ServiceError
 from blip_serve.ray.metrics import export
 from blip_serve.settings import Settings
 from blip_serve.tasks.generate import Event, GenerateRequest
+from blip_serve.tasks.request import Request
 from blip_serve.tasks.service import open_service
 from blip_serve.telemetry import Telemetry
 
@@ -42,17 +43,17 @@ class Replica:
                 await asyncio.sleep(PAUSE_S)
         self._open.callback(asyncio.create_task(export(telemetry)).cancel)
 
-    async def run(self, task: str, request: Any, caller: Caller) -> object:
-        """The result of the request of that task, or its error."""
+    async def run(self, request: Request[Any], caller: Caller) -> object:
+        """The request's result, or its error."""
         try:
-            return await getattr(self._tasks.of(caller), task).run(request)
+            return await self._tasks.run(request, caller)
         except ServiceError as error:
             return error
 
     async def stream(self, request: GenerateRequest, caller: Caller) -> AsyncGenerator[Event | ServiceError, None]:
         """The events of a text that is generated; an error is the last."""
         try:
-            async with aclosing(self._tasks.of(caller).generate.stream(request)) as events:
+            async with aclosing(self._tasks.stream(request, caller)) as events:
                 async for event in events:
                     yield event
         except ServiceError as error:
@@ -65,7 +66,7 @@ class Replica:
     async def check_health(self) -> None:
         """Raises where no new request should come here, for a stuck device too: Serve then replaces this replica.
 
-        Less it cannot do: it knows no replica that lives and is not ready.
+        Serve has no milder measure: it does not know of replicas that are alive but not ready.
         """
         if reasons := self._tasks.not_ready():
             raise RuntimeError("; ".join(reasons))

@@ -4,41 +4,55 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import ClassVar
 
-from blip_serve.domain import Caption, ImageBytes, MatchItem, PairScore, Prepared, RankItem, ScoringProtocol, Task
+from blip_serve.domain import (
+    Caller,
+    Caption,
+    ImageBytes,
+    MatchItem,
+    PairScore,
+    Prepared,
+    RankItem,
+    ScoringProtocol,
+    Task,
+)
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, request_cost
 from blip_serve.tasks.inputs import check_distinct
-from blip_serve.tasks.questions import Answer, Predicate, Question, answer_of, captions_of, check_questions, softmax
-from blip_serve.tasks.session import Session, Sessions, Timings, all_of
-from blip_serve.tasks.usage import Usage, usage_of
+from blip_serve.tasks.questions import (
+    Answer,
+    PredicateQuestion,
+    Question,
+    answer_of,
+    captions_of,
+    check_questions,
+    softmax,
+)
+from blip_serve.tasks.request import Request, Result, Usage, usage_of
+from blip_serve.tasks.session import Session, Sessions, all_of
 
 YES_NO = ("yes", "no")
 
 
 @dataclass(frozen=True, slots=True)
-class DecideRequest:
-    """1 to 400 questions about one image. `model` and `protocol` are the configured ones where `None`."""
+class DecideRequest(Request["DecideResult"]):
+    """1 to 400 questions about one image."""
+
+    needs: ClassVar[tuple[Task, ...]] = ("match", "answer")
 
     image: ImageSource
     questions: tuple[Question, ...]
-    model: str | None = None
-    protocol: ScoringProtocol | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class DecideResult:
+class DecideResult(Result):
     """The answers, in the questions' order."""
 
-    model: str
-    protocol: ScoringProtocol
     answers: tuple[Answer, ...]
-    usage: Usage
-    timings: Timings
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What a model makes of the questions: for each of them what `answer_of` takes."""
+    """A model's numbers for the questions: for each what `answer_of` takes."""
 
     of_questions: list[list[float]]
     usage: Usage
@@ -53,91 +67,82 @@ class Ranked:
     cached_tokens: int
 
 
-class Decide:
-    """The task; `needs`: what its model must do, one of them."""
+async def decide(request: DecideRequest, caller: Caller, sessions: Sessions) -> DecideResult:
+    """Answers the request's questions. Raises `ServiceError`s that name the request's fields."""
+    captions = check_questions(request.questions, sessions.limits)
+    async with sessions.open(request, caller, request_cost(1, captions)) as session:
+        if "match" in session.lease.model.tasks:
+            numbers = await _match(session, request, sessions.limits)
+        else:
+            numbers = await _rank(session, request)
+        answers = map(answer_of, request.questions, numbers.of_questions)
+        return DecideResult(tuple(answers), **session.served(numbers.usage))
 
-    needs: ClassVar[tuple[Task, ...]] = ("match", "answer")
 
-    def __init__(self, sessions: Sessions, limits: LimitSettings) -> None:
-        self._sessions = sessions
-        self._limits = limits
+async def _match(session: Session, request: DecideRequest, limits: LimitSettings) -> Numbers:
+    """Match probabilities of statements, log-odds of a match of options. Each caption is scored once."""
+    captions = [captions_of(question, limits) for question in request.questions]
+    image = await session.load(request.image)
+    unique: dict[str, Caption] = {}
+    for caption in chain.from_iterable(captions):
+        unique.setdefault(caption.text, caption)
+    item = MatchItem(image, tuple(unique.values()), session.protocol, frozenset({"itm"}))
+    started = await session.start(item)
+    prepared = started.prepared
+    index = {text: i for i, text in enumerate(unique)}
+    for group in captions:
+        check_distinct([(index[caption.text], caption) for caption in group], prepared)
+    scores = dict(zip(unique, await started.results(), strict=True))
+    tokens = dict(zip(unique, prepared.text_tokens, strict=True))
+    return Numbers(
+        [
+            [_number(question, scores[caption.text]) for caption in group]
+            for question, group in zip(request.questions, captions, strict=True)
+        ],
+        usage_of([(image.digest, prepared)], sum(tokens[caption.text] for caption in chain.from_iterable(captions))),
+    )
 
-    async def run(self, request: DecideRequest) -> DecideResult:
-        """Answers the request's questions. Raises `ServiceError`s that name the request's fields."""
-        captions = check_questions(request.questions, self._limits)
-        async with self._sessions.open(request.model, self.needs, request_cost(1, captions)) as session:
-            protocol = request.protocol or session.lease.protocol
-            ask = self._match if "match" in session.lease.model.tasks else self._rank
-            numbers = await ask(session, request, protocol)
-            answers = map(answer_of, request.questions, numbers.of_questions)
-            usage = session.used(numbers.usage)
-            return DecideResult(session.lease.id, protocol, tuple(answers), usage, session.timings)
 
-    async def _match(self, session: Session, request: DecideRequest, protocol: ScoringProtocol) -> Numbers:
-        """Match probabilities of statements, log-odds of a match of options; each caption is scored once."""
-        captions = [captions_of(question, self._limits) for question in request.questions]
-        image = await session.load(request.image)
-        unique: dict[str, Caption] = {}
-        for caption in chain.from_iterable(captions):
-            unique.setdefault(caption.text, caption)
-        item = MatchItem(image, tuple(unique.values()), protocol, frozenset({"itm"}))
+async def _rank(session: Session, request: DecideRequest) -> Numbers:
+    """Log-likelihoods of answers to the instructions. Side by side, so that the image is encoded once."""
+    image = await session.load(request.image)
+    kept: list[Prepared] = []  # one holds the image; all would hold what was read of every question
+
+    async def rank(question: Question) -> Ranked:
+        item = _ranking(question, image, session.protocol)
         started = await session.start(item)
         prepared = started.prepared
-        place = {text: number for number, text in enumerate(unique)}
-        for group in captions:
-            check_distinct([(place[caption.text], caption) for caption in group], prepared)
-        scores = dict(zip(unique, await started.results(), strict=True))
-        tokens = dict(zip(unique, prepared.text_tokens, strict=True))
-        return Numbers(
-            [
-                [_number(question, scores[caption.text]) for caption in group]
-                for question, group in zip(request.questions, captions, strict=True)
-            ],
-            usage_of(
-                [(image.digest, prepared)], sum(tokens[caption.text] for caption in chain.from_iterable(captions))
-            ),
-        )
+        check_distinct(enumerate(item.answers, 1), prepared)
+        kept.extend([] if kept else [prepared])
+        given = prepared.text_tokens[:1] if item.beginnings else prepared.text_tokens
+        return Ranked(await started.results(), sum(given), prepared.cached_tokens)
 
-    async def _rank(self, session: Session, request: DecideRequest, protocol: ScoringProtocol) -> Numbers:
-        """Log-likelihoods of answers to the instructions. Side by side, so that the image is encoded once."""
-        image = await session.load(request.image)
-        kept: list[Prepared] = []  # one holds the image; all would hold what was read of every question
-
-        async def rank(question: Question) -> Ranked:
-            item = _ranking(question, image, protocol)
-            started = await session.start(item)
-            prepared = started.prepared
-            check_distinct(enumerate(item.answers, 1), prepared)
-            kept.extend([] if kept else [prepared])
-            given = prepared.text_tokens[:1] if item.beginnings else prepared.text_tokens
-            return Ranked(await started.results(), sum(given), prepared.cached_tokens)
-
-        ranked = await all_of([rank(question) for question in request.questions])
-        usage = Usage(
-            image_tokens=kept[0].image_tokens,
-            text_tokens=sum(each.text_tokens for each in ranked),
-            cached_tokens=min(each.cached_tokens for each in ranked),
-        )
-        return Numbers([_shares(*each) for each in zip(request.questions, ranked, strict=True)], usage)
+    ranked = await all_of([rank(question) for question in request.questions])
+    usage = Usage(
+        image_tokens=kept[0].image_tokens,
+        text_tokens=sum(each.text_tokens for each in ranked),
+        cached_tokens=min(each.cached_tokens for each in ranked),
+    )
+    return Numbers([_shares(*each) for each in zip(request.questions, ranked, strict=True)], usage)
 
 
 def _ranking(question: Question, image: ImageBytes, protocol: ScoringProtocol) -> RankItem:
-    """What an answering model is asked: of a predicate, how likely an answer begins with yes, and with no.
+    """What an answering model is asked. For a predicate: how likely an answer begins with yes, and with no.
 
     As Karine-Huang/T2I-CompBench:BLIPvqa_eval/models/blip_vqa.py:vqa_prob does, which asks by `paper`, at 480 pixels.
     """
-    if isinstance(question, Predicate):
+    if isinstance(question, PredicateQuestion):
         words = tuple(Caption(word, f"{question.param}.type") for word in YES_NO)
         return RankItem(image, question.statement, words, protocol, beginnings=True)
     return RankItem(image, question.instructions, tuple(option.text for option in question.options), protocol)
 
 
 def _shares(question: Question, ranked: Ranked) -> list[float]:
-    return [softmax(ranked.likelihoods)[0]] if isinstance(question, Predicate) else ranked.likelihoods
+    return [softmax(ranked.likelihoods)[0]] if isinstance(question, PredicateQuestion) else ranked.likelihoods
 
 
 def _number(question: Question, score: PairScore) -> float:
     assert score.itm_score is not None
     assert score.itm_logits is not None
     no_match, match = score.itm_logits
-    return score.itm_score if isinstance(question, Predicate) else match - no_match
+    return score.itm_score if isinstance(question, PredicateQuestion) else match - no_match

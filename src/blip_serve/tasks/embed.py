@@ -4,75 +4,57 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from blip_serve.catalogue import ModelCard
-from blip_serve.domain import Caption, EmbedItem, ImageBytes, Prepared, ScoringProtocol, Task
+from blip_serve.domain import Caller, Caption, EmbedItem, ImageBytes, Prepared, Task
 from blip_serve.errors import InvalidInput
-from blip_serve.settings import LimitSettings, request_cost
+from blip_serve.settings import request_cost
 from blip_serve.tasks.inputs import Input, check_any, check_inputs, split
-from blip_serve.tasks.session import Session, Sessions, Timings, all_of
-from blip_serve.tasks.usage import Usage, usage_of
+from blip_serve.tasks.request import Request, Result, Usage, usage_of
+from blip_serve.tasks.session import Session, Sessions, all_of
 
 Vector = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class EmbedRequest:
-    """What to embed; `dimensions`, where given, must be the model's width; `dimensions_param` is the request's field.
+class EmbedRequest(Request["EmbedResult"]):
+    """What to embed. `dimensions`, where given, must be the model's width; it came in the field `dimensions_param`."""
 
-    `model` and `protocol` are the configured ones where `None`.
-    """
+    needs: ClassVar[tuple[Task, ...]] = ("embed",)
 
     inputs: tuple[Input, ...]
     dimensions: int | None = None
-    model: str | None = None
-    protocol: ScoringProtocol | None = None
     dimensions_param: str = "dimensions"
 
 
 @dataclass(frozen=True, slots=True)
-class EmbedResult:
+class EmbedResult(Result):
     """A unit vector an input, in order."""
 
-    model: str
-    protocol: ScoringProtocol
     vectors: tuple[Vector, ...]
-    usage: Usage
-    timings: Timings
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """What came of one input: what was loaded and prepared, and its vector."""
+    """One input: what was loaded and prepared of it, and its vector."""
 
     source: Caption | ImageBytes
     prepared: Prepared
     vector: Vector
 
 
-class Embed:
-    """The task; `needs`: what its model must do, one of them."""
-
-    needs: ClassVar[tuple[Task, ...]] = ("embed",)
-
-    def __init__(self, sessions: Sessions, limits: LimitSettings) -> None:
-        self._sessions = sessions
-        self._limits = limits
-
-    async def run(self, request: EmbedRequest) -> EmbedResult:
-        """The inputs' vectors. Raises `ServiceError`s that name the request's fields."""
-        check_any(inputs=request.inputs)
-        images, texts = split(request.inputs)
-        check_inputs(images, texts, self._limits)
-        async with self._sessions.open(request.model, self.needs, request_cost(len(images), len(texts))) as session:
-            _check_width(request, session.lease.card)
-            protocol = request.protocol or session.lease.protocol
-            found = await all_of([_embed(session, each, protocol) for each in request.inputs])
-            vectors = tuple(each.vector for each in found)
-            return EmbedResult(session.lease.id, protocol, vectors, session.used(_usage(found)), session.timings)
+async def embed(request: EmbedRequest, caller: Caller, sessions: Sessions) -> EmbedResult:
+    """The inputs' vectors. Raises `ServiceError`s that name the request's fields."""
+    check_any(inputs=request.inputs)
+    images, texts = split(request.inputs)
+    check_inputs(images, texts, sessions.limits)
+    async with sessions.open(request, caller, request_cost(len(images), len(texts))) as session:
+        _check_width(request, session.lease.card)
+        found = await all_of([_embed(session, each) for each in request.inputs])
+        return EmbedResult(tuple(each.vector for each in found), **session.served(_usage(found)))
 
 
-async def _embed(session: Session, source: Input, protocol: ScoringProtocol) -> Embedded:
+async def _embed(session: Session, source: Input) -> Embedded:
     loaded = source if isinstance(source, Caption) else await session.load(source)
-    prepared, [vector] = await session.run(EmbedItem(loaded, protocol))
+    prepared, [vector] = await session.run(EmbedItem(loaded, session.protocol))
     return Embedded(loaded, prepared, vector)
 
 

@@ -1,4 +1,4 @@
-"""What may be asked of an image, and the answers that a model's numbers amount to. Knows no model and no HTTP."""
+"""The questions that `decide` takes, and how a model's numbers become answers. Knows no model and no HTTP."""
 
 import math
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ MAX_QUESTIONS = 400
 MIN_OPTIONS = 2
 MAX_CHOICES = 255
 MAX_LEVELS = 10
-PLACE = "{}"
-"""Where a caption takes an option's words, in the instructions."""
+GAP = "{}"
+"""The instructions' gap that an option's words fill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class Option:
 
     @property
     def text(self) -> Caption:
-        """How it is put into words: its description if it has one, else its value, `True` as `true`."""
+        """Its words: its description if it has one, else its value, `True` as `true`."""
         value = self.value
         return self.description or Caption(value if isinstance(value, str) else str(value).lower(), self.param)
 
 
 @dataclass(frozen=True, slots=True)
-class Predicate:
+class PredicateQuestion:
     """Is the statement true of the image, or the answer to it yes? `param` is the request's field of the question."""
 
     param: str
@@ -41,7 +41,7 @@ class Predicate:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChoiceQuestion:
     """Which of 2 to 255 options of different values fits the image? `True` and `"true"` are different."""
 
     param: str
@@ -50,7 +50,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class ScoreQuestion:
     """Which of 2 to 10 levels, lowest first, fits the image?"""
 
     param: str
@@ -58,7 +58,7 @@ class Score:
     options: tuple[Option, ...]
 
 
-Question = Predicate | Choice | Score
+Question = PredicateQuestion | ChoiceQuestion | ScoreQuestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +103,16 @@ def check_captions(count: int, limits: LimitSettings) -> None:
 def check_questions(questions: Sequence[Question], limits: LimitSettings) -> int:
     """How many captions they make. Raises `InvalidInput` naming the field for what cannot be asked."""
     _check_count("questions", "questions", len(questions), 1, MAX_QUESTIONS)
-    captions = sum(1 if isinstance(question, Predicate) else len(question.options) for question in questions)
+    captions = sum(1 if isinstance(question, PredicateQuestion) else len(question.options) for question in questions)
     check_captions(captions, limits)
     for question in questions:
         match question:
-            case Predicate(statement=text):
+            case PredicateQuestion(statement=text):
                 check_text(text, limits)
-            case Choice(param, instructions, options):
+            case ChoiceQuestion(param, instructions, options):
                 check_text(instructions, limits)
                 _check_options(f"{param}.choices", "choices", options, MAX_CHOICES, limits)
-            case Score(param, instructions, levels):
+            case ScoreQuestion(param, instructions, levels):
                 check_text(instructions, limits)
                 _check_options(f"{param}.levels", "levels", levels, MAX_LEVELS, limits)
     return captions
@@ -137,40 +137,40 @@ def _check_count(param: str, name: str, count: int, least: int, most: int) -> No
 def captions_of(question: Question, limits: LimitSettings) -> tuple[Caption, ...]:
     """The captions to be matched with the image: the statement, or one an option.
 
-    An option's words stand in the place of `{}` in the instructions, or alone where these hold none. Raises
+    An option's words fill the `{}` of the instructions, or stand alone where there is no `{}`. Raises
     `InvalidInput` naming the option whose caption gets too long.
     """
     match question:
-        case Predicate(statement=statement):
+        case PredicateQuestion(statement=statement):
             return (statement,)
-        case Choice(_, instructions, options) | Score(_, instructions, options):
+        case ChoiceQuestion(_, instructions, options) | ScoreQuestion(_, instructions, options):
             return tuple(_filled(instructions.text, option.text, limits.max_caption_chars) for option in options)
 
 
 def _filled(template: str, words: Caption, most: int) -> Caption:
-    places = template.count(PLACE)
-    if not places:
+    gaps = template.count(GAP)
+    if not gaps:
         return words
-    length = len(template) + places * (len(words.text) - len(PLACE))
+    length = len(template) + gaps * (len(words.text) - len(GAP))
     if length > most:  # known before it is made: a short template has room for thousands of long words
         raise InvalidInput(
             f"The caption would have {length} characters; the limit is {most}.",
             code="input_too_long",
             param=words.param,
         )
-    return Caption(template.replace(PLACE, words.text), words.param)
+    return Caption(template.replace(GAP, words.text), words.param)
 
 
 def answer_of(question: Question, numbers: Sequence[float]) -> Answer:
-    """The answer that `numbers` amount to: of a predicate its probability, else a log-odds or log-likelihood an option.
+    """The answer for `numbers`: a predicate's probability, or a log-odds or log-likelihood for each option.
 
-    Options share the probability by the softmax of these.
+    The options' probabilities are the softmax of these.
     """
-    if isinstance(question, Predicate):
+    if isinstance(question, PredicateQuestion):
         return PredicateAnswer(*numbers)
     probabilities = softmax(numbers)
     confidence = max(probabilities)
-    if isinstance(question, Choice):
+    if isinstance(question, ChoiceQuestion):
         likeliest = question.options[probabilities.index(confidence)]
         return ChoiceAnswer(likeliest.value, confidence, probabilities)
     expected = math.fsum(level * probability for level, probability in enumerate(probabilities))

@@ -4,38 +4,38 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from blip_serve.domain import Caption, ImageBytes, MatchItem, PairScore, Prepared, Score, ScoringProtocol, Task
+from blip_serve.domain import Caller, Caption, ImageBytes, MatchItem, PairScore, Prepared, Score, Task
 from blip_serve.images.reference import ImageSource
-from blip_serve.settings import LimitSettings, request_cost
+from blip_serve.settings import request_cost
 from blip_serve.tasks.inputs import Input, check_any, check_inputs, check_pairs, check_positive, same_kind, split
 from blip_serve.tasks.relevance import NEEDED, RankBy, relevance
-from blip_serve.tasks.session import Session, Sessions, Timings, all_of
-from blip_serve.tasks.usage import Usage, usage_of
+from blip_serve.tasks.request import Request, Result, check_among, usage_of
+from blip_serve.tasks.session import Session, Sessions, all_of
 
 Scores = Mapping[int, PairScore]
-"""Scores by the document's place in the request."""
+"""Scores by the document's index in the request."""
 
 
 @dataclass(frozen=True, slots=True)
-class RerankRequest:
+class RerankRequest(Request["RerankResult"]):
     """What to order, by what, and how many of the best are wanted (all, where `top_n` is `None`).
 
     `shortlist`: rank all by cosine, and only so many of the best by `rank_by`; only those come back. These are the two
-    stages of the paper's evaluation. `model` and `protocol` are the configured ones where `None`.
+    stages of the paper's evaluation.
     """
+
+    needs: ClassVar[tuple[Task, ...]] = ("match",)
 
     query: Input
     documents: tuple[Input, ...]
     rank_by: RankBy = "itm"
     top_n: int | None = None
     shortlist: int | None = None
-    model: str | None = None
-    protocol: ScoringProtocol | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RankedDocument:
-    """A document by its place in the request, the number it is sorted by, and the scores that were computed."""
+    """A document by its index in the request, the number it is sorted by, and the scores that were computed."""
 
     index: int
     relevance: float
@@ -43,58 +43,40 @@ class RankedDocument:
 
 
 @dataclass(frozen=True, slots=True)
-class RerankResult:
+class RerankResult(Result):
     """Documents, the most relevant first; equally relevant ones in the request's order."""
 
-    model: str
-    protocol: ScoringProtocol
     documents: tuple[RankedDocument, ...]
-    usage: Usage
-    timings: Timings
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of one image: the image, what was prepared (it keeps the image's state alive), its captions' scores."""
+    """One image, scored: what was prepared of it (which keeps the image's state alive), and its captions' scores."""
 
     image: ImageBytes
     prepared: Prepared
     scores: list[PairScore]
 
 
-class Rerank:
-    """The task; `needs`: what its model must do, one of them."""
-
-    needs: ClassVar[tuple[Task, ...]] = ("match",)
-
-    def __init__(self, sessions: Sessions, limits: LimitSettings) -> None:
-        self._sessions = sessions
-        self._limits = limits
-
-    async def run(self, request: RerankRequest) -> RerankResult:
-        """The documents in order. Raises `ServiceError`s that name the request's fields."""
-        check_any(documents=request.documents)
-        check_positive(top_n=request.top_n, shortlist=request.shortlist)
-        images, texts = _sides(request)
-        check_inputs(images, texts, self._limits)
-        check_pairs(images, texts, self._limits)
-        async with self._sessions.open(request.model, self.needs, request_cost(len(images), len(texts))) as session:
-            protocol = request.protocol or session.lease.protocol
-            first = NEEDED[request.rank_by if request.shortlist is None else "cosine"]
-            runs = await all_of([_score_image(session, image, texts, protocol, first) for image in images])
-            scores: Scores = dict(enumerate(score for run in runs for score in run.scores))
-            if request.shortlist is not None:
-                shortlist = _best(scores, "cosine", request.shortlist)
-                scores = await _score_again(session, request.rank_by, texts, protocol, runs, shortlist)
-            ranked = _best(scores, request.rank_by, request.top_n)
-            usage = usage_of([(run.image.digest, run.prepared) for run in runs], sum(runs[0].prepared.text_tokens))
-            return RerankResult(
-                session.lease.id,
-                protocol,
-                tuple(RankedDocument(i, relevance(score, request.rank_by), score) for i, score in ranked.items()),
-                session.used(usage),
-                session.timings,
-            )
+async def rerank(request: RerankRequest, caller: Caller, sessions: Sessions) -> RerankResult:
+    """The documents in order. Raises `ServiceError`s that name the request's fields."""
+    check_any(documents=request.documents)
+    check_positive(top_n=request.top_n, shortlist=request.shortlist)
+    check_among("rank_by", request.rank_by, NEEDED)
+    images, texts = _sides(request)
+    check_inputs(images, texts, sessions.limits)
+    check_pairs(images, texts, sessions.limits)
+    async with sessions.open(request, caller, request_cost(len(images), len(texts))) as session:
+        first = NEEDED[request.rank_by if request.shortlist is None else "cosine"]
+        runs = await all_of([_score_image(session, image, texts, first) for image in images])
+        scores: Scores = dict(enumerate(score for run in runs for score in run.scores))
+        if request.shortlist is not None:
+            shortlist = _best(scores, "cosine", request.shortlist)
+            scores = await _score_again(session, request.rank_by, texts, runs, shortlist)
+        ranked = _best(scores, request.rank_by, request.top_n)
+        documents = (RankedDocument(i, relevance(score, request.rank_by), score) for i, score in ranked.items())
+        usage = usage_of([(run.image.digest, run.prepared) for run in runs], sum(runs[0].prepared.text_tokens))
+        return RerankResult(tuple(documents), **session.served(usage))
 
 
 def _sides(request: RerankRequest) -> tuple[tuple[ImageSource, ...], tuple[Caption, ...]]:
@@ -116,12 +98,11 @@ async def _score_image(
     session: Session,
     source: ImageSource,
     captions: tuple[Caption, ...],
-    protocol: ScoringProtocol,
     scores: frozenset[Score],
 ) -> Run:
     """Loads an image and scores it against `captions`. Raises what `Session.load` and `Session.run` raise."""
     image = await session.load(source)
-    prepared, found = await session.run(MatchItem(image, captions, protocol, scores))
+    prepared, found = await session.run(MatchItem(image, captions, session.protocol, scores))
     return Run(image, prepared, found)
 
 
@@ -135,7 +116,6 @@ async def _score_again(
     session: Session,
     by: RankBy,
     texts: tuple[Caption, ...],
-    protocol: ScoringProtocol,
     runs: list[Run],
     shortlist: Scores,
 ) -> Scores:
@@ -146,9 +126,9 @@ async def _score_again(
     items = []
     for number, run in enumerate(runs):
         start = number * len(texts)
-        chosen = tuple(text for place, text in enumerate(texts) if start + place in shortlist)
+        chosen = tuple(text for i, text in enumerate(texts) if start + i in shortlist)
         if chosen:
-            items.append(MatchItem(run.image, chosen, protocol, missing))
+            items.append(MatchItem(run.image, chosen, session.protocol, missing))
     found = await all_of([session.run(item) for item in items])
     scores = [score for _, item_scores in found for score in item_scores]
     return {

@@ -1,12 +1,10 @@
-"""Puts the service together and takes it apart: the one place that knows all the pieces."""
+"""The service without a face: puts its pieces together, runs the tasks, and takes it apart."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from blip_serve.directory import ModelStatus
 from blip_serve.domain import ANYONE, Caller
@@ -18,64 +16,87 @@ from blip_serve.loading import Loader, loader
 from blip_serve.registry import Registry
 from blip_serve.settings import Settings
 from blip_serve.tasks.asked import Asked
-from blip_serve.tasks.decide import Decide, DecideRequest, DecideResult
-from blip_serve.tasks.embed import Embed, EmbedRequest, EmbedResult
-from blip_serve.tasks.generate import Event, Generate, GenerateRequest, GenerateResult
-from blip_serve.tasks.match import Match, MatchRequest, MatchResult
-from blip_serve.tasks.rerank import Rerank, RerankRequest, RerankResult
-from blip_serve.tasks.score import PairScoring, ScoreRequest, ScoreResult
-from blip_serve.tasks.session import Sessions
+from blip_serve.tasks.generate import Event, GenerateRequest
+from blip_serve.tasks.request import Request
+from blip_serve.tasks.session import Parts, Sessions
+from blip_serve.tasks.table import TASKS
 from blip_serve.telemetry import Telemetry
 
-RequestT = TypeVar("RequestT", contravariant=True)
-ResultT = TypeVar("ResultT", covariant=True)
+ResultT = TypeVar("ResultT")
 
 
-class Runs(Protocol[RequestT, ResultT]):
-    """A task, here or in another process."""
+class Tasks(Protocol):
+    """All that a face of the service (HTTP, the command line, Python) may call, here or in another process."""
 
-    async def run(self, request: RequestT) -> ResultT:
+    async def run(self, request: Request[ResultT], caller: Caller = ANYONE) -> ResultT:
         """The request's result. Raises `ServiceError`s that name the request's fields."""
         ...
 
+    def stream(self, request: GenerateRequest, caller: Caller = ANYONE) -> AsyncGenerator[Event, None]:
+        """The request's result piece by piece, as `tasks.generate.stream` says."""
+        ...
 
-class Streams(Runs[GenerateRequest, GenerateResult], Protocol):
-    """The task that also gives its result piece by piece."""
+    def models(self, caller: Caller = ANYONE) -> list[ModelStatus]:
+        """Every model the caller may use, in the configuration's order."""
+        ...
 
-    def stream(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
-        """As `Generate.stream` says."""
+    def model(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
+        """One model by any of its names. Raises `ModelNotFound`, and `PermissionDenied`."""
+        ...
+
+    def not_ready(self) -> list[str]:
+        """Why no request should come here now, a line each."""
+        ...
+
+    def lost(self) -> bool:
+        """Whether only a new process can go on."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Tasks:
-    """All that the faces of the service (HTTP, the command line) may call, for one caller; `of` makes another's."""
-
-    match: Runs[MatchRequest, MatchResult]
-    embed: Runs[EmbedRequest, EmbedResult]
-    rerank: Runs[RerankRequest, RerankResult]
-    score: Runs[ScoreRequest, ScoreResult]
-    generate: Streams
-    decide: Runs[DecideRequest, DecideResult]
-    models: Callable[[], list[ModelStatus]]
-    model: Callable[[str], ModelStatus]
-    not_ready: Callable[[], list[str]]
-    lost: Callable[[], bool]
-    of: "Callable[[Caller], Tasks]"
-
-
-CALLERS = 256
-"""Whose tasks are kept ready: they are asked for with every request."""
-
 OpenTasks = Callable[[Settings, Telemetry], AbstractAsyncContextManager[Tasks]]
 """How a face of the service comes by its tasks: `open_service` runs them in this process."""
+
+
+class Service:
+    """The tasks, run in this process."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._sessions = Sessions(parts)
+
+    async def run(self, request: Request[ResultT], caller: Caller = ANYONE) -> ResultT:
+        """See `Tasks`."""
+        return cast(ResultT, await TASKS[type(request)].run(request, caller, self._sessions))
+
+    def stream(self, request: GenerateRequest, caller: Caller = ANYONE) -> AsyncGenerator[Event, None]:
+        """See `Tasks`."""
+        stream = TASKS[type(request)].stream
+        assert stream is not None
+        return stream(request, caller, self._sessions)
+
+    def models(self, caller: Caller = ANYONE) -> list[ModelStatus]:
+        """See `Tasks`."""
+        return self._parts.registry.statuses(caller)
+
+    def model(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
+        """See `Tasks`."""
+        return self._parts.registry.status(name, caller)
+
+    def not_ready(self) -> list[str]:
+        """See `Tasks`."""
+        parts = self._parts
+        return [*filter(None, [parts.engine.trouble(), parts.decoders.trouble()]), *parts.registry.not_ready()]
+
+    def lost(self) -> bool:
+        """See `Tasks`."""
+        return self._parts.engine.lost() or self._parts.decoders.lost()
 
 
 @asynccontextmanager
 async def open_service(
     settings: Settings, telemetry: Telemetry, load: Loader | None = None, fetcher: Fetcher | None = None
 ) -> AsyncIterator[Tasks]:
-    """Runs the service while inside, for anyone; preloads start at once.
+    """Runs the service while inside; the models to be preloaded begin to load at once.
 
     `load` replaces what loads models, `fetcher` what fetches images by URL; it is closed at the end.
 
@@ -85,32 +106,11 @@ async def open_service(
     registry = Registry(settings, engine, telemetry, load or loader(settings, telemetry))
     workers = ThreadPoolExecutor(settings.engine.workers, thread_name_prefix="worker")
     decoders = FairThreads(settings.engine.workers, "decoder", telemetry)
-    fetcher = fetcher or Fetcher(settings.images.fetch, settings.images.max_bytes)
-    images = ImageLoader(fetcher, settings.images, workers)
-    at_once, timeout, asked = settings.engine.workers, settings.server.request_timeout_s, Asked()
-
-    @lru_cache(CALLERS)
-    def tasks_of(caller: Caller) -> Tasks:
-        sessions = Sessions(registry, engine, images, workers, decoders, at_once, telemetry, timeout, asked, caller)
-        match = Match(sessions, settings.limits)
-        return Tasks(
-            match=match,
-            embed=Embed(sessions, settings.limits),
-            rerank=Rerank(sessions, settings.limits),
-            score=PairScoring(match),
-            generate=Generate(sessions, settings.limits),
-            decide=Decide(sessions, settings.limits),
-            models=lambda: registry.statuses(caller),
-            model=lambda name: registry.status(name, caller),
-            not_ready=lambda: [*filter(None, [engine.trouble(), decoders.trouble()]), *registry.not_ready()],
-            lost=lambda: engine.lost() or decoders.lost(),
-            of=tasks_of,
-        )
-
+    images = ImageLoader(fetcher or Fetcher(settings.images.fetch, settings.images.max_bytes), settings.images, workers)
     engine.start()
     registry.preload()
     try:
-        yield tasks_of(ANYONE)
+        yield Service(Parts(settings, registry, engine, images, workers, decoders, Asked(), telemetry))
     finally:
         await registry.close()
         await asyncio.to_thread(engine.stop, 0)

@@ -1,4 +1,4 @@
-"""One request on its way down: room in the queue, a leased model, its images, its works. Shared by all tasks."""
+"""One request on its way: room in the queue, a leased model, its images, its works. Shared by all tasks."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from blip_serve.catalogue import ModelCard
-from blip_serve.domain import Caller, ImageBytes, Item, Piece, Prepared, Task, image_of
+from blip_serve.domain import Caller, ImageBytes, Item, Piece, Prepared, ScoringProtocol, WorkClass, image_of
 from blip_serve.engine.engine import Engine
 from blip_serve.engine.reservation import Reservation
 from blip_serve.errors import DeadlineExceeded
@@ -18,21 +18,26 @@ from blip_serve.fair_threads import FairThreads
 from blip_serve.images.loader import ImageLoader
 from blip_serve.images.reference import ImageSource
 from blip_serve.registry import Lease, Registry
+from blip_serve.settings import LimitSettings, Settings
 from blip_serve.tasks.asked import Asked
-from blip_serve.tasks.usage import Usage
+from blip_serve.tasks.request import Request, Served, ServedTier, Timings, Usage, check_options, work_class
 from blip_serve.telemetry import Telemetry
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Timings:
-    """Where a request's time went, in seconds; `fetch` is its slowest image's, `decode` the sum over its images."""
+class Parts:
+    """What every session works with. `workers` do what takes a moment; `decoders` decode images."""
 
-    fetch: float
-    decode: float
-    queue: float
-    device: float
+    settings: Settings
+    registry: Registry
+    engine: Engine
+    images: ImageLoader
+    workers: Executor
+    decoders: FairThreads
+    asked: Asked
+    telemetry: Telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Started:
     futures: "list[asyncio.Future[Any]]"
 
     async def results(self) -> list[Any]:
-        """A result per position of the item. To be asked for once."""
+        """The item's results in order. To be asked for once."""
         try:
             pieces = await asyncio.gather(*self.futures)
         finally:
@@ -53,29 +58,18 @@ class Started:
 
 
 class Session:
-    """A request that holds its place and its model. Made by `Sessions.open` only."""
+    """An admitted request with its model. Made by `Sessions.open` only."""
 
     def __init__(
-        self,
-        lease: Lease,
-        reservation: Reservation,
-        images: ImageLoader,
-        workers: Executor,
-        decoders: FairThreads,
-        at_once: int,
-        telemetry: Telemetry,
-        asked: Asked,
-        caller: Caller,
+        self, parts: Parts, request: Request[Any], caller: Caller, lease: Lease, reservation: Reservation
     ) -> None:
         self.lease = lease
+        self.protocol: ScoringProtocol = request.protocol or lease.protocol
+        self.service_tier: ServedTier = "flex" if work_class(request, caller) == "background" else "default"
+        self._parts = parts
         self._caller = caller
-        self._asked = asked
         self._reservation = reservation
-        self._images = images
-        self._workers = workers
-        self._decoders = decoders
-        self._telemetry = telemetry
-        self._preparing = asyncio.Semaphore(at_once)
+        self._preparing = asyncio.Semaphore(parts.settings.engine.workers)
         self._first = True
         self._fetch_seconds = 0.0
         self._decode_seconds = 0.0
@@ -84,14 +78,14 @@ class Session:
         """An image's bytes; a request's first, if small, are read at once. Raises `InvalidInput` naming its field."""
         started = time.monotonic()
         first, self._first = self._first, False
-        image = await self._images.load(source, here=first)
+        image = await self._parts.images.load(source, here=first)
         seconds = time.monotonic() - started
-        self._telemetry.image_fetched(seconds)
+        self._parts.telemetry.image_fetched(seconds)
         self._fetch_seconds = max(self._fetch_seconds, seconds)
         return image
 
     async def run(self, item: Item) -> tuple[Prepared, list[Any]]:
-        """Prepares an item and runs its works: what it was made of, and a result per position of the item.
+        """Prepares an item and runs its works. Returns what was prepared, and the item's results in order.
 
         Raises `InvalidInput` naming the item's field, and what the engine says of a work that failed.
         """
@@ -109,11 +103,11 @@ class Session:
                 )
         self._decode_seconds += prepared.decode_seconds
         if image := image_of(item):
-            prepared = self._noted(image, prepared)
+            prepared = self._without_others(image, prepared)
         return Started(prepared, [asyncio.wrap_future(future) for future in futures])
 
     async def until_deadline(self, parts: Sequence[Coroutine[None, None, T]]) -> list[T | None]:
-        """The results of `parts`, run side by side; `None` for those that the request's time did not suffice for.
+        """Runs `parts` side by side and returns their results; `None` for those that did not end in time.
 
         The first to fail cancels the others and is raised. For a session that is not timed.
         """
@@ -126,27 +120,9 @@ class Session:
             await _end(tasks)
             del tasks
 
-    async def _prepare(self, item: Item) -> Prepared:
-        """On a worker, where it is a matter of a moment; what has an image to decode waits for its caller's turn."""
-        model, image = self.lease.model, image_of(item)
-        known = None if image is None else model.known(item)  # and stays so while this refers to it
-        if image is None or known is not None:
-            return await asyncio.get_running_loop().run_in_executor(self._workers, model.prepare, item)
-        caller, image_of_model = self._caller.address or self._caller.name, (self.lease.id, image.digest)
-        return await self._decoders.run(
-            caller, image_of_model, self._reservation.deadline, partial(model.prepare, item)
-        )
-
-    def _noted(self, image: ImageBytes, prepared: Prepared) -> Prepared:
-        """What was prepared, as the caller may know it: what others' requests saved it is not told."""
-        known = bool(prepared.cached_tokens)
-        self._telemetry.image_prepared(self.lease.id, known, prepared.decode_seconds)
-        own = self._asked.again(self._caller.name, self.lease.id, image.digest, known=known)
-        return prepared if own else replace(prepared, cached_tokens=0)
-
-    def used(self, usage: Usage) -> Usage:
-        """Counts what the request used for its caller."""
-        self._telemetry.used(
+    def served(self, usage: Usage) -> Served:
+        """What every result says of the request, which ends with it. Counts what the request used for its caller."""
+        self._parts.telemetry.used(
             self._caller.name,
             self.lease.id,
             image=usage.image_tokens,
@@ -154,77 +130,69 @@ class Session:
             cached=usage.cached_tokens,
             generated=usage.generated_tokens,
         )
-        return usage
-
-    @property
-    def timings(self) -> Timings:
-        """Of everything so far."""
         reservation = self._reservation
-        return Timings(self._fetch_seconds, self._decode_seconds, reservation.queue_seconds, reservation.device_seconds)
+        return Served(
+            model=self.lease.name,
+            protocol=self.protocol,
+            service_tier=self.service_tier,
+            usage=usage,
+            timings=Timings(
+                self._fetch_seconds, self._decode_seconds, reservation.queue_seconds, reservation.device_seconds
+            ),
+        )
+
+    async def _prepare(self, item: Item) -> Prepared:
+        """On a worker where that takes a moment. What has an image to decode waits for its caller's turn."""
+        model, image = self.lease.model, image_of(item)
+        known = None if image is None else model.known(item)  # and stays so while this refers to it
+        if image is None or known is not None:
+            return await asyncio.get_running_loop().run_in_executor(self._parts.workers, model.prepare, item)
+        caller, image_of_model = self._caller.address or self._caller.name, (self.lease.id, image.digest)
+        return await self._parts.decoders.run(
+            caller, image_of_model, self._reservation.deadline, partial(model.prepare, item)
+        )
+
+    def _without_others(self, image: ImageBytes, prepared: Prepared) -> Prepared:
+        """What was prepared, without what other callers' requests saved: the caller is not told of those."""
+        known = bool(prepared.cached_tokens)
+        self._parts.telemetry.image_prepared(self.lease.id, known, prepared.decode_seconds)
+        own = self._parts.asked.again(self._caller.name, self.lease.id, image.digest, known=known)
+        return prepared if own else replace(prepared, cached_tokens=0)
 
 
 class Sessions:
-    """Opens a caller's sessions: the one way from a task to the registry and the engine."""
+    """Opens sessions: the one way from a task to the registry and the engine."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        engine: Engine,
-        images: ImageLoader,
-        workers: Executor,
-        decoders: FairThreads,
-        at_once: int,
-        telemetry: Telemetry,
-        timeout: float,
-        asked: Asked,
-        caller: Caller,
-    ) -> None:
-        """`workers` do what takes a moment, `decoders` what has an image to decode.
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.limits: LimitSettings = parts.settings.limits
 
-        `at_once`: items of one request that may be prepared at a time; `timeout`: seconds a request has.
-        """
-        self._registry = registry
-        self._engine = engine
-        self._images = images
-        self._workers = workers
-        self._decoders = decoders
-        self._at_once = at_once
-        self._telemetry = telemetry
-        self._timeout = timeout
-        self._asked = asked
-        self._caller = caller
-
-    def card(self, model: str | None, tasks: Sequence[Task]) -> ModelCard:
-        """What is known, before it is opened, of the model that does one of `tasks`. Raises as `Directory.choose`."""
-        return self._registry.card(model, tasks, self._caller)
+    def card(self, request: Request[Any], caller: Caller) -> ModelCard:
+        """What is known of the request's model before it is loaded. Raises as `Directory.choose`."""
+        return self._parts.registry.card(request.model, request.needs, caller)
 
     @asynccontextmanager
     async def open(
-        self, model: str | None, tasks: Sequence[Task], cost: int, timed: bool = True
+        self, request: Request[Any], caller: Caller, cost: int, timed: bool = True
     ) -> AsyncIterator[Session]:
-        """A session of a request weighing `cost`, with a model that does one of `tasks`; leaving it cancels the rest.
+        """A session for a request that weighs `cost`. Leaving it cancels what has not ended.
 
         Not `timed`: what is done in it keeps the request's time by itself, by `Session.until_deadline`.
 
         Raises `Overloaded` before any work is done, what `Registry.lease` raises, and `DeadlineExceeded`.
         """
-        with self._engine.reserve(cost, self._timeout) as reservation:
-            async with self._registry.lease(model, tasks, reservation.deadline, self._caller) as lease:
+        check_options(request)
+        parts, kind = self._parts, work_class(request, caller)
+        with parts.engine.reserve(cost, self._timeout(kind)) as reservation:
+            async with parts.registry.lease(request.model, request.needs, reservation.deadline, caller) as lease:
                 try:
                     async with asyncio.timeout(max(0.0, reservation.deadline - time.monotonic()) if timed else None):
-                        yield Session(
-                            lease,
-                            reservation,
-                            self._images,
-                            self._workers,
-                            self._decoders,
-                            self._at_once,
-                            self._telemetry,
-                            self._asked,
-                            self._caller,
-                        )
+                        yield Session(parts, request, caller, lease, reservation)
                 except TimeoutError:
                     raise DeadlineExceeded("The request's time ran out.") from None
+
+    def _timeout(self, kind: WorkClass) -> float:
+        return self._parts.settings.server.request_timeout_s
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, receive: Callable[[Piece], None]) -> Callable[[Piece], None]:
@@ -238,7 +206,7 @@ def _on_loop(loop: asyncio.AbstractEventLoop, receive: Callable[[Piece], None]) 
 
 
 async def all_of(parts: Sequence[Coroutine[None, None, T]]) -> list[T]:
-    """The results of `parts`, run side by side; the first to fail cancels the others and is raised.
+    """Runs `parts` side by side and returns their results. The first to fail cancels the others and is raised.
 
     A `TaskGroup` would raise a group, which the error in it refers back to: the request's images would stay in memory
     until the garbage collector comes by.
@@ -254,7 +222,7 @@ async def all_of(parts: Sequence[Coroutine[None, None, T]]) -> list[T]:
 
 
 async def _end(tasks: "Sequence[asyncio.Task[T]]") -> None:
-    """Cancels what still runs and waits for it; what failed meanwhile is nobody's any more."""
+    """Cancels what still runs and waits for it. Errors of what failed meanwhile are dropped."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

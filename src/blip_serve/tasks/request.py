@@ -1,0 +1,121 @@
+"""What every task is asked and answers with: the model, the protocol, the service tier, the tokens, the time."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypedDict, TypeVar, get_args
+
+from blip_serve.domain import Caller, Prepared, ScoringProtocol, ServiceTier, Task, WorkClass
+from blip_serve.errors import InvalidInput, PermissionDenied
+
+ServedTier = Literal["default", "flex"]
+"""The service tier that a request was served at."""
+ResultT = TypeVar("ResultT", covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request(Generic[ResultT]):
+    """A request of the task whose result is a `ResultT`. `needs`: its model must be able to do one of these.
+
+    `model` and `protocol`: `None` stands for the configured one. `service_tier`: `flex` asks for background work;
+    `auto` is background work for a caller that is limited to it.
+    """
+
+    needs: ClassVar[tuple[Task, ...]] = ()
+
+    model: str | None = None
+    protocol: ScoringProtocol | None = None
+    service_tier: ServiceTier = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of a request. An image counts its vision tokens once, a text its own. `cached` needed no encoding."""
+
+    image_tokens: int
+    text_tokens: int
+    cached_tokens: int
+    generated_tokens: int = 0
+
+    @property
+    def given(self) -> int:
+        """Tokens that the request brought."""
+        return self.image_tokens + self.text_tokens
+
+    @property
+    def total(self) -> int:
+        """Tokens that the request brought, and those generated for it."""
+        return self.given + self.generated_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where a request's time went, in seconds; `fetch` is its slowest image's, `decode` the sum over its images."""
+
+    fetch: float
+    decode: float
+    queue: float
+    device: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What every result says. `model`: the name of the model that answered."""
+
+    model: str
+    protocol: ScoringProtocol
+    service_tier: ServedTier
+    usage: Usage
+    timings: Timings
+
+
+class Served(TypedDict):
+    """The fields of a `Result`."""
+
+    model: str
+    protocol: ScoringProtocol
+    service_tier: ServedTier
+    usage: Usage
+    timings: Timings
+
+
+def work_class(request: Request[Any], caller: Caller) -> WorkClass:
+    """How the request is to be scheduled. Raises `PermissionDenied` for a service tier that is not the caller's."""
+    if request.service_tier == "flex":
+        return "background"
+    if not caller.flex_only:
+        return "interactive"
+    if request.service_tier == "auto":
+        return "background"
+    raise PermissionDenied(
+        f"This API key is limited to the service tier 'flex'; '{request.service_tier}' was asked for.",
+        code="service_tier_not_allowed",
+        param="service_tier",
+    )
+
+
+def check_options(request: Request[Any]) -> None:
+    """Raises `InvalidInput` for a protocol or a service tier that there is not."""
+    check_among("protocol", request.protocol, (None, *get_args(ScoringProtocol)))
+    check_among("service_tier", request.service_tier, get_args(ServiceTier))
+
+
+def check_among(name: str, value: object, known: Iterable[object]) -> None:
+    """Raises `InvalidInput` for a value of the field `name` that is not one of those known."""
+    known = list(known)
+    if value not in known:
+        listed = ", ".join(repr(each) for each in known if each is not None)
+        raise InvalidInput(f"'{name}' is {value!r:.100}; it must be one of {listed}.", param=name)
+
+
+def usage_of(images: Iterable[tuple[str, Prepared]], text_tokens: int, generated_tokens: int = 0) -> Usage:
+    """Counts each of `images` once. They come with their digests; one met twice is cached where it was both times."""
+    once: dict[str, Prepared] = {}
+    for digest, prepared in images:
+        least = once.setdefault(digest, prepared)
+        once[digest] = min(least, prepared, key=lambda met: met.cached_tokens)
+    return Usage(
+        image_tokens=sum(prepared.image_tokens for prepared in once.values()),
+        text_tokens=text_tokens,
+        cached_tokens=sum(prepared.cached_tokens for prepared in once.values()),
+        generated_tokens=generated_tokens,
+    )

@@ -1,0 +1,33 @@
+"""The table of tasks: what runs a request, by the request's type. A new task is a file and a row."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from blip_serve.domain import Caller
+from blip_serve.tasks.decide import DecideRequest, decide
+from blip_serve.tasks.embed import EmbedRequest, embed
+from blip_serve.tasks.generate import GenerateRequest, generate, stream
+from blip_serve.tasks.match import MatchRequest, match
+from blip_serve.tasks.request import Request
+from blip_serve.tasks.rerank import RerankRequest, rerank
+from blip_serve.tasks.score import ScoreRequest, score
+from blip_serve.tasks.session import Sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A task. `run` returns the request's result; `stream`, where there is one, yields it piece by piece."""
+
+    run: Callable[[Any, Caller, Sessions], Awaitable[Any]]
+    stream: Callable[[Any, Caller, Sessions], AsyncGenerator[Any, None]] | None = None
+
+
+TASKS: Mapping[type[Request[Any]], Row] = {
+    MatchRequest: Row(match),
+    ScoreRequest: Row(score),
+    RerankRequest: Row(rerank),
+    EmbedRequest: Row(embed),
+    GenerateRequest: Row(generate, stream),
+    DecideRequest: Row(decide),
+}

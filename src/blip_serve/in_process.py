@@ -8,7 +8,6 @@ import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +24,7 @@ from blip_serve.loading import check_device
 from blip_serve.settings import Settings
 from blip_serve.tasks.decide import DecideRequest, DecideResult
 from blip_serve.tasks.embed import EmbedRequest, EmbedResult
-from blip_serve.tasks.generate import AnswerRequest, CaptionRequest, Event, GenerateRequest, GenerateResult
+from blip_serve.tasks.generate import CARD, AnswerRequest, CaptionRequest, Event, GenerateRequest, GenerateResult
 from blip_serve.tasks.inputs import Input
 from blip_serve.tasks.match import MatchRequest, MatchResult, OnError, Pairing
 from blip_serve.tasks.questions import Question
@@ -133,8 +132,17 @@ class AsyncBlipServe:
     ) -> GenerateResult:
         """Writes `n` captions of an image. They go on from `beginning`, which they contain."""
         [source] = await _sources([image], "image")
-        request = CaptionRequest(source, _text(beginning, "beginning"), options or GenerationOptions(), n)
-        return await self.run(replace(request, model=model, protocol=protocol, service_tier=service_tier))
+        return await self.run(
+            CaptionRequest(
+                source,
+                _text(beginning, "beginning"),
+                options or CARD,
+                n,
+                model=model,
+                protocol=protocol,
+                service_tier=service_tier,
+            )
+        )
 
     async def answer(
         self,
@@ -149,8 +157,17 @@ class AsyncBlipServe:
     ) -> GenerateResult:
         """Writes `n` answers to a question about an image."""
         [source] = await _sources([image], "image")
-        request = AnswerRequest(source, _text(question, "question"), options or GenerationOptions(), n)
-        return await self.run(replace(request, model=model, protocol=protocol, service_tier=service_tier))
+        return await self.run(
+            AnswerRequest(
+                source,
+                _text(question, "question"),
+                options or CARD,
+                n,
+                model=model,
+                protocol=protocol,
+                service_tier=service_tier,
+            )
+        )
 
     async def embed(
         self,

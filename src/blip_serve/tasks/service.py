@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from blip_serve.directory import ModelStatus
-from blip_serve.domain import ANYONE, Caller
+from blip_serve.domain import ANYONE, Caller, WorkClass
 from blip_serve.engine.engine import Engine
 from blip_serve.fair_threads import FairThreads
 from blip_serve.images.fetch import Fetcher
@@ -25,6 +25,7 @@ from blip_serve.tasks.match import Match, MatchRequest, MatchResult
 from blip_serve.tasks.rerank import Rerank, RerankRequest, RerankResult
 from blip_serve.tasks.score import PairScoring, ScoreRequest, ScoreResult
 from blip_serve.tasks.session import Sessions
+from blip_serve.tasks.work_classes import BackgroundBounds
 from blip_serve.telemetry import Telemetry
 
 RequestT = TypeVar("RequestT", contravariant=True)
@@ -87,11 +88,18 @@ async def open_service(
     decoders = FairThreads(settings.engine.workers, "decoder", telemetry)
     fetcher = fetcher or Fetcher(settings.images.fetch, settings.images.max_bytes)
     images = ImageLoader(fetcher, settings.images, workers)
-    at_once, timeout, asked = settings.engine.workers, settings.server.request_timeout_s, Asked()
+    at_once, asked = settings.engine.workers, Asked()
+    bounds = BackgroundBounds(at_once)
+    timeouts: dict[WorkClass, float] = {
+        "interactive": settings.server.request_timeout_s,
+        "background": settings.server.background_timeout_s,
+    }
 
     @lru_cache(CALLERS)
     def tasks_of(caller: Caller) -> Tasks:
-        sessions = Sessions(registry, engine, images, workers, decoders, at_once, telemetry, timeout, asked, caller)
+        sessions = Sessions(
+            registry, engine, images, workers, decoders, at_once, telemetry, timeouts, bounds, asked, caller
+        )
         match = Match(sessions, settings.limits)
         return Tasks(
             match=match,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from blip_serve.catalogue import ModelCard
-from blip_serve.domain import Caller, ImageBytes, Item, Piece, Prepared, Task, image_of
+from blip_serve.domain import Caller, ImageBytes, Item, Piece, Prepared, Task, WorkClass, image_of
 from blip_serve.engine.engine import Engine
 from blip_serve.engine.reservation import Reservation
 from blip_serve.errors import DeadlineExceeded
@@ -20,6 +20,7 @@ from blip_serve.images.reference import ImageSource
 from blip_serve.registry import Lease, Registry
 from blip_serve.tasks.asked import Asked
 from blip_serve.tasks.usage import Usage
+from blip_serve.tasks.work_classes import BackgroundBounds, admitted
 from blip_serve.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -58,7 +59,9 @@ class Session:
     def __init__(
         self,
         lease: Lease,
+        engine: Engine,
         reservation: Reservation,
+        bounds: BackgroundBounds,
         images: ImageLoader,
         workers: Executor,
         decoders: FairThreads,
@@ -70,7 +73,9 @@ class Session:
         self.lease = lease
         self._caller = caller
         self._asked = asked
+        self._engine = engine
         self._reservation = reservation
+        self._bounds = bounds
         self._images = images
         self._workers = workers
         self._decoders = decoders
@@ -84,7 +89,8 @@ class Session:
         """An image's bytes; a request's first, if small, are read at once. Raises `InvalidInput` naming its field."""
         started = time.monotonic()
         first, self._first = self._first, False
-        image = await self._images.load(source, here=first)
+        async with self._bounds.load(self._reservation.work_class, source):
+            image = await self._images.load(source, here=first)
         seconds = time.monotonic() - started
         self._telemetry.image_fetched(seconds)
         self._fetch_seconds = max(self._fetch_seconds, seconds)
@@ -102,11 +108,10 @@ class Session:
         """Like `run`, but returns once the item's works are queued; `on_piece` is given pieces on the event loop."""
         loop = asyncio.get_running_loop()
         async with self._preparing:  # a request of many images does not queue them all before a small one's
-            with self._reservation.preparing():
+            with self._engine.preparing(self._reservation):
                 prepared = await self._prepare(item)
-                futures = self._reservation.submit(
-                    self.lease.model, prepared.works, None if on_piece is None else _on_loop(loop, on_piece)
-                )
+                receive = None if on_piece is None else _on_loop(loop, on_piece)
+                futures = self._engine.submit(self._reservation, self.lease.model, prepared.works, receive)
         self._decode_seconds += prepared.decode_seconds
         if image := image_of(item):
             prepared = self._noted(image, prepared)
@@ -131,10 +136,15 @@ class Session:
         model, image = self.lease.model, image_of(item)
         known = None if image is None else model.known(item)  # and stays so while this refers to it
         if image is None or known is not None:
-            return await asyncio.get_running_loop().run_in_executor(self._workers, model.prepare, item)
+            async with self._bounds.worker(self._reservation.work_class):
+                return await asyncio.get_running_loop().run_in_executor(self._workers, model.prepare, item)
         caller, image_of_model = self._caller.address or self._caller.name, (self.lease.id, image.digest)
         return await self._decoders.run(
-            caller, image_of_model, self._reservation.deadline, partial(model.prepare, item)
+            caller,
+            image_of_model,
+            self._reservation.deadline,
+            partial(model.prepare, item),
+            self._reservation.work_class,
         )
 
     def _noted(self, image: ImageBytes, prepared: Prepared) -> Prepared:
@@ -175,13 +185,14 @@ class Sessions:
         decoders: FairThreads,
         at_once: int,
         telemetry: Telemetry,
-        timeout: float,
+        timeouts: Mapping[WorkClass, float],
+        bounds: BackgroundBounds,
         asked: Asked,
         caller: Caller,
     ) -> None:
         """`workers` do what takes a moment, `decoders` what has an image to decode.
 
-        `at_once`: items of one request that may be prepared at a time; `timeout`: seconds a request has.
+        `at_once`: items of one request that may be prepared at a time; `timeouts`: seconds a request of each class has.
         """
         self._registry = registry
         self._engine = engine
@@ -190,7 +201,8 @@ class Sessions:
         self._decoders = decoders
         self._at_once = at_once
         self._telemetry = telemetry
-        self._timeout = timeout
+        self._timeouts = timeouts
+        self._bounds = bounds
         self._asked = asked
         self._caller = caller
 
@@ -200,31 +212,42 @@ class Sessions:
 
     @asynccontextmanager
     async def open(
-        self, model: str | None, tasks: Sequence[Task], cost: int, timed: bool = True
+        self,
+        model: str | None,
+        tasks: Sequence[Task],
+        cost: int,
+        timed: bool = True,
+        work_class: WorkClass = "interactive",
     ) -> AsyncIterator[Session]:
         """A session of a request weighing `cost`, with a model that does one of `tasks`; leaving it cancels the rest.
 
         Not `timed`: what is done in it keeps the request's time by itself, by `Session.until_deadline`.
 
+        A background request waits for room first, an interactive one is refused where there is none.
+
         Raises `Overloaded` before any work is done, what `Registry.lease` raises, and `DeadlineExceeded`.
         """
-        with self._engine.reserve(cost, self._timeout) as reservation:
-            async with self._registry.lease(model, tasks, reservation.deadline, self._caller) as lease:
-                try:
-                    async with asyncio.timeout(max(0.0, reservation.deadline - time.monotonic()) if timed else None):
-                        yield Session(
-                            lease,
-                            reservation,
-                            self._images,
-                            self._workers,
-                            self._decoders,
-                            self._at_once,
-                            self._telemetry,
-                            self._asked,
-                            self._caller,
-                        )
-                except TimeoutError:
-                    raise DeadlineExceeded("The request's time ran out.") from None
+        async with (
+            admitted(self._engine, work_class, cost, self._timeouts[work_class]) as reservation,
+            self._registry.lease(model, tasks, reservation.deadline, self._caller) as lease,
+        ):
+            try:
+                async with asyncio.timeout(max(0.0, reservation.deadline - time.monotonic()) if timed else None):
+                    yield Session(
+                        lease,
+                        self._engine,
+                        reservation,
+                        self._bounds,
+                        self._images,
+                        self._workers,
+                        self._decoders,
+                        self._at_once,
+                        self._telemetry,
+                        self._asked,
+                        self._caller,
+                    )
+            except TimeoutError:
+                raise DeadlineExceeded("The request's time ran out.") from None
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, receive: Callable[[Piece], None]) -> Callable[[Piece], None]:

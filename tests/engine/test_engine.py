@@ -10,20 +10,12 @@ from typing import get_args
 import pytest
 
 from blip_serve.domain import Done, Failed, Outcome, Piece, Progress
-from blip_serve.engine.engine import Engine
 from blip_serve.errors import DeadlineExceeded, DeviceLost, InternalError, OutOfMemory, Overloaded, Unavailable
 from blip_serve.models.fake import Call, FakeModel, FakeWork
-from tests.support.engine import running_engine, work
+from tests.support.engine import held, running_engine, work
 from tests.support.waiting import WAIT_S, wait_until
 
 CALLS: tuple[Call, ...] = get_args(Call)
-
-
-def held(model: FakeModel, engine: Engine) -> None:
-    """Puts a step on the device and holds it there, so that what follows queues up."""
-    model.open.clear()
-    engine.submit(engine.reserve(1, WAIT_S), model, [work(phases=("held",))])
-    wait_until(lambda: bool(model.steps))
 
 
 def phases_of(model: FakeModel) -> list[str]:

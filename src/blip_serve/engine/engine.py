@@ -286,8 +286,8 @@ class Engine:
         while not self._stopping:
             self._take_in()
             self._wait_for_company()
-            background_runs = any(step.work_class == "background" for step in self._flight)
-            batch, dropped = self._scheduler.take(self._interactive_is_recent(), background_runs)
+            running = [step.work_class for step in self._flight]
+            batch, dropped = self._scheduler.take(self._interactive_is_recent(), running)
             self._see_off(dropped)
             if batch:
                 return Step(batch)

@@ -100,19 +100,24 @@ class WorkQueue:
     def take(self, budget: int, dropped: list[Ticket]) -> list[Ticket]:
         """Tickets of the next step, all of one model and one phase, as `PhaseQueue.take`; empty where none can run."""
         batch: list[Ticket] = []
+        ended: list[Ticket] = []
         for model, phase in [(model, phase) for model, phases in self._models.items() for phase in phases]:
-            batch = self._models[model][phase].take(budget, dropped, self._has_slot)
+            batch = self._models[model][phase].take(budget, ended, self._has_slot)
             if batch:
                 self._models[model].move_to_end(phase)
                 self._models.move_to_end(model)
                 break
-        self._settle([*batch, *dropped])
+        self._settle([*batch, *ended])
+        dropped += ended
         return batch
 
     def _has_slot(self, ticket: Ticket) -> bool:
         """Who found no slot comes before all others of the model: it may need several at once."""
+        if ticket.admitted:
+            return True
         first = self.slotless.get(ticket.model, ticket)
-        if ticket.admitted or (first is ticket and self._take_slot(ticket)):
+        if first is ticket and self._take_slot(ticket):
+            self.slotless.pop(ticket.model, None)
             return True
         if not ticket.ended():
             self.slotless[ticket.model] = first

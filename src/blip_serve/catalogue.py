@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from blip_serve.architectures import ANSWERING, ARCHITECTURES, CAPTIONING, RETRIEVAL, Architecture
 from blip_serve.domain import Task
 
 EMBEDDED = Path(__file__).parent / "checkpoints"
@@ -15,13 +16,6 @@ DEMOS = ("demo-retrieval", "demo-captioning", "demo-vqa")
 """Those checkpoints' folders."""
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-
-ARCHITECTURES: Mapping[str, tuple[Task, ...]] = {
-    "BlipForImageTextRetrieval": ("match", "embed"),
-    "BlipForConditionalGeneration": ("caption",),
-    "BlipForQuestionAnswering": ("answer",),
-}
-"""What each architecture class of the hub's configurations is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +77,7 @@ class ModelCard:
     @property
     def tasks(self) -> tuple[Task, ...] | None:
         """What it is for; `None` where that is known only once it is loaded."""
-        return None if self.architecture is None else ARCHITECTURES[self.architecture]
+        return None if self.architecture is None else ARCHITECTURES[self.architecture].tasks
 
     @property
     def memory(self) -> Mapping[str, int]:
@@ -107,28 +101,27 @@ _EMBEDDED_SINCE = 1795132800  # 20 November 2026
 _PUBLISHED = 1670803200  # 12 December 2022, when the checkpoints came to the hub
 
 
-def _salesforce(name: str, architecture: str, shape: Shape, parameters: int, description: str) -> ModelCard:
+def _salesforce(name: str, architecture: Architecture, shape: Shape, parameters: int, description: str) -> ModelCard:
     return ModelCard(
-        f"Salesforce/{name}", architecture, description, "bsd-3-clause", parameters, shape, created=_PUBLISHED
+        f"Salesforce/{name}", architecture.name, description, "bsd-3-clause", parameters, shape, created=_PUBLISHED
     )
 
 
 def known_cards() -> dict[str, ModelCard]:
     """Every checkpoint of the catalogue by id: the embedded ones, and Salesforce's eight."""
-    retrieval, captions, answers = ARCHITECTURES
     cards = [
         *map(embedded_card, DEMOS),
-        _salesforce("blip-itm-base-coco", retrieval, _BASE, 223_744_258, "Matching, ViT-B, fine-tuned on COCO"),
-        _salesforce("blip-itm-base-flickr", retrieval, _BASE, 223_744_258, "Matching, ViT-B, fine-tuned on Flickr30k"),
-        _salesforce("blip-itm-large-coco", retrieval, _LARGE, 446_128_642, "Matching, ViT-L, fine-tuned on COCO"),
+        _salesforce("blip-itm-base-coco", RETRIEVAL, _BASE, 223_744_258, "Matching, ViT-B, fine-tuned on COCO"),
+        _salesforce("blip-itm-base-flickr", RETRIEVAL, _BASE, 223_744_258, "Matching, ViT-B, fine-tuned on Flickr30k"),
+        _salesforce("blip-itm-large-coco", RETRIEVAL, _LARGE, 446_128_642, "Matching, ViT-L, fine-tuned on COCO"),
         _salesforce(
-            "blip-itm-large-flickr", retrieval, _LARGE, 446_128_642, "Matching, ViT-L, fine-tuned on Flickr30k"
+            "blip-itm-large-flickr", RETRIEVAL, _LARGE, 446_128_642, "Matching, ViT-L, fine-tuned on Flickr30k"
         ),
-        _salesforce("blip-image-captioning-base", captions, _BASE, 223_971_644, "Captions, ViT-B"),
-        _salesforce("blip-image-captioning-large", captions, _LARGE, 446_290_492, "Captions, ViT-L"),
-        _salesforce("blip-vqa-base", answers, _BASE, 361_230_140, "Visual question answering, ViT-B"),
+        _salesforce("blip-image-captioning-base", CAPTIONING, _BASE, 223_971_644, "Captions, ViT-B"),
+        _salesforce("blip-image-captioning-large", CAPTIONING, _LARGE, 446_290_492, "Captions, ViT-L"),
+        _salesforce("blip-vqa-base", ANSWERING, _BASE, 361_230_140, "Visual question answering, ViT-B"),
         _salesforce(
-            "blip-vqa-capfilt-large", answers, _BASE, 361_230_140, "Visual question answering, ViT-B, CapFilt-L"
+            "blip-vqa-capfilt-large", ANSWERING, _BASE, 361_230_140, "Visual question answering, ViT-B, CapFilt-L"
         ),
     ]
     return {card.id: card for card in cards}

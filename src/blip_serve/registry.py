@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from blip_serve.catalogue import ModelCard
-from blip_serve.directory import Directory, Known, ModelStatus, State
+from blip_serve.directory import Directory, Known, State
 from blip_serve.domain import ANYONE, AnyModel, Caller, ScoringProtocol, Task
 from blip_serve.engine.engine import Engine
 from blip_serve.errors import CheckpointError, ConfigurationError, DeviceLost
@@ -72,40 +72,24 @@ class Registry:
         self._load_model = load
         self._max_loaded = settings.max_loaded
         self._load_timeout = settings.load_timeout_s
-        self._directory = Directory(settings, Entry)
+        self.directory = Directory(settings, Entry)
         self._freed = asyncio.Condition()
-        for entry in self._directory.entries.values():
+        for entry in self.directory.entries.values():
             self._enter(entry, "unloaded")
 
     def preload(self) -> None:
         """Starts loading the models to be preloaded."""
-        for entry in self._directory.entries.values():
+        for entry in self.directory.entries.values():
             if entry.settings.preload:
                 self._start_load(entry)
 
     async def close(self) -> None:
         """Gives up the loads under way."""
-        entries = self._directory.entries.values()
+        entries = self.directory.entries.values()
         loads = [load for entry in entries for load in (entry.load, entry.late) if load is not None]
         for load in loads:
             load.cancel()
         await asyncio.gather(*loads, return_exceptions=True)
-
-    def statuses(self, caller: Caller = ANYONE) -> list[ModelStatus]:
-        """Every model the caller may use, in the configuration's order."""
-        return self._directory.statuses(caller)
-
-    def status(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
-        """One model by any of its names. Raises `ModelNotFound`, and `PermissionDenied`."""
-        return self._directory.status(name, caller)
-
-    def card(self, name: str | None, tasks: Sequence[Task], caller: Caller = ANYONE) -> ModelCard:
-        """What is known of the model that `lease` would give. Raises what `Directory.choose` raises."""
-        return self._directory.choose(name, tasks, caller).model.card
-
-    def not_ready(self) -> list[str]:
-        """Why the preloaded models are not all ready, a line each."""
-        return self._directory.not_ready()
 
     @asynccontextmanager
     async def lease(
@@ -116,7 +100,7 @@ class Registry:
         Raises what `Directory.choose` raises, and `Unavailable` for one that failed to load or is not there by the
         deadline.
         """
-        found = self._directory.choose(name, tasks, caller)
+        found = self.directory.choose(name, tasks, caller)
         entry = found.model
         entry.leases += 1  # before it is loaded: nothing may unload it between its load and its use
         try:
@@ -219,7 +203,7 @@ class Registry:
 
     def _has_place(self) -> bool:
         """Whether one more model may be loaded; unloads the idle one that was used longest ago to make it so."""
-        placed = [entry for entry in self._directory.entries.values() if entry.placed]
+        placed = [entry for entry in self.directory.entries.values() if entry.placed]
         if len(placed) < self._max_loaded:
             return True
         idle = [entry for entry in placed if entry.model is not None and not entry.leases]

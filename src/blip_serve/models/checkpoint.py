@@ -16,7 +16,6 @@ from blip_serve.models.device import Device, open_device
 from blip_serve.models.image_cache import ImageCache
 from blip_serve.models.image_encoder import ImageEncoder
 from blip_serve.models.processing import PixelFormat, read_pixel_format
-from blip_serve.models.sequences import Vocabulary
 from blip_serve.models.tokenizing import CaptionTokenizer
 from blip_serve.models.vision import VisionTower
 from blip_serve.models.weights import load_weights
@@ -39,12 +38,6 @@ class Checkpoint(Generic[NetworkT]):
     cache: ImageCache
     decoder: Decoder
     card: ModelCard
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """Of a checkpoint that writes texts."""
-        text = self.config.text
-        return Vocabulary(text.bos_token_id, text.sep_token_id, self.tokenizer.detokenizer)
 
     def image_encoder(self, tower: VisionTower, vectors: Callable[[Tensor], Tensor] | None = None) -> ImageEncoder:
         """Its vision tower, with the image cache; `vectors` as `ImageEncoder` has it."""

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from blip_serve.models.device import Device, Pending
-from blip_serve.models.sequences import BeamSearch, Candidate, Chosen, Sample
-from blip_serve.models.text_batches import pick, places_of
+from blip_serve.models.sequences import BeamSearch, Candidate, Chosen, Generated, Sample
+from blip_serve.models.text_batches import pick, row_indices
 
-Generated = Sample | BeamSearch
 COLDEST = 1e-5
 """Lowest temperature that is divided by: below it, and long before, only the likeliest token is drawn."""
 
@@ -151,9 +150,9 @@ def _draw(scores: Tensor, sequences: Sequence[Sample], device: Device) -> Tensor
     beyond[:, 0] = False
     kept = kept.masked_fill(beyond, 0)
     reached = kept.cumsum(dim=-1)
-    place = torch.searchsorted(reached, lots * reached[:, -1:], right=True)
+    drawn = torch.searchsorted(reached, lots * reached[:, -1:], right=True)
     last = (kept > 0).sum(dim=-1, keepdim=True) - 1
-    chosen: Tensor = ids.gather(1, torch.minimum(place, last).clamp(min=0))[:, 0]
+    chosen: Tensor = ids.gather(1, torch.minimum(drawn, last).clamp(min=0))[:, 0]
     return chosen
 
 
@@ -171,9 +170,9 @@ def _best_of_beams(scores: Tensor, sequences: Sequence[Generated], device: Devic
 
 def _ways(scores: Tensor, rows: int, count: int, searches: Mapping[int, BeamSearch], device: Device) -> Ways:
     """The best `count` of searches of so many `rows` each, by their first."""
-    places = places_of([first + place for first in searches for place in range(rows)], device.upload)
+    beams = row_indices([first + i for first in searches for i in range(rows)], device.upload)
     running = device.upload(torch.tensor([search.scores for search in searches.values()], dtype=torch.float32))
-    ways = (pick(scores, places).view(len(searches), rows, -1) + running[..., None]).flatten(1)
+    ways = (pick(scores, beams).view(len(searches), rows, -1) + running[..., None]).flatten(1)
     sums, indices = ways.topk(min(count, ways.shape[1]))
     return Ways(list(searches.values()), device.to_host(sums), device.to_host(indices), scores.shape[1])
 

@@ -234,9 +234,10 @@ class BeamSearch:
         return len(beam.history) - len(self.prompt)
 
 
-def sequences(
-    item: GenerateItem, words: tuple[int, ...], vocabulary: Vocabulary, positions: int
-) -> "list[Sample | BeamSearch]":
+Generated = Sample | BeamSearch
+
+
+def sequences(item: GenerateItem, words: tuple[int, ...], vocabulary: Vocabulary, positions: int) -> list[Generated]:
     """What an item's texts are generated as, after `words`; `positions`: tokens the decoder can hold, `[DEC]` included.
 
     There are two fewer words than that at most: the tokenizer counts `[CLS]` and `[SEP]`. More tokens than there is

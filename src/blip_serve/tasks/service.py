@@ -100,9 +100,9 @@ async def open_service(
             score=PairScoring(match),
             generate=Generate(sessions, settings.limits),
             decide=Decide(sessions, settings.limits),
-            models=lambda: registry.statuses(caller),
-            model=lambda name: registry.status(name, caller),
-            not_ready=lambda: [*filter(None, [engine.trouble(), decoders.trouble()]), *registry.not_ready()],
+            models=lambda: registry.directory.statuses(caller),
+            model=lambda name: registry.directory.status(name, caller),
+            not_ready=lambda: [*filter(None, [engine.trouble(), decoders.trouble()]), *registry.directory.not_ready()],
             lost=lambda: engine.lost() or decoders.lost(),
             of=tasks_of,
         )

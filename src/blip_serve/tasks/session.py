@@ -196,7 +196,7 @@ class Sessions:
 
     def card(self, model: str | None, tasks: Sequence[Task]) -> ModelCard:
         """What is known, before it is opened, of the model that does one of `tasks`. Raises as `Directory.choose`."""
-        return self._registry.card(model, tasks, self._caller)
+        return self._registry.directory.choose(model, tasks, self._caller).model.card
 
     @asynccontextmanager
     async def open(

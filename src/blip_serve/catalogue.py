@@ -1,4 +1,4 @@
-"""The known checkpoints and their cards: what a model page shows. Knows no state and loads nothing."""
+"""The known checkpoints and their cards, as the models page shows them. Loads nothing."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -60,8 +60,8 @@ class Shape:
 class ModelCard:
     """What is known of a checkpoint without loading it.
 
-    `parameters` counts tied weights once. `folder` is set where the checkpoint ships in the package.
-    `metrics` are figures measured on the checkpoint, as its own card gives them.
+    `parameters` counts tied weights once. `folder` is set if the checkpoint ships in the package. `metrics` are figures
+    measured on the checkpoint, as its own card gives them.
     """
 
     id: str
@@ -76,7 +76,7 @@ class ModelCard:
 
     @property
     def tasks(self) -> tuple[Task, ...] | None:
-        """What it is for; `None` where that is known only once it is loaded."""
+        """What it is for. `None` if that is known only after it is loaded."""
         return None if self.architecture is None else ARCHITECTURES[self.architecture].tasks
 
     @property
@@ -85,7 +85,7 @@ class ModelCard:
         return {} if self.parameters is None else {name: self.parameters * n for name, n in DTYPE_BYTES.items()}
 
     def differences(self, found: Shape) -> list[str]:
-        """Where a configuration disagrees with this card; the configuration is what counts."""
+        """Where a configuration disagrees with this card, a line each. The configuration is what counts."""
         if self.shape is None:
             return []
         return [
@@ -146,7 +146,7 @@ def embedded_card(name: str) -> ModelCard:
 
 
 def resolve(name: str, ids: Iterable[str]) -> str | None:
-    """The id that `name` means: itself, or the one id whose part after the owner it is; `None` where there is none."""
+    """The id that `name` means: itself, or the only id of the form `owner/name`. `None` if there is no such id."""
     ids = list(ids)
     if name in ids:
         return name

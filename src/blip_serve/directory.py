@@ -158,7 +158,7 @@ class Directory(Generic[K]):
         return [form.status for form in forms if form.may_be_used(caller)]
 
     def status(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
-        """One model by any of its names. Raises `ModelNotFound`, `PermissionDenied`, and `InvalidInput` if it is empty."""
+        """One model by any of its names. Raises `ModelNotFound`, `PermissionDenied`; `InvalidInput` if it is empty."""
         return self._find(name, caller).status
 
     def not_ready(self) -> list[str]:

@@ -183,4 +183,4 @@ def test_ranking_and_writing_share_steps(calm: Path, known: bool) -> None:
 def test_ranking_keeps_no_projection_of_a_question(answerer: Answerer) -> None:
     prepared = answerer.prepare(ranking(IMAGES[0], QUESTIONS[0], ANSWERS, "hf"))
     run_prepared(answerer, [prepared])
-    assert all(work.question.projected is None for work in prepared.works)  # type: ignore[attr-defined]
+    assert all(work.source.projected is None for work in prepared.works)  # type: ignore[attr-defined]

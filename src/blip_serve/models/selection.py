@@ -118,7 +118,7 @@ def _is_drawn(sequence: Sample) -> bool:
 
 
 def _penalise(scores: Tensor, sequences: Sequence[Generated], device: Device) -> None:
-    """Penalises tokens that a text has already: divides positive scores, multiplies negative ones (arXiv:1909.05858)."""
+    """Penalises tokens that a text has: divides positive scores and multiplies negative ones (arXiv:1909.05858)."""
     owned = [(sequence.options.repetition_penalty, history) for sequence in sequences for history in sequence.histories]
     there = [(row, id, penalty) for row, (penalty, ids) in enumerate(owned) if penalty != 1 for id in set(ids)]
     if not there:

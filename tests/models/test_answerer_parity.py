@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from blip_serve.catalogue import EMBEDDED
-from blip_serve.domain import Caption, RankItem, ScoringProtocol
+from blip_serve.domain import IMAGE_COST, Caption, RankItem, ScoringProtocol
 from blip_serve.errors import InvalidInput
 from blip_serve.models.answerer import Answerer
 from blip_serve.tasks.questions import softmax
@@ -178,6 +178,13 @@ def test_ranking_and_writing_share_steps(calm: Path, known: bool) -> None:
     assert written[0].text == expected(reference, image, question, "hf", {})[0]
     wanted = [reference.log_likelihood(image, question, answer) for answer in ANSWERS]
     assert furthest(ranked, wanted, [reference.terms(answer) for answer in ANSWERS]) <= 1
+
+
+def test_given_answers_are_cut_into_works_within_the_cost(answerer: Answerer) -> None:
+    asked = ranking(IMAGES[0], QUESTIONS[0], ["a dog", "two dogs on the beach"] * 100, "hf")
+    costs = [work.then.cost for work in answerer.prepare(asked).works]  # type: ignore[attr-defined]
+    assert sum(costs) >= len(asked.answers)
+    assert IMAGE_COST / 2 < max(costs) <= IMAGE_COST
 
 
 def test_ranking_keeps_no_projection_of_a_question(answerer: Answerer) -> None:

@@ -102,7 +102,7 @@ class Device:
 
     @property
     def depth(self) -> int:
-        """Launches to have under way at once: 2 on CUDA, which runs while the host goes on; 1 on a CPU."""
+        """Launches to have under way at once: 2 on CUDA, which runs beside the host; 1 on a CPU."""
         return 2 if self.kind.type == "cuda" else 1
 
     @property
@@ -132,7 +132,7 @@ class Device:
 
     @property
     def scripts(self) -> bool:
-        """Whether to compile layers to TorchScript. CUDA's errors would lose their class there; Python 3.14 has none."""
+        """Whether to compile layers to TorchScript. CUDA errors would lose their class there. Python 3.14 has none."""
         return self.kind.type == "cpu" and sys.version_info < (3, 14)
 
     @property

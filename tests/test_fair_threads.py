@@ -175,20 +175,18 @@ def test_background_calls_of_all_callers_leave_a_thread_to_interactive_ones() ->
 
 def test_interactive_calls_go_before_all_background_calls() -> None:
     async def use(threads: FairThreads, held: Held) -> None:
-        order: list[str] = []
         running = [call(threads, name, name, held) for name in ("a", "b", "c")]
         await begun(held, 3)
-        asked: list[tuple[str, WorkClass]] = [(f"b{i}", "background") for i in range(4)]
-        asked += [(f"i{i}", "interactive") for i in range(4)]
-        late = [
-            asyncio.ensure_future(threads.run("d", name, FAR, lambda name=name: order.append(name), work_class))  # type: ignore[misc]
-            for name, work_class in asked
-        ]
+        later = Held()
+        asked: list[tuple[str, WorkClass]] = [(f"background {i}", "background") for i in range(4)]
+        asked += [(f"interactive {i}", "interactive") for i in range(3)]
+        waiting = [call(threads, name, name, later, work_class=work_class) for name, work_class in asked]
         await asyncio.sleep(0)
-        assert order == []
+        assert later.begun == []
         held.open.set()
-        await asyncio.gather(*running, *late)
-        assert max(order.index(f"i{i}") for i in range(3)) < min(order.index(f"b{i}") for i in range(4))
+        assert sorted(await begun(later, 3)) == ["interactive 0", "interactive 1", "interactive 2"]
+        later.open.set()
+        await asyncio.gather(*running, *waiting)
 
     in_loop(use)
 

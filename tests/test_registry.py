@@ -77,7 +77,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def state(registry: Registry, name: str) -> str:
-    return registry.status(name).state
+    return registry.directory.status(name).state
 
 
 def test_a_lease_loads_the_model_once_however_many_wait() -> None:
@@ -190,9 +190,9 @@ def test_preloaded_models_are_pinned_and_take_no_place() -> None:
     async def test() -> None:
         loads = Loads()
         async with running_registry(loads, models=models("a", "b", "c", preload=True), max_loaded=1) as registry:
-            assert registry.not_ready() == ["a: unloaded"]
+            assert registry.directory.not_ready() == ["a: unloaded"]
             registry.preload()
-            await until(lambda: not registry.not_ready())
+            await until(lambda: not registry.directory.not_ready())
             for name in ("b", "c"):
                 await _use(registry, name)
             assert [state(registry, name) for name in "abc"] == ["ready", "unloaded", "ready"]
@@ -210,7 +210,7 @@ def test_a_failed_load_leaves_the_others_and_is_not_tried_at_every_request() -> 
                 assert refused.value.code == "load_failed"
                 assert "reason" not in refused.value.message
             assert loads.started == ["bad"]
-            assert registry.status("bad").error == "file: the reason"
+            assert registry.directory.status("bad").error == "file: the reason"
             await _use(registry, "good")
 
     run(test)
@@ -226,7 +226,7 @@ def test_a_model_that_fails_its_warm_up_is_failed() -> None:
         ) as registry:
             registry.preload()
             await until(lambda: state(registry, "a") == "failed")
-            assert registry.not_ready() == ["a: failed"]
+            assert registry.directory.not_ready() == ["a: failed"]
 
     run(test)
 
@@ -338,7 +338,7 @@ def test_row86_a_load_that_hangs_gives_up_its_place_and_what_comes_of_it_is_thro
             with pytest.raises(Unavailable) as refused:
                 await hanging
             assert refused.value.code == "load_failed"
-            assert registry.status("hangs").error == "its load did not end within 2 s"
+            assert registry.directory.status("hangs").error == "its load did not end within 2 s"
             await waiting
             assert state(registry, "other") == "ready"
             loads.open.set()

@@ -1,4 +1,4 @@
-"""The known checkpoints and their cards: what a model page shows. Knows no state and loads nothing."""
+"""The known checkpoints and their cards, as the models page shows them. Loads nothing."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from blip_serve.architectures import ANSWERING, ARCHITECTURES, CAPTIONING, RETRIEVAL, Architecture
 from blip_serve.domain import Task
 
 EMBEDDED = Path(__file__).parent / "checkpoints"
@@ -15,13 +16,6 @@ DEMOS = ("demo-retrieval", "demo-captioning", "demo-vqa")
 """Those checkpoints' folders."""
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-
-ARCHITECTURES: Mapping[str, tuple[Task, ...]] = {
-    "BlipForImageTextRetrieval": ("match", "embed"),
-    "BlipForConditionalGeneration": ("caption",),
-    "BlipForQuestionAnswering": ("answer",),
-}
-"""What each architecture class of the hub's configurations is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +60,8 @@ class Shape:
 class ModelCard:
     """What is known of a checkpoint without loading it.
 
-    `parameters` counts tied weights once. `folder` is set where the checkpoint ships in the package.
-    `metrics` are figures measured on the checkpoint, as its own card gives them.
+    `parameters` counts tied weights once. `folder` is set if the checkpoint ships in the package. `metrics` are figures
+    measured on the checkpoint, as its own card gives them.
     """
 
     id: str
@@ -82,8 +76,8 @@ class ModelCard:
 
     @property
     def tasks(self) -> tuple[Task, ...] | None:
-        """What it is for; `None` where that is known only once it is loaded."""
-        return None if self.architecture is None else ARCHITECTURES[self.architecture]
+        """What it is for. `None` if that is known only after it is loaded."""
+        return None if self.architecture is None else ARCHITECTURES[self.architecture].tasks
 
     @property
     def memory(self) -> Mapping[str, int]:
@@ -91,7 +85,7 @@ class ModelCard:
         return {} if self.parameters is None else {name: self.parameters * n for name, n in DTYPE_BYTES.items()}
 
     def differences(self, found: Shape) -> list[str]:
-        """Where a configuration disagrees with this card; the configuration is what counts."""
+        """Where a configuration disagrees with this card, a line each. The configuration is what counts."""
         if self.shape is None:
             return []
         return [
@@ -107,28 +101,27 @@ _EMBEDDED_SINCE = 1795132800  # 20 November 2026
 _PUBLISHED = 1670803200  # 12 December 2022, when the checkpoints came to the hub
 
 
-def _salesforce(name: str, architecture: str, shape: Shape, parameters: int, description: str) -> ModelCard:
+def _salesforce(name: str, architecture: Architecture, shape: Shape, parameters: int, description: str) -> ModelCard:
     return ModelCard(
-        f"Salesforce/{name}", architecture, description, "bsd-3-clause", parameters, shape, created=_PUBLISHED
+        f"Salesforce/{name}", architecture.name, description, "bsd-3-clause", parameters, shape, created=_PUBLISHED
     )
 
 
 def known_cards() -> dict[str, ModelCard]:
     """Every checkpoint of the catalogue by id: the embedded ones, and Salesforce's eight."""
-    retrieval, captions, answers = ARCHITECTURES
     cards = [
         *map(embedded_card, DEMOS),
-        _salesforce("blip-itm-base-coco", retrieval, _BASE, 223_744_258, "Matching, ViT-B, fine-tuned on COCO"),
-        _salesforce("blip-itm-base-flickr", retrieval, _BASE, 223_744_258, "Matching, ViT-B, fine-tuned on Flickr30k"),
-        _salesforce("blip-itm-large-coco", retrieval, _LARGE, 446_128_642, "Matching, ViT-L, fine-tuned on COCO"),
+        _salesforce("blip-itm-base-coco", RETRIEVAL, _BASE, 223_744_258, "Matching, ViT-B, fine-tuned on COCO"),
+        _salesforce("blip-itm-base-flickr", RETRIEVAL, _BASE, 223_744_258, "Matching, ViT-B, fine-tuned on Flickr30k"),
+        _salesforce("blip-itm-large-coco", RETRIEVAL, _LARGE, 446_128_642, "Matching, ViT-L, fine-tuned on COCO"),
         _salesforce(
-            "blip-itm-large-flickr", retrieval, _LARGE, 446_128_642, "Matching, ViT-L, fine-tuned on Flickr30k"
+            "blip-itm-large-flickr", RETRIEVAL, _LARGE, 446_128_642, "Matching, ViT-L, fine-tuned on Flickr30k"
         ),
-        _salesforce("blip-image-captioning-base", captions, _BASE, 223_971_644, "Captions, ViT-B"),
-        _salesforce("blip-image-captioning-large", captions, _LARGE, 446_290_492, "Captions, ViT-L"),
-        _salesforce("blip-vqa-base", answers, _BASE, 361_230_140, "Visual question answering, ViT-B"),
+        _salesforce("blip-image-captioning-base", CAPTIONING, _BASE, 223_971_644, "Captions, ViT-B"),
+        _salesforce("blip-image-captioning-large", CAPTIONING, _LARGE, 446_290_492, "Captions, ViT-L"),
+        _salesforce("blip-vqa-base", ANSWERING, _BASE, 361_230_140, "Visual question answering, ViT-B"),
         _salesforce(
-            "blip-vqa-capfilt-large", answers, _BASE, 361_230_140, "Visual question answering, ViT-B, CapFilt-L"
+            "blip-vqa-capfilt-large", ANSWERING, _BASE, 361_230_140, "Visual question answering, ViT-B, CapFilt-L"
         ),
     ]
     return {card.id: card for card in cards}
@@ -153,7 +146,7 @@ def embedded_card(name: str) -> ModelCard:
 
 
 def resolve(name: str, ids: Iterable[str]) -> str | None:
-    """The id that `name` means: itself, or the one id whose part after the owner it is; `None` where there is none."""
+    """The id that `name` means: itself, or the only id of the form `owner/name`. `None` if there is no such id."""
     ids = list(ids)
     if name in ids:
         return name

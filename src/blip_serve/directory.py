@@ -1,4 +1,4 @@
-"""The models of some settings by name, and which of them a request means; whoever runs them, here or elsewhere."""
+"""The models of the settings by name, and which of them a request means. Does not run them."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ class ModelStatus:
     state: State
     error: str | None
     parent: str | None = None
-    """The model that this one is another name of."""
+    """The model whose plain form this is, if it is one."""
 
 
 @dataclass(eq=False, slots=True)
@@ -41,7 +41,7 @@ class Known:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What clients may call it."""
+        """The names that clients may call it by."""
         return (self.settings.id, *self.settings.aliases)
 
     @property
@@ -76,9 +76,9 @@ K = TypeVar("K", bound=Known)
 
 @dataclass(frozen=True, slots=True)
 class Named(Generic[K]):
-    """A model as it is, or `plain`: a captioning model to whose captions the user's text is no beginning.
+    """A model, or its `plain` form: a captioning model that ignores the user's text instead of continuing it.
 
-    Clients that send an instruction with every picture ask for the latter. Both are one model, loaded once.
+    The plain form is for clients that send an instruction with every picture. Both forms are one model, loaded once.
     """
 
     model: K
@@ -86,12 +86,12 @@ class Named(Generic[K]):
 
     @property
     def id(self) -> str:
-        """The name it is known and answers by."""
+        """The name that lists and answers show."""
         return self._called(self.model.settings.id)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What clients may call it."""
+        """The names that clients may call it by."""
         return tuple(map(self._called, self.model.names))
 
     @property
@@ -105,17 +105,17 @@ class Named(Generic[K]):
         return replace(status, id=self.id, card=card, aliases=aliases, parent=status.id)
 
     def may_be_used(self, caller: Caller) -> bool:
-        """Whether it, or the model that it is the plain form of, is the caller's."""
+        """Whether the caller may use it, or the model whose plain form it is."""
         names = {*self.names, *self.model.names}
         return any(fnmatchcase(name, pattern) for name in names for pattern in caller.models)
 
     def does(self, tasks: Sequence[Task]) -> bool:
-        """Whether it does one of `tasks`, so far as is known."""
+        """Whether it does one of `tasks`. True if its tasks are not known yet."""
         known = self.model.card.tasks
         return known is None or bool(self._of(known) & set(tasks))
 
     def check_task(self, does: Collection[Task], asked: Sequence[Task]) -> None:
-        """Raises `InvalidInput` where it does none of what is asked; `does`: what the model can do."""
+        """Raises `InvalidInput` if it does none of the tasks `asked`. `does`: the tasks of the model."""
         mine = self._of(does)
         if not mine:
             raise not_found(self.id)
@@ -135,12 +135,12 @@ class Named(Generic[K]):
 
 
 def not_found(name: str) -> ModelNotFound:
-    """The answer to a name of no model."""
+    """The answer to a name that no model has."""
     return ModelNotFound(f"The model '{name[:200]}' does not exist.", param="model")
 
 
 class Directory(Generic[K]):
-    """Finds the model a request names, or the one it means by naming none."""
+    """Finds the model that a request names, or the default one if it names none."""
 
     def __init__(self, settings: Settings, make: Callable[[ModelSettings, ModelCard], K]) -> None:
         entries = [make(model, card) for model, card in _models(settings)]
@@ -151,18 +151,18 @@ class Directory(Generic[K]):
         self._defaults = [settings.default_model, *configured] if settings.default_model else configured
 
     def statuses(self, caller: Caller = ANYONE) -> list[ModelStatus]:
-        """Every model the caller may use, in the configuration's order; captioning models also as plain ones."""
+        """Every model the caller may use, in the configuration's order; of captioning models also the plain form."""
         forms = [
             form for entry in self.entries.values() for form in (Named(entry), Named(entry, True)) if _is_listed(form)
         ]
         return [form.status for form in forms if form.may_be_used(caller)]
 
     def status(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
-        """One model by any of its names. Raises `ModelNotFound`, `PermissionDenied`, and `InvalidInput` for no name."""
+        """One model by any of its names. Raises `ModelNotFound`, `PermissionDenied`; `InvalidInput` if it is empty."""
         return self._find(name, caller).status
 
     def not_ready(self) -> list[str]:
-        """Why the preloaded models are not all ready, a line each."""
+        """A line for each preloaded model that is not ready."""
         return [
             f"{entry.settings.id}: {entry.state}"
             for entry in self.entries.values()
@@ -170,12 +170,13 @@ class Directory(Generic[K]):
         ]
 
     def choose(self, name: str | None, tasks: Sequence[Task], caller: Caller) -> Named[K]:
-        """The model for one of `tasks`, so far as is known what it does.
+        """The model for one of `tasks`. A model whose tasks are not known yet may turn out to do none of them.
 
-        No name means the default model, or where it does none of them or is not the caller's, the first that is.
+        Without a name, it is the default model. If that does none of the tasks or the caller may not use it, it is the
+        first configured model that fits.
 
-        Raises `ModelNotFound`, `PermissionDenied` for a model that is not the caller's, and `InvalidInput` for an empty
-        name or one that does none of `tasks`.
+        Raises `ModelNotFound`, `PermissionDenied` if the caller may not use the model, and `InvalidInput` for an empty
+        name or a model that does none of `tasks`.
         """
         found = self._default(tasks, caller) if name is None else self._find(name, caller)
         if found.model.card.tasks is not None:
@@ -198,7 +199,7 @@ class Directory(Generic[K]):
         return None if entry is None else Named(entry, plain=base != name)
 
     def _default(self, tasks: Sequence[Task], caller: Caller) -> Named[K]:
-        """The first of the default models that does one of `tasks`, so far as is known; else the first."""
+        """The first of the default models that does one of `tasks`, or else the first that the caller may use."""
         known = [found for name in self._defaults if (found := self._named(name)) and found.may_be_used(caller)]
         if not known:
             raise PermissionDenied("This API key may not use the default model: name one.", param="model")
@@ -206,22 +207,22 @@ class Directory(Generic[K]):
 
 
 def _exists(form: Named[K]) -> bool:
-    """Whether there is such a form, so far as is known: a plain one of captioning models only."""
+    """Whether there is such a form. Only captioning models have a plain one; a model not known yet may be one."""
     return not form.plain or form.does(["caption"])
 
 
 def _is_listed(form: Named[K]) -> bool:
-    """Whether it is known that there is such a form."""
+    """Whether it is certain that there is such a form."""
     return not form.plain or (form.model.card.tasks is not None and form.does(["caption"]))
 
 
 def list_models(settings: Settings) -> list[ModelStatus]:
-    """The models of `settings`, none of them loaded."""
+    """The models of `settings`, as they are before any is loaded."""
     return Directory(settings, Known).statuses()
 
 
 def _models(settings: Settings) -> list[tuple[ModelSettings, ModelCard]]:
-    """Those configured, and the catalogue's others where it is served."""
+    """The configured models, then the catalogue's others if the settings serve the catalogue."""
     cards = known_cards()
     models = [(model, _card(model, cards)) for model in settings.models]
     if settings.catalogue:
@@ -231,6 +232,6 @@ def _models(settings: Settings) -> list[tuple[ModelSettings, ModelCard]]:
 
 
 def _card(model: ModelSettings, cards: dict[str, ModelCard]) -> ModelCard:
-    """The catalogue's card of the model, or of the hub id it comes from; an empty one for any other."""
+    """The catalogue's card of the model, or of the hub id it comes from; an empty card for any other model."""
     known = resolve(model.source or model.id, cards)
     return replace(cards[known], id=model.id) if known else ModelCard(model.id)

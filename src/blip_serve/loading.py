@@ -1,10 +1,11 @@
-"""Loads a checkpoint: its files, the class for its architecture (the table is here)."""
+"""Loads a checkpoint: finds its files, and the class that runs its architecture."""
 
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from blip_serve.architectures import ARCHITECTURES
 from blip_serve.catalogue import ModelCard
 from blip_serve.domain import AnyModel
 from blip_serve.errors import CheckpointError
@@ -13,22 +14,15 @@ from blip_serve.models.files import find_folder, read_json
 from blip_serve.settings import ModelSettings, Settings
 from blip_serve.telemetry import Telemetry
 
-MODEL_CLASSES = {
-    "BlipForImageTextRetrieval": "blip_serve.models.matcher:Matcher",
-    "BlipForConditionalGeneration": "blip_serve.models.captioner:Captioner",
-    "BlipForQuestionAnswering": "blip_serve.models.answerer:Answerer",
-}
-"""Architecture of a configuration to the class that runs it; imported when first needed, and torch with it."""
-
 CHECK_DEVICE = "blip_serve.models.device:check_device"
-"""Imports torch like them."""
+"""Imported when first needed, since it imports torch."""
 
 Loader = Callable[[ModelSettings, ModelCard], tuple[AnyModel, ModelCard]]
-"""Loads a model, and completes its card with what only the checkpoint says. Raises as `open_checkpoint`."""
+"""Loads a model. Returns it, and its card with what only the checkpoint says. Raises as `open_checkpoint`."""
 
 
 def loader(settings: Settings, telemetry: Telemetry) -> Loader:
-    """What loads a checkpoint: finds its files, and the class for its architecture in the table."""
+    """A function that loads checkpoints by these settings."""
     decoder = Decoder(settings.images, settings.server.request_timeout_s)
 
     def load(model: ModelSettings, card: ModelCard) -> tuple[AnyModel, ModelCard]:
@@ -37,18 +31,18 @@ def loader(settings: Settings, telemetry: Telemetry) -> Loader:
             if model.source is None and card.folder
             else find_folder(model.source or model.id, model.revision)
         )
-        path = MODEL_CLASSES.get(architecture := _architecture(folder))
-        if path is None:
-            raise CheckpointError(folder / "config.json", f"architectures: {architecture} is not served")
-        loaded = _imported(path).load(folder, card, settings, decoder, telemetry)
+        name = _architecture(folder)
+        if name not in ARCHITECTURES:
+            raise CheckpointError(folder / "config.json", f"architectures: {name} is not served")
+        loaded = _imported(ARCHITECTURES[name].model).load(folder, card, settings, decoder, telemetry)
         return loaded, loaded.card
 
     return load
 
 
 def check_device(settings: Settings) -> None:
-    """Raises `ConfigurationError` where the device that the settings name is not there: no model can ever be loaded."""
-    if settings.device == "cuda":  # the others are always there, and torch takes seconds to import
+    """Raises `ConfigurationError` if the device that the settings name is missing: no model could ever be loaded."""
+    if settings.device == "cuda":  # the other devices need no check, and torch takes seconds to import
         _imported(CHECK_DEVICE)(settings)
 
 

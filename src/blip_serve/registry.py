@@ -1,4 +1,4 @@
-"""Model name and task to a lease on a running model: lazy load, state, room."""
+"""Gives a lease on a running model by its name and a task. Loads models when needed, and unloads idle ones."""
 
 import asyncio
 import math
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from blip_serve.catalogue import ModelCard
-from blip_serve.directory import Directory, Known, ModelStatus, State
+from blip_serve.directory import Directory, Known, State
 from blip_serve.domain import ANYONE, AnyModel, Caller, ScoringProtocol, Task
 from blip_serve.engine.engine import Engine
 from blip_serve.errors import CheckpointError, ConfigurationError, DeviceLost
@@ -19,7 +19,7 @@ from blip_serve.telemetry import Telemetry
 from blip_serve.threads import in_thread
 
 RETRY_FAILED_S = 30.0
-"""A request for a model that failed to load starts another try no sooner than this after the last."""
+"""After a load failed, a request starts another try no sooner than this."""
 WARM_UP_S = 300.0
 
 
@@ -32,23 +32,23 @@ class LoadTimeout(Exception):
 
 @dataclass(eq=False, slots=True)
 class Entry(Known):
-    """One model, and what of it is here."""
+    """One model, and the state of its loading and use."""
 
     model: AnyModel | None = None
     leases: int = 0
-    placed: bool = False  # takes one of the `max_loaded` places
-    awaits_room: bool = False
+    counted: bool = False  # as one of the `max_loaded` models
+    awaits_room: bool = False  # until one more model may be counted
     last_used: float = 0.0
     last_tried: float = -math.inf
     load: "asyncio.Task[None] | None" = None
-    late: "asyncio.Task[Loaded] | None" = None  # its load was given up, and has not ended
+    late: "asyncio.Task[Loaded] | None" = None  # a load that was given up and has not ended
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A model that stays loaded while this is held; `card` is as complete as it gets.
+    """A model that stays loaded while this is held. `card`: its complete card.
 
-    `name`: what it answers by; its `id`, but for a `plain` one (see `Named`).
+    `name`: what answers call the model. It is the `id`, unless the model is `plain` (see `Named`).
     """
 
     id: str
@@ -60,10 +60,11 @@ class Lease:
 
 
 class Registry:
-    """The models by name. Lives on the event loop; loads run on threads, one at a time a model however many wait.
+    """Loads models and leases them. Lives on the event loop; loads run on threads, one at a time for each model.
 
-    A load that takes longer than `load_timeout_s` is given up: its model is failed, its place free, what comes of it
-    thrown away. Until its thread ends, which nothing can make it do, it may hold memory: the model is not tried again.
+    A load that takes longer than `load_timeout_s` is given up. The model is then failed and no longer counted as
+    loaded. The thread of the load cannot be stopped and may hold memory. Until it ends, the model is not tried again;
+    what it loaded is dropped.
     """
 
     def __init__(self, settings: Settings, engine: Engine, telemetry: Telemetry, load: Loader) -> None:
@@ -72,53 +73,37 @@ class Registry:
         self._load_model = load
         self._max_loaded = settings.max_loaded
         self._load_timeout = settings.load_timeout_s
-        self._directory = Directory(settings, Entry)
+        self.directory = Directory(settings, Entry)
         self._freed = asyncio.Condition()
-        for entry in self._directory.entries.values():
+        for entry in self.directory.entries.values():
             self._enter(entry, "unloaded")
 
     def preload(self) -> None:
-        """Starts loading the models to be preloaded."""
-        for entry in self._directory.entries.values():
+        """Starts loading the models that the settings say to preload."""
+        for entry in self.directory.entries.values():
             if entry.settings.preload:
                 self._start_load(entry)
 
     async def close(self) -> None:
-        """Gives up the loads under way."""
-        entries = self._directory.entries.values()
+        """Gives up all loads."""
+        entries = self.directory.entries.values()
         loads = [load for entry in entries for load in (entry.load, entry.late) if load is not None]
         for load in loads:
             load.cancel()
         await asyncio.gather(*loads, return_exceptions=True)
 
-    def statuses(self, caller: Caller = ANYONE) -> list[ModelStatus]:
-        """Every model the caller may use, in the configuration's order."""
-        return self._directory.statuses(caller)
-
-    def status(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
-        """One model by any of its names. Raises `ModelNotFound`, and `PermissionDenied`."""
-        return self._directory.status(name, caller)
-
-    def card(self, name: str | None, tasks: Sequence[Task], caller: Caller = ANYONE) -> ModelCard:
-        """What is known of the model that `lease` would give. Raises what `Directory.choose` raises."""
-        return self._directory.choose(name, tasks, caller).model.card
-
-    def not_ready(self) -> list[str]:
-        """Why the preloaded models are not all ready, a line each."""
-        return self._directory.not_ready()
-
     @asynccontextmanager
     async def lease(
         self, name: str | None, tasks: Sequence[Task], deadline: float, caller: Caller = ANYONE
     ) -> AsyncIterator[Lease]:
-        """A running model for one of `tasks`, loaded first if need be; `deadline` in monotonic seconds.
+        """A running model for one of `tasks`. Loads it first if needed. `deadline`: in monotonic seconds.
 
-        Raises what `Directory.choose` raises, and `Unavailable` for one that failed to load or is not there by the
+        Raises what `Directory.choose` raises, and `Unavailable` if the model failed to load or is not loaded by the
         deadline.
         """
-        found = self._directory.choose(name, tasks, caller)
+        found = self.directory.choose(name, tasks, caller)
         entry = found.model
-        entry.leases += 1  # before it is loaded: nothing may unload it between its load and its use
+        entry.leases += 1  # taken before the load, so that nothing unloads the model between its load and its use
         try:
             model = entry.model or await self._await_load(entry, deadline)
             found.check_task(model.tasks, tasks)
@@ -140,7 +125,7 @@ class Registry:
         return entry.model
 
     def _retry(self, entry: Entry) -> "asyncio.Task[None]":
-        """A load begun, unless the last one failed a moment ago, or hangs still."""
+        """Starts a load. Raises `Unavailable` if the last one failed a moment ago or still hangs."""
         if entry.late or (entry.state == "failed" and time.monotonic() - entry.last_tried < RETRY_FAILED_S):
             raise entry.load_failed()
         return self._start_load(entry)
@@ -180,11 +165,11 @@ class Registry:
             entry.last_tried = time.monotonic()
             entry.load = None
             async with self._freed:
-                entry.placed = entry.placed and entry.model is not None
+                entry.counted = entry.counted and entry.model is not None
                 self._freed.notify_all()
 
     async def _loaded(self, entry: Entry) -> Loaded:
-        """What the loader makes of it. Raises what it raises, and `LoadTimeout`."""
+        """The loaded model and its card. Raises what the loader raises, and `LoadTimeout`."""
         loading = asyncio.create_task(in_thread(lambda: self._load_model(entry.settings, entry.card), "load"))
         try:
             done, _ = await asyncio.wait([loading], timeout=self._load_timeout)
@@ -198,7 +183,7 @@ class Registry:
         return loading.result()
 
     def _end_late(self, entry: Entry, ended: "asyncio.Task[Loaded]") -> None:
-        """Lets the model be tried again; what was loaded is dropped here."""
+        """Allows the model to be tried again, and drops what the late load made."""
         entry.late = None
         if not ended.cancelled():
             error = ended.exception()
@@ -207,33 +192,33 @@ class Registry:
             self._telemetry.log.warning("late_load_ended", model=entry.settings.id, error=error and str(error))
 
     async def _make_room(self, entry: Entry) -> None:
-        """Waits for a place for one more model; preloaded ones need none, and never leave."""
+        """Waits until one more model may be loaded. Preloaded models are not counted, and are never unloaded."""
         if not entry.settings.preload:
             entry.awaits_room = True
             try:
                 async with self._freed:
-                    await self._freed.wait_for(self._has_place)
-                    entry.placed = True
+                    await self._freed.wait_for(self._has_room)
+                    entry.counted = True
             finally:
                 entry.awaits_room = False
 
-    def _has_place(self) -> bool:
-        """Whether one more model may be loaded; unloads the idle one that was used longest ago to make it so."""
-        placed = [entry for entry in self._directory.entries.values() if entry.placed]
-        if len(placed) < self._max_loaded:
+    def _has_room(self) -> bool:
+        """Whether one more model may be loaded. If need be, makes room: unloads the model that was idle longest."""
+        counted = [entry for entry in self.directory.entries.values() if entry.counted]
+        if len(counted) < self._max_loaded:
             return True
-        idle = [entry for entry in placed if entry.model is not None and not entry.leases]
+        idle = [entry for entry in counted if entry.model is not None and not entry.leases]
         if idle:
             self._unload(min(idle, key=lambda entry: entry.last_used))
         return bool(idle)
 
     def _unload(self, entry: Entry) -> None:
-        entry.model, entry.placed = None, False
+        entry.model, entry.counted = None, False
         self._enter(entry, "unloaded")
         self._telemetry.log.info("model_unloaded", model=entry.settings.id)
 
     async def _warm_up(self, model: AnyModel) -> None:
-        """Runs the model's own first item through the device."""
+        """Runs the model's warm-up item through the engine."""
         with self._engine.reserved(0, WARM_UP_S) as reservation:
             async with asyncio.timeout(WARM_UP_S):
                 prepared = await in_thread(lambda: model.prepare(model.warm_up()), "warm-up")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from blip_serve.catalogue import EMBEDDED
-from blip_serve.domain import Caption, RankItem, ScoringProtocol
+from blip_serve.domain import IMAGE_COST, Caption, RankItem, ScoringProtocol
 from blip_serve.errors import InvalidInput
 from blip_serve.models.answerer import Answerer
 from blip_serve.tasks.questions import softmax
@@ -180,7 +180,14 @@ def test_ranking_and_writing_share_steps(calm: Path, known: bool) -> None:
     assert furthest(ranked, wanted, [reference.terms(answer) for answer in ANSWERS]) <= 1
 
 
+def test_given_answers_are_cut_into_works_within_the_cost(answerer: Answerer) -> None:
+    asked = ranking(IMAGES[0], QUESTIONS[0], ["a dog", "two dogs on the beach"] * 100, "hf")
+    costs = [work.then.cost for work in answerer.prepare(asked).works]  # type: ignore[attr-defined]
+    assert sum(costs) >= len(asked.answers)
+    assert IMAGE_COST / 2 < max(costs) <= IMAGE_COST
+
+
 def test_ranking_keeps_no_projection_of_a_question(answerer: Answerer) -> None:
     prepared = answerer.prepare(ranking(IMAGES[0], QUESTIONS[0], ANSWERS, "hf"))
     run_prepared(answerer, [prepared])
-    assert all(work.question.projected is None for work in prepared.works)  # type: ignore[attr-defined]
+    assert all(work.source.projected is None for work in prepared.works)  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from blip_serve.domain import GeneratedText, GenerateItem, Piece, Progress
 from blip_serve.errors import InternalError, InvalidInput, OutOfMemory
 from blip_serve.models.captioner import Captioner
-from blip_serve.models.generator import GenerateWork
+from blip_serve.models.text_works import GenerateWork
 from tests.support.checkpoints import SMALL, build
 from tests.support.counting import counting
 from tests.support.engine import running_engine
@@ -192,10 +192,10 @@ def test_more_tokens_than_there_are_positions_means_as_many_as_fit(captioner: Ca
     assert (text.tokens, text.finish_reason) == (20, "length")
 
 
-def test_sequences_beyond_the_rows_there_are_wait_for_them(folder: Path) -> None:
+def test_sequences_wait_for_slots_that_are_free(folder: Path) -> None:
     captioner = load(Captioner, folder)
-    captioner._generator._words._free = [0, 1, 2]
-    captioner._generator._words._limit = 3
+    captioner._writer.generator._cache._free = [0, 1, 2]
+    captioner._writer.generator._cache._limit = 3
     items = (writing(IMAGE, num_beams=3), writing(IMAGE), writing(IMAGE))
     first, second, third = (only_work(captioner, item) for item in items)
     assert captioner.admit(first)
@@ -215,7 +215,7 @@ class Untouched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch an
 def test_admission_and_its_end_touch_no_device(captioner: Captioner) -> None:
     first, second = (only_work(captioner, writing(IMAGE, num_beams=3)) for _ in range(2))
     assert captioner.admit(first)
-    run(captioner, writing(OTHER))  # so that rows are there
+    run(captioner, writing(OTHER))  # so that there is a cache
     with Untouched():  # type: ignore[no-untyped-call]
         assert captioner.admit(second)
         captioner.release(first)
@@ -258,7 +258,7 @@ def test_requests_join_and_leave_between_tokens(folder: Path) -> None:
         ]
         found = [future.result(WAIT_S) for future in futures]
     assert [[text for _, text in texts] for texts in found] == alone  # type: ignore[attr-defined]
-    assert len(captioner._generator._words._free) == 64
+    assert len(captioner._writer.generator._cache._free) == 64
 
 
 def joining() -> Iterator[Any]:
@@ -269,7 +269,7 @@ def joining() -> Iterator[Any]:
 def test_a_step_out_of_memory_is_split_and_changes_no_text(folder: Path) -> None:
     captioner = load(Captioner, folder)
     alone = [run(captioner, item)[0] for item in joining()]
-    decode = captioner._generator.launch
+    decode = captioner._writer.generator.launch
     failures = iter(range(1000))
 
     def sometimes(works: Any) -> Any:
@@ -278,7 +278,7 @@ def test_a_step_out_of_memory_is_split_and_changes_no_text(folder: Path) -> None
             raise OutOfMemory("no memory")
         return decode(works)
 
-    captioner._generator.launch = sometimes  # type: ignore[method-assign]
+    captioner._writer.generator.launch = sometimes  # type: ignore[method-assign]
     with running_engine() as engine, engine.reserved(0, WAIT_S) as reservation:
         futures = [
             future
@@ -293,15 +293,15 @@ def test_a_step_out_of_memory_is_split_and_changes_no_text(folder: Path) -> None
 def test_memory_that_lacks_while_a_step_is_committed_fails_one_search_and_no_neighbour(folder: Path) -> None:
     captioner = load(Captioner, folder)
     alone = run(captioner, writing(IMAGE, **LONG))[0][0].text
-    reorder = captioner._generator._words.reorder
+    reorder = captioner._writer.generator._cache.reorder
     calls = iter(range(1000))
 
-    def once(rows: Sequence[int], parents: Sequence[int], length: int) -> None:
+    def once(slots: Sequence[int], parents: Sequence[int], length: int) -> None:
         if next(calls) == 2:
             raise torch.OutOfMemoryError("no memory")
-        reorder(rows, parents, length)
+        reorder(slots, parents, length)
 
-    captioner._generator._words.reorder = once  # type: ignore[method-assign]
+    captioner._writer.generator._cache.reorder = once  # type: ignore[method-assign]
     pieces: list[Piece] = []
     with running_engine() as engine, engine.reserved(0, WAIT_S) as reservation:
         items = [writing(IMAGE, stream=True, **LONG), writing(IMAGE, num_beams=3, **LONG)]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from blip_serve.models.text_batches import FEW, Row, TextBatch, batch_rows, pick, places_of
+from blip_serve.models.text_batches import FEW, Row, TextBatch, batch_rows, pick, row_indices
 
 POSITIONS = 509
 FOLDED = 32
@@ -42,7 +42,7 @@ def test_many_rows_are_as_long_as_their_longest() -> None:
 @pytest.mark.parametrize("rows", [[2], [1, 2, 3], [0, 2, 1, 3], [3, 1], [0, 2]])
 def test_rows_are_picked_in_their_order_and_not_copied_where_they_lie_together(rows: list[int]) -> None:
     there = torch.arange(4)
-    found = pick(there, places_of(rows, _as_it_is))
+    found = pick(there, row_indices(rows, _as_it_is))
     assert found.tolist() == rows
     together = rows == sorted(rows) and rows[-1] - rows[0] + 1 == len(rows)
     assert (found.untyped_storage().data_ptr() == there.untyped_storage().data_ptr()) is together

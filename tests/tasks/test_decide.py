@@ -12,8 +12,7 @@ from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import BytesImage
 from blip_serve.models.answerer import Answerer
 from blip_serve.models.fake import IMAGE_TOKENS, FakeModel
-from blip_serve.models.questions import Question as ReadQuestion
-from blip_serve.models.questions import Reading
+from blip_serve.models.question_reader import QuestionState, Reading
 from blip_serve.settings import LimitSettings
 from blip_serve.tasks.decide import DecideRequest, DecideResult
 from blip_serve.tasks.questions import (
@@ -294,7 +293,7 @@ def test_captions_are_also_held_to_the_pairs_of_a_request() -> None:
 def test_what_was_read_of_a_question_is_let_go_once_it_is_ranked(tmp_path: Path) -> None:
     """Of hundreds of questions, what was read would be gigabytes."""
     answerer = load(Answerer, build(tmp_path, SMALL_VQA, kind="answering"), images={"cache_tokens_bytes": 0})
-    read: list[weakref.ref[ReadQuestion]] = []
+    read: list[weakref.ref[QuestionState]] = []
     most = step_size = 0
     asked = tuple(choice(f"what is it {i}?", "a dog", "a cat") for i in range(400))
     collect = answerer._reader.collect

@@ -1,8 +1,8 @@
 """A text's attention to itself and to images.
 
-Cross-attention is computed per image, not per caption: the captions of an image are one long query. Its keys and values
-are projected once for all of them, or not at all where the query is short: then the projections are folded into the
-query and into what it finds.
+Cross-attention is computed per image, not per caption: the captions of an image are one long query. An image's keys and
+values are projected once for all its captions. For a short query they are not projected at all: the two projections are
+applied to the query and to the result instead ("folded").
 """
 
 from typing import NamedTuple
@@ -12,22 +12,23 @@ from torch import Tensor, nn
 
 from blip_serve.models.config import TextConfig
 from blip_serve.models.layers import Dense, DotProductAttention, Linear, merge_heads, split_heads
-from blip_serve.models.text_batches import Places, pick
+from blip_serve.models.text_batches import RowIndices, pick
 
 ALL = 1 << 31
-"""More images than there are: all in one product."""
+"""A number of images that no step reaches: all are multiplied at once."""
 IN_A_PRODUCT = 4
-"""Images that are attended to as they are in one product of oneDNN's.
+"""How many unprojected images oneDNN multiplies at once.
 
-It makes code for every number of them and of words, and keeps it: 95 MB less for as many pairs a second of the
-embedded checkpoint as without a bound.
+It compiles code for every number of images and of tokens, and keeps it. This bound saves 95 MB with the embedded
+checkpoint, at the same number of pairs a second.
 """
 
 
 class Seen(NamedTuple):
-    """What rows attend to: I images, each owning `rows` rows in order.
+    """The images that some rows of a batch attend to: I images, each with `rows` rows, in order.
 
-    (I, heads, N, D / heads) keys and values; without values, (I, N, D_image) tokens, to be attended to as they are.
+    `key` and `value`: (I, heads, N, D / heads). For images that are not projected, `key` is their (I, N, D_image)
+    tokens and `value` is `None`.
     """
 
     key: Tensor
@@ -36,14 +37,15 @@ class Seen(NamedTuple):
 
 
 class Past(NamedTuple):
-    """Where the keys and values of B rows of words are, (R, 2 heads, words, D / heads), and where new ones go.
+    """A layer's part of the KV cache in a step on B sequences.
 
-    They are in `rows`, `length` words of each with the new ones. Those go to `written`, (B, 1) rows and (B, T)
-    positions, or without it, where the rows lie together, to what `start` up to `length` is in each.
+    `kept`: the whole of it, (slots, 2 heads, tokens, D / heads). `slots`: the sequences' slots. `length`: the tokens
+    read of each, the new ones included. `written`: where the new ones go, (B, 1) slots and (B, T) positions. It is
+    `None` if the slots are adjacent and the new ones go to positions `start` up to `length` in all of them.
     """
 
     kept: Tensor
-    rows: Places
+    slots: RowIndices
     start: int
     length: int
     written: tuple[Tensor, Tensor] | None
@@ -60,7 +62,7 @@ class Projections(nn.Module):
 
 
 class Attention(nn.Module):
-    """An attention of a text, with BERT's output layer. To be `join`ed once its weights are loaded."""
+    """An attention of a text, with BERT's output layer. Call `join` once the weights are loaded."""
 
     def __init__(self, config: TextConfig, source_width: int) -> None:
         super().__init__()
@@ -70,7 +72,7 @@ class Attention(nn.Module):
         self.output = Dense(config.hidden_size, config.hidden_size, config.layer_norm_eps)
 
     def join(self) -> None:
-        """Makes one layer of those that read the same."""
+        """Makes one layer of the layers that have the same input."""
         raise NotImplementedError
 
 
@@ -81,14 +83,14 @@ class SelfAttention(Attention):
         super().__init__(config, config.hidden_size)
 
     def join(self) -> None:
-        """One layer for query, key and value."""
+        """Makes one layer of query, key and value."""
         self.joined = Linear.join([self.self.query, self.self.key, self.self.value])
         del self.self
 
     def forward(self, x: Tensor, mask: Tensor | None, queries: int, past: Past | None) -> Tensor:
         """(B, T, D) -> (B, queries, D), of the first `queries` positions.
 
-        `mask` (B, 1, 1 or T, S) is true where a position may attend to one of the S there are, `past`'s included.
+        `mask` (B, 1, 1 or T, S) is true where a position may attend to one of S. These S include those of `past`.
         """
         joined = split_heads(self.joined(x), 3 * self.heads)
         query, new = joined[:, : self.heads], joined[:, self.heads :]
@@ -103,14 +105,14 @@ class SelfAttention(Attention):
 
 
 def _extended(past: Past, new: Tensor) -> Tensor:
-    """Puts new keys and values, (B, 2 heads, T, D / heads), behind those that are kept, and reads them all."""
+    """Writes new keys and values, (B, 2 heads, T, D / heads), to the cache, and returns them behind the older ones."""
     written = past.written
     if written is None:
-        pick(past.kept, past.rows)[:, :, past.start : past.length] = new
+        pick(past.kept, past.slots)[:, :, past.start : past.length] = new
     else:
-        rows, positions = written
-        past.kept[rows, :, positions] = new.transpose(1, 2)  # tensors as indices put the words before the heads
-    return pick(past.kept[:, :, : past.length], past.rows)
+        slots, positions = written
+        past.kept[slots, :, positions] = new.transpose(1, 2)  # tensors as indices put the tokens before the heads
+    return pick(past.kept[:, :, : past.length], past.slots)
 
 
 class CrossAttention(Attention):
@@ -121,22 +123,22 @@ class CrossAttention(Attention):
         self._together = ALL
 
     def join(self) -> None:
-        """One layer for key and value, whose weight is kept as it is besides, to be folded."""
+        """Makes one layer of key and value. Its weight is also kept in its plain form, for folding."""
         self.query = self.self.query
         self.seen = Linear.join([self.self.key, self.self.value])
         self.seen_weight = self.seen.weight
         del self.self
 
     def fuse(self, tiles: bool, threads: int) -> None:
-        """For the products of oneDNN's; see `IN_A_PRODUCT`."""
+        """Bounds what oneDNN multiplies at once; see `IN_A_PRODUCT`."""
         self._together = IN_A_PRODUCT
 
     def project(self, images: Tensor) -> Tensor:
-        """(I, N, D_image) tokens -> (I, 2 heads, N, D / heads), their keys' heads and then their values'."""
+        """(I, N, D_image) tokens -> (I, 2 heads, N, D / heads): the keys' heads, then the values'."""
         return split_heads(self.seen(images), 2 * self.heads)
 
     def forward(self, x: Tensor, seen: list[Seen]) -> Tensor:
-        """(B, T, D) -> (B, T, D); the rows of an image are one long query to it."""
+        """(B, T, D) -> (B, T, D). The rows of an image are one long query."""
         query: Tensor = self.query(x)
         if len(seen) == 1:
             found = self._attend(query, seen[0])
@@ -147,7 +149,7 @@ class CrossAttention(Attention):
         return out
 
     def _attend(self, query: Tensor, images: Seen) -> Tensor:
-        """(B, T, D) -> (B, T, D), of rows that are all of these images."""
+        """(B, T, D) -> (B, T, D), of the rows of these images."""
         asking = query.reshape(len(images.key), -1, query.shape[-1])
         value = images.value
         if value is None:
@@ -158,10 +160,10 @@ class CrossAttention(Attention):
         return merge_heads(found).view_as(query)
 
     def _fold(self, asking: Tensor, tokens: Tensor) -> Tensor:
-        """(I, Q, D) and (I, N, D_image) -> (I, Q, D), as attention to the projected tokens.
+        """(I, Q, D) and (I, N, D_image) -> (I, Q, D): the same as attention to the projected tokens.
 
-        A head's q (W_k x + b_k) is (W_k^T q) x and what softmax takes no notice of, the same for all x; and the mean of
-        W_v x + b_v is W_v of the mean of x, plus b_v.
+        For a head, q (W_k x + b_k) is (W_k^T q) x plus a number that is the same for all x, which softmax ignores. The
+        weighted mean of W_v x + b_v is W_v times the weighted mean of x, plus b_v.
         """
         images, queries, width = asking.shape
         head = width // self.heads

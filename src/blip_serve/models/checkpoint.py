@@ -1,4 +1,4 @@
-"""Opens a checkpoint's folder: what every kind of model reads of it, and the network of its kind."""
+"""Opens a checkpoint's folder: reads what every model needs of it, and builds the model's network."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,7 +16,6 @@ from blip_serve.models.device import Device, open_device
 from blip_serve.models.image_cache import ImageCache
 from blip_serve.models.image_encoder import ImageEncoder
 from blip_serve.models.processing import PixelFormat, read_pixel_format
-from blip_serve.models.sequences import Vocabulary
 from blip_serve.models.tokenizing import CaptionTokenizer
 from blip_serve.models.vision import VisionTower
 from blip_serve.models.weights import load_weights
@@ -28,7 +27,7 @@ NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint(Generic[NetworkT]):
-    """A checkpoint on a device. `card` is completed with what only the checkpoint says."""
+    """A checkpoint on a device. `card` is complete: it also has what only the checkpoint's files say."""
 
     network: NetworkT
     config: Config
@@ -40,14 +39,8 @@ class Checkpoint(Generic[NetworkT]):
     decoder: Decoder
     card: ModelCard
 
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """Of a checkpoint that writes texts."""
-        text = self.config.text
-        return Vocabulary(text.bos_token_id, text.sep_token_id, self.tokenizer.detokenizer)
-
     def image_encoder(self, tower: VisionTower, vectors: Callable[[Tensor], Tensor] | None = None) -> ImageEncoder:
-        """Its vision tower, with the image cache; `vectors` as `ImageEncoder` has it."""
+        """The phase `encode`, by the network's vision tower. `vectors`: see `ImageEncoder`."""
         return ImageEncoder(tower, vectors, self.device, self.pixel_format, self.cache, self.decoder, self.costs.image)
 
 
@@ -62,8 +55,8 @@ def open_checkpoint(
 ) -> Checkpoint[NetworkT]:
     """Loads the checkpoint in `folder`, of the given architecture, onto the settings' device.
 
-    Raises `CheckpointError` naming the file and the reason, `ConfigurationError` for a device that is not there, and
-    `DeviceLost` for one that does not work any more.
+    Raises `CheckpointError` naming the file and the reason, `ConfigurationError` if the device is missing, and
+    `DeviceLost` if it stopped working.
     """
     device = open_device(settings)
     config = read_config(folder)
@@ -76,7 +69,7 @@ def open_checkpoint(
     pixel_format = read_pixel_format(folder, config.vision.image_size)
     with torch.device("meta"):
         network = network_class(config)
-    parameters = sum(parameter.numel() for parameter in network.parameters())  # before some are joined
+    parameters = sum(parameter.numel() for parameter in network.parameters())  # counted before some are joined
     try:
         load_weights(network, folder, device)
     except torch.AcceleratorError as error:

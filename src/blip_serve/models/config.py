@@ -1,4 +1,4 @@
-"""A checkpoint's configuration: transformers reads and completes it, these types say what our networks take from it."""
+"""A checkpoint's configuration, read and completed by transformers, as the typed values that our networks need."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ from blip_serve.models.files import read_json
 from blip_serve.models.layers import ACTIVATIONS
 
 SMALL = 10**9
-"""Multiplications for an image; a small model's take a core some milliseconds at most."""
+"""Multiplications for an image, below which a model is small. They take a core a few milliseconds."""
 
 NO_SIZES = ("layer_norm_eps", "hidden_act", "bos_token_id", "sep_token_id")
 """Keys of a tower that are not sizes or counts."""
 MAX_LAYERS = 1000
-"""More take minutes to be built, before the first number is allocated."""
+"""More layers would take minutes to build, before any weight is allocated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class VisionConfig:
 
 @dataclass(frozen=True, slots=True)
 class TextConfig:
-    """The text tower's numbers. `is_decoder` is not among them: the cross-attention is always there."""
+    """The text tower's numbers. There is no `is_decoder`, since our tower always has cross-attention."""
 
     vocab_size: int
     hidden_size: int
@@ -54,7 +54,7 @@ class TextConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Both towers', and the width of the joint space; `shape` is what a card knows of it."""
+    """Both towers' numbers, and the width of the joint space. `shape`: the part that model cards have."""
 
     vision: VisionConfig
     text: TextConfig
@@ -64,25 +64,25 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What images cost a model, in captions of `CAPTION_TOKENS` tokens through its text tower."""
+    """What encoding and projecting an image cost, in captions of `CAPTION_TOKENS` tokens through the text tower."""
 
     image: int
     projection: int
 
 
 def is_small(config: Config) -> bool:
-    """Whether a second thread costs the others more than it gains: most of what it does is to wait for the first.
+    """Whether the model should compute by one thread. A second one would mostly wait for the first.
 
-    16 clients with new images get 186 to 205 pairs a second of the embedded checkpoint by one thread, 141 to 168 by two
-    (2 cores; the other is free for decoding then), and as many with known images.
+    With the embedded checkpoint and 2 cores, 16 clients with new images get 186 to 205 pairs a second by one thread,
+    since the other core decodes meanwhile, and 141 to 168 by two. With known images both are equal.
     """
     return _multiplications(config) < SMALL
 
 
 def costs(config: Config, max_step_cost: int) -> Costs:
-    """From the multiplications of each part: 38 and 6 for ViT-B at 384 px, 129 and 8 for ViT-L.
+    """The costs, from the multiplications of each part: 38 and 6 for ViT-B at 384 px, 129 and 8 for ViT-L.
 
-    An image costs at most a step, and its projection half of one, whatever the step.
+    So that every work fits into a step, an image costs at most a whole step, and its projection at most half of one.
     """
     text, tokens = config.text, config.shape.image_tokens
     layer = 6 * text.hidden_size**2 + 2 * text.hidden_size * text.intermediate_size
@@ -93,7 +93,7 @@ def costs(config: Config, max_step_cost: int) -> Costs:
 
 
 def _multiplications(config: Config) -> int:
-    """Of the vision tower, for an image."""
+    """Multiplications of the vision tower for an image."""
     vision, tokens = config.vision, config.shape.image_tokens
     width = vision.hidden_size
     block = tokens * (4 * width**2 + 2 * width * vision.intermediate_size) + 2 * tokens**2 * width
@@ -121,7 +121,7 @@ def read_config(folder: Path) -> Config:
 
 
 def check_memory(config: Config, file: Path, number_bytes: int, memory: int) -> None:
-    """Raises `CheckpointError` for sizes that a device of `memory` bytes has no room for; nothing is allocated yet."""
+    """Raises `CheckpointError` if the sizes need more than the device's `memory` bytes, before any are allocated."""
     needed = _numbers(config) * number_bytes
     if needed > memory:
         raise CheckpointError(
@@ -130,7 +130,7 @@ def check_memory(config: Config, file: Path, number_bytes: int, memory: int) -> 
 
 
 def _numbers(config: Config) -> int:
-    """Numbers of the largest matrices, and of an image's pixels and widest layer: what a model takes at least."""
+    """How many numbers a model needs at least: those of its largest matrices, and of an image's widest layer."""
     vision, text, tokens = config.vision, config.text, config.shape.image_tokens
     vision_layer = 4 * vision.hidden_size**2 + 2 * vision.hidden_size * vision.intermediate_size
     text_layer = 4 * text.hidden_size**2 + 2 * text.hidden_size * text.intermediate_size
@@ -148,7 +148,7 @@ def _of(section: dict[str, Any], kind: type[VisionConfig] | type[TextConfig]) ->
 
 
 def _check(config: Config, file: Path) -> None:
-    """Refuses what the networks cannot be built of."""
+    """Raises `CheckpointError` if the networks cannot be built from this."""
     for name, part in (("vision_config", config.vision), ("text_config", config.text)):
         if fault := _fault(part):
             raise CheckpointError(file, f"{name}.{fault}")
@@ -159,7 +159,7 @@ def _check(config: Config, file: Path) -> None:
 
 
 def _fault(part: VisionConfig | TextConfig) -> str | None:
-    """The first key of a tower that it cannot be built by."""
+    """The first key that keeps a tower from being built, and the reason."""
     sizes = [key for key in part.__slots__ if key not in NO_SIZES]
     if no_sizes := [key for key in sizes if type(getattr(part, key)) is not int or getattr(part, key) < 1]:
         return f"{no_sizes[0]}: must be a whole number of at least 1"

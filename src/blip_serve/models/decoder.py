@@ -1,6 +1,6 @@
-"""BLIP's text decoder: the text tower reading from left to right, with a head that tells the next word.
+"""BLIP's text decoder: the text tower reading from left to right, with a head that predicts the next token.
 
-Names as in the hub's checkpoints below `text_decoder.`; the head's weights are the word embeddings'.
+Parameters are named as in the hub's checkpoints below `text_decoder.`. The head shares the word embeddings' weights.
 """
 
 from dataclasses import dataclass
@@ -16,24 +16,31 @@ from blip_serve.models.layers import Linear
 from blip_serve.models.text import TextTower
 
 CHUNK = 256
-"""Rows whose logits are in memory at once while likelihoods are computed (31 MB of float32 at BLIP's vocabulary)."""
+"""Positions whose logits are in memory at once while likelihoods are computed (31 MB of float32 for BLIP)."""
 
 
 class Source(Protocol):
-    """What a text is generated from: an image, or a question that was read with its image in view."""
+    """What a text is generated from: an image, or a question that was read together with its image."""
 
     tokens: Tensor | None
     """(N, D) on the device, once encoded."""
     projected: list[KeysAndValues] | None
-    """What the layers attend to, once a text is being generated from it."""
+    """Each layer's cross-attention keys and values. Kept while texts are generated from it."""
+
+
+def encoded(source: Source) -> Tensor:
+    """A source's tokens. Raises `RuntimeError` if it is not encoded: works attend to it only after that."""
+    if source.tokens is None:
+        raise RuntimeError("a text was to be generated from a source that is not encoded")
+    return source.tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """B rows of new words.
+class NewTokens:
+    """B rows of T new tokens.
 
-    `ids` (B, T). `positions` (B, T) and `mask` (B, 1, T, S), or with 1 for B what holds for all rows; the mask is true
-    where a position may attend, `None` where it may everywhere. `seen`: what each layer's rows attend to, in order.
+    `ids` (B, T). `positions` (B, T) and `mask` (B, 1, T, S); their B is 1 if they are the same for all rows. The mask
+    is true where a position may attend; `None` means everywhere. `seen`: for each layer, what the rows attend to.
     """
 
     ids: Tensor
@@ -57,7 +64,7 @@ class HeadTransform(nn.Module):
 
 
 class Predictions(nn.Module):
-    """The head, less the weights it shares with the word embeddings."""
+    """The head, without the weights that it shares with the word embeddings."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -65,13 +72,13 @@ class Predictions(nn.Module):
         self.transform = HeadTransform(config)
 
     def join(self, words: Tensor) -> None:
-        """Makes its last layer of the (V, D) word embeddings."""
+        """Makes its last layer from the (V, D) word embeddings."""
         self.decoder = Linear.of(words, self.bias)
         del self.bias
 
 
 class Head(nn.Module):
-    """BERT's nesting of it."""
+    """The head as BERT nests it."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -79,7 +86,7 @@ class Head(nn.Module):
 
 
 class TextDecoder(nn.Module):
-    """New words, and what came before them, to the logits of the next."""
+    """New tokens, and the KV cache of those before them, to the logits of the next."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -91,14 +98,14 @@ class TextDecoder(nn.Module):
         self.cls.predictions.join(self.bert.embeddings.word_embeddings.weight)
 
     def project(self, source: Tensor) -> list[KeysAndValues]:
-        """(N, D) tokens of an image or a question -> what each layer attends to."""
+        """(N, D) tokens of an image or a question -> each layer's keys and values."""
         halves = (each.chunk(2, dim=1) for each in self.bert.encoder.project(source[None]))
         return [(key, value) for key, value in halves]
 
-    def forward(self, words: Words, past: list[Past]) -> Tensor:
-        """B rows of T new words -> (B, T, D) hidden states; `past`, of each layer, is extended by them."""
-        x: Tensor = self.bert.embeddings(words.ids, words.positions)
-        return self.bert.encoder.read_on(x, words.mask, words.seen, past)
+    def forward(self, new: NewTokens, past: list[Past]) -> Tensor:
+        """(B, T) new tokens -> (B, T, D) hidden states. Writes them to `past`, each layer's part of the KV cache."""
+        x: Tensor = self.bert.embeddings(new.ids, new.positions)
+        return self.bert.encoder.read_on(x, new.mask, new.seen, past)
 
     def logits(self, states: Tensor) -> Tensor:
         """(R, D) hidden states -> (R, V) logits, float32."""

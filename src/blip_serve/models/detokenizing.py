@@ -1,4 +1,4 @@
-"""Token ids to text, whole and as it grows. Knows no tensors."""
+"""From token ids to text, for whole texts and for texts that grow. Knows no tensors."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,22 +8,22 @@ from transformers import BertTokenizer
 from blip_serve.domain import FinishReason
 
 HELD_WORDS, HELD_WORDS_CLEANED = 1, 3
-"""Words at the end of a growing text that the next word piece may still change; more where the tokenizer's files ask
-for `clean_up_tokenization_spaces`, which joins contractions across words (`do n ' t` to `don't`)."""
+"""Words at the end of a growing text that the next word piece may still change. They are more if the tokenizer's files
+ask for `clean_up_tokenization_spaces`, which joins contractions across words (`do n ' t` to `don't`)."""
 
 
 class Word(NamedTuple):
-    """What a token reads as: at the beginning of a text, and behind others."""
+    """A token's text: at the beginning of a text, and after other tokens."""
 
     first: str
     later: str
 
 
 class Detokenizer:
-    """A checkpoint's way from ids back to text: that of transformers' `decode(ids, skip_special_tokens=True)`.
+    """From a checkpoint's ids to text, with the results of transformers' `decode(ids, skip_special_tokens=True)`.
 
-    WordPiece's decoder joins what each token reads as, and looks at no other token, so that a text grows by a token
-    without being decoded anew. What tokens read as is kept: it is no larger than the vocabulary.
+    WordPiece's decoder joins the texts of single tokens, each independent of the others. So a text can grow by a token
+    without decoding all of it again. The texts of tokens are cached; there are no more than the vocabulary has.
     """
 
     def __init__(self, tokenizer: BertTokenizer) -> None:
@@ -34,23 +34,23 @@ class Detokenizer:
         self.held_words = HELD_WORDS_CLEANED if tokenizer.clean_up_tokenization_spaces else HELD_WORDS
 
     def text(self, ids: Sequence[int]) -> str:
-        """The text of word ids; those the tokenizer does not know add nothing."""
+        """The text of ids. Ids that the tokenizer does not know add nothing."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def word(self, id: int) -> Word | None:
-        """What a token reads as; `None` for one that adds nothing: special, or unknown to the tokenizer."""
+        """A token's text. `None` for a token that adds nothing: a special one, or one the tokenizer does not know."""
         if id not in self._words:
             self._words[id] = self._read(id)
         return self._words[id]
 
     def cleaned(self, words: str) -> str:
-        """The text of words that were joined as they read."""
+        """Joined words as the final text, cleaned up if the tokenizer asks for it."""
         if self._tokenizer.clean_up_tokenization_spaces:
             return str(self._tokenizer.clean_up_tokenization(words))
         return words
 
     def token(self, id: int, first: bool) -> str:
-        """What one token adds to a text, or begins it with."""
+        """What one token adds to a text, or how it begins one if it is the `first`."""
         if (id, first) not in self._tokens:
             self._tokens[id, first] = self._shown(id, first)
         return self._tokens[id, first]
@@ -71,9 +71,9 @@ class Detokenizer:
 
 
 class GrowingText:
-    """The text of one sequence: where a stop string ends it, and how much of it nothing can change any more.
+    """The text of one sequence: where a stop string ends it, and how much of it is final.
 
-    `whole`: the text with the stop string; `told`: how much of it `settled` has given.
+    `whole`: the text with the stop string. `told`: how many characters of it `settled` has returned.
     """
 
     def __init__(self, detokenizer: Detokenizer, prompt: Sequence[int], stop: Sequence[str]) -> None:
@@ -89,7 +89,7 @@ class GrowingText:
         self._prompt_length = len(self.text)
 
     def write(self, ids: Sequence[int]) -> None:
-        """The text goes on with `ids`, up to the first stop string in what is not the prompt."""
+        """Appends `ids`, up to the first stop string after the prompt."""
         self._add(ids)
         found = [at for stop in self._stop if (at := self._find(stop)) >= 0]
         self._searched = self._unchanging()
@@ -103,34 +103,34 @@ class GrowingText:
         self.whole = self._detokenizer.cleaned(self._words)
 
     def _find(self, stop: str) -> int:
-        """Where a stop string is first; none lies in what was searched, though one may reach beyond it."""
+        """The index of the first `stop` after the prompt, or -1. Does not search again what was searched before."""
         return self.whole.find(stop, max(self._prompt_length, self._searched - len(stop) + 1))
 
     def settled(self, finished: FinishReason | None) -> str:
-        """What has settled since the last call: all of it once it is finished."""
+        """The text that became final since the last call; all the rest once the sequence is `finished`."""
         end = len(self.text) if finished else self._settled_length()
         new = self.text[self.told : end]
         self.told += len(new)
         return new
 
     def _settled_length(self) -> int:
-        """Up to the words that may change, and to where a stop string may begin: before those, or at the very end."""
+        """The length before the words that may change, and before a possible beginning of a stop string."""
         end = self._unchanging()
         begins = [self._stop_begins(stop, known) for stop in self._stop for known in (end, len(self.text))]
         return min([end, *begins])
 
     def _unchanging(self) -> int:
-        """How much of the whole text the next word pieces cannot change."""
+        """The length of `whole` that the next word pieces cannot change."""
         end = len(self.whole)
         for _ in range(self._detokenizer.held_words):
             end = max(self.whole.rfind(" ", 0, end), 0)
         return end
 
     def _stop_begins(self, stop: str, known: int) -> int:
-        """Where the first `known` characters end in the beginning of a stop string; `known` where they do not.
+        """Where the beginning of a stop string starts that the first `known` characters end with; else `known`.
 
-        What has been told is no such beginning: it would have been held.
+        It cannot start in text that was returned before, since that would have been held back.
         """
         first = max(self._prompt_length, self.told, known - len(stop) + 1)
-        places = (at for at in range(first, known) if stop.startswith(self.text[at:known]))
-        return next(places, known)
+        starts = (at for at in range(first, known) if stop.startswith(self.text[at:known]))
+        return next(starts, known)

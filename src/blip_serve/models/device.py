@@ -1,4 +1,4 @@
-"""The one device of the process: which it is, its number type, its memory and its faults."""
+"""The device that models compute on: its kind, number type, memory and faults. A process has one."""
 
 import math
 import os
@@ -16,23 +16,23 @@ from blip_serve.errors import ConfigurationError, DeviceLost, OutOfMemory
 from blip_serve.settings import Settings
 
 QUOTA_FILES = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
-"""Where a container sees its CPU limit: microseconds of CPU time a period of so many, in cgroups v2 and v1."""
+"""Where a container reads its CPU limit, in cgroups v2 and v1: microseconds of CPU time, and of the period."""
 NO_MEMORY = (
     "DefaultCPUAllocator: can't allocate memory",
-    "std::bad_alloc",  # what TorchScript makes of a `MemoryError`
-    "error: out of memory",  # CUDA's runtime or driver, asked by another than torch's allocator: for pinned memory, say
+    "std::bad_alloc",  # what a `MemoryError` becomes in TorchScript
+    "error: out of memory",  # CUDA's runtime or driver, without torch's allocator: for pinned memory, say
     "CUBLAS_STATUS_ALLOC_FAILED",  # cuBLAS's and cuBLASLt's handles and workspaces
     "CUDNN_STATUS_ALLOC_FAILED",
     "ALLOCATION_FAILED",  # cuDNN 9: CUDNN_STATUS_INTERNAL_ERROR_{HOST,DEVICE}_ALLOCATION_FAILED
-    "unable to find an engine to execute this computation",  # a convolution none of whose plans got its workspace
+    "unable to find an engine to execute this computation",  # a convolution that got no memory for any of its plans
 )
-"""What torch's `RuntimeError`s say that are for want of memory and have no class of their own."""
+"""Parts of the messages of torch's `RuntimeError`s that mean out of memory but have no class of their own."""
 MEMORY_FILES = ("memory.max", "memory/memory.limit_in_bytes")
-"""Where it sees its limit of memory, in bytes."""
+"""Where a container reads its memory limit, in bytes."""
 
 
 def host_memory(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes of memory there are: the machine's, but no more than the container has."""
+    """Bytes of memory: the container's limit, or the machine's memory if that is less or there is no limit."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for name in MEMORY_FILES:
         with suppress(OSError, ValueError):  # no such file, or no limit: "max"
@@ -41,10 +41,10 @@ def host_memory(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def cores(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """CPU threads worth having: torch's, one a core or `OMP_NUM_THREADS`, but no more than the container has cores.
+    """CPU threads to use: torch's (one a core, or `OMP_NUM_THREADS`), but at most the container's cores.
 
-    Of a limit that is not whole the part counts as a core, as the JVM and Go have it. With more threads, those that
-    wait for others use up the limit, and then all stand still until the period ends.
+    A limit that is not whole is rounded up, as the JVM and Go do. With more threads than that, those that wait for
+    others use up the limit, and then all stop until the period ends.
     """
     threads = torch.get_num_threads()
     for names in QUOTA_FILES:
@@ -55,7 +55,7 @@ def cores(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 THREADS = cores()
-"""Asked for once, before a small model has torch compute by one."""
+"""Read once, before a small model sets torch to one thread."""
 
 
 class Bfloat16(Enum):
@@ -67,14 +67,14 @@ class Bfloat16(Enum):
 
 
 def bfloat16_here() -> Bfloat16:
-    """What this CPU has, if oneDNN may use it: `ONEDNN_MAX_CPU_ISA=AVX2` has oneDNN refuse bfloat16 on any CPU."""
+    """What this CPU has and oneDNN may use. `ONEDNN_MAX_CPU_ISA=AVX2`, for one, makes oneDNN refuse bfloat16."""
     found = torch.cpu.get_capabilities()
     by = Bfloat16.TILES if found.get("amx_bf16") else Bfloat16.VECTORS if found.get("avx512_bf16") else None
     return by if by and torch.ops.mkldnn._is_mkldnn_bf16_supported() else Bfloat16.EMULATED
 
 
 BFLOAT16 = bfloat16_here()
-"""Asked for once: it is needed in every step."""
+"""Read once, since every step needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Pending:
     arrived: torch.cuda.Event | None
 
     def wait(self) -> Tensor:
-        """The tensor, once it is here; later work of the device is not waited for."""
+        """The tensor, once it has arrived. Does not wait for later work of the device."""
         if self.arrived is not None:
             self.arrived.synchronize()
         return self.tensor
@@ -93,7 +93,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where and in what type a model computes; on a CPU, by how many threads, and what it multiplies bfloat16 by."""
+    """Where a model computes and in which number type. `threads` and `bfloat16` matter on a CPU only."""
 
     kind: torch.device
     dtype: torch.dtype
@@ -102,17 +102,17 @@ class Device:
 
     @property
     def depth(self) -> int:
-        """Launches worth having under way: CUDA runs behind the host, a CPU does not."""
+        """Launches to have under way at once: 2 on CUDA, which runs beside the host; 1 on a CPU."""
         return 2 if self.kind.type == "cuda" else 1
 
     @property
     def images_at_once(self) -> int:
-        """Images worth passing through a vision tower together: four fill a CPU, and their activations stay small."""
+        """Images to pass through a vision tower together. Four keep a CPU busy, and their activations stay small."""
         return 64 if self.kind.type == "cuda" else 4
 
     @property
     def fuses(self) -> bool:
-        """Whether oneDNN's fused layers are worth their while: in float32 they are not."""
+        """Whether to use oneDNN's fused layers. In float32 they gain nothing."""
         in_bfloat16 = self.kind.type == "cpu" and self.dtype is torch.bfloat16
         return in_bfloat16 and self.bfloat16 is not Bfloat16.EMULATED
 
@@ -123,21 +123,21 @@ class Device:
 
     @property
     def folded(self) -> int:
-        """Tokens of text a step up to which an image is attended to as it is; beyond, projecting it first is faster.
+        """Tokens of text in a step up to which an image is not projected. Beyond that, projecting it is faster.
 
-        On 2 cores at 384 px the two are equal near 30 tokens in bfloat16 with tiles, and near 65 without them and in
-        float32; on CUDA it was not measured.
+        On 2 cores at 384 px both take the same time near 30 tokens in bfloat16 with tiles, and near 65 without them
+        and in float32. On CUDA it was not measured.
         """
         return 64 if self.kind.type == "cpu" and not (self.fuses and self.tiles) else 32
 
     @property
     def scripts(self) -> bool:
-        """Whether layers compute in TorchScript. Faults of CUDA would lose their class there; Python 3.14 has none."""
+        """Whether to compile layers to TorchScript. CUDA errors would lose their class there. Python 3.14 has none."""
         return self.kind.type == "cpu" and sys.version_info < (3, 14)
 
     @property
     def room(self) -> int:
-        """Bytes of memory it has, be they free or not."""
+        """Bytes of memory it has, free or in use."""
         if self.kind.type == "cuda":
             return torch.cuda.get_device_properties(self.kind).total_memory
         return host_memory()
@@ -147,7 +147,7 @@ class Device:
         return torch.cuda.memory_reserved(self.kind) if self.kind.type == "cuda" else 0
 
     def upload(self, tensor: Tensor) -> Tensor:
-        """A host tensor on the device; on CUDA by way of pinned memory, so that nothing waits for the copy."""
+        """A host tensor on the device. On CUDA it goes through pinned memory, so that nothing waits for the copy."""
         if self.kind.type == "cuda":
             return tensor.pin_memory().to(self.kind, non_blocking=True)
         return tensor
@@ -155,9 +155,8 @@ class Device:
     def to_host(self, tensor: Tensor) -> Pending:
         """Starts bringing a tensor to the host.
 
-        Who waits for it sleeps until CUDA interrupts, which is tens of microseconds later than a waiter that polls
-        would know, and leaves the core to the threads that decode; where two launches are under way, CUDA has work
-        meanwhile.
+        The thread that waits for it sleeps until CUDA's interrupt. Polling would be tens of microseconds faster, but
+        would take a core from the threads that decode. With two launches under way, CUDA has work meanwhile.
         """
         if self.kind.type != "cuda":
             return Pending(tensor, None)
@@ -169,11 +168,11 @@ class Device:
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Takes as many threads as the model is to have, and turns the device's faults into the domain's.
+        """Sets the model's number of threads, and turns the device's errors into ours.
 
-        `OutOfMemory` is passing: torch's allocator has emptied its cache and tried again by then, and for the libraries
-        that ask CUDA themselves it is emptied here. Any other fault of the accelerator itself is `DeviceLost`: nothing
-        on it works any more until the process starts anew.
+        After `OutOfMemory` the device still works. Torch's allocator has then emptied its cache and tried again; for
+        libraries that ask CUDA themselves, the cache is emptied here. Any other error of the accelerator becomes
+        `DeviceLost`: nothing works on it until the process restarts.
         """
         torch.set_num_threads(self.threads)
         try:
@@ -194,10 +193,10 @@ def _lacks_memory(error: Exception) -> bool:
 
 
 def open_device(settings: Settings) -> Device:
-    """The device the settings ask for. Raises `ConfigurationError` where it is not there.
+    """The device that the settings ask for. Raises `ConfigurationError` if it is missing.
 
-    CUDA's float32 is made float32: cuDNN's convolutions are TF32 by default, which has float16's ten bits of mantissa.
-    Who wants speed asks for sixteen bits.
+    On CUDA, float32 is computed exactly. By default cuDNN's convolutions would use TF32, whose mantissa has ten bits
+    like float16's. For speed there are the 16-bit types.
     """
     check_device(settings)
     threads = settings.threads or THREADS
@@ -209,7 +208,7 @@ def open_device(settings: Settings) -> Device:
 
 
 def check_device(settings: Settings) -> None:
-    """Raises `ConfigurationError` where the device that the settings ask for is not there."""
+    """Raises `ConfigurationError` if the device that the settings ask for is missing."""
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ConfigurationError("device: cuda asked for, but PyTorch sees no CUDA device")
 

@@ -1,6 +1,6 @@
 """`FakeModel`: a model without weights, for tests and for measuring the service around a model. Imports no torch.
 
-Whatever it answers is made of the digests of image and text: equal inputs are answered equally, on every machine.
+Its answers are computed from digests of image and text: equal inputs get equal answers, on every machine.
 """
 
 import math
@@ -47,7 +47,7 @@ TEXT_WORDS = 6
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class FakeWork(Work):
-    """A work that knows its outcomes; the last one ends it. `slot`: whether it holds one between its steps."""
+    """A work with a plan of its outcomes; the last one ends it. `slot`: whether it holds a slot between its steps."""
 
     plan: deque[Outcome] = field(default_factory=lambda: deque([Done(None)]))
     slot: bool = False
@@ -59,10 +59,10 @@ class FakeWork(Work):
 
 
 class FakeModel:
-    """Plays its works' plans. While `open` is clear, the device hangs in the call that is `held`.
+    """Follows its works' plans. While `open` is clear, the device hangs in the call named by `held`.
 
-    `on_launch` may raise, to fail a step. `on_decode` is called with each image that is not known, on the thread that
-    prepares its item.
+    `on_launch` may raise to fail a step. `on_decode` gets each image that is not known, on the thread that prepares
+    its item.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class FakeModel:
         on_launch: Callable[[Sequence[FakeWork]], None] = lambda works: None,
         on_decode: Callable[[ImageBytes], None] = lambda image: None,
     ) -> None:
-        """`tasks`: what it can be asked, `match` and `embed` where none is named."""
+        """`tasks`: what it can be asked; without any, `match` and `embed`."""
         self.tasks: frozenset[Task] = frozenset(tasks or ("match", "embed"))
         self.depth = depth
         self.open = threading.Event()
@@ -89,12 +89,12 @@ class FakeModel:
         self._decoded: OrderedDict[str, None] = OrderedDict()
 
     def known(self, item: Item) -> object | None:
-        """Whether the image was decoded before, and not too many others since."""
+        """The image, if it is one of the last `KNOWN_IMAGES` decoded."""
         image = image_of(item)
         return None if image is None or image.digest not in self._decoded else image
 
     def prepare(self, item: Item) -> Prepared:
-        """An encoding where there is an image; then scores, a vector, likelihoods, or a text word by word."""
+        """Works that encode the image, if any; then scores, a vector, likelihoods, or a text word by word."""
         if self.known(item) is None:
             self._decode(image_of(item))
         match item:
@@ -139,7 +139,7 @@ class FakeModel:
         self.free_slots += work.slot
 
     def launch(self, works: Sequence[FakeWork]) -> Sequence[FakeWork]:
-        """Takes `step_seconds`, once it is not held."""
+        """Takes `step_seconds`, after any hold."""
         self.steps.append([(work.phase, work.cost, work.length) for work in works])
         self.enter("launch")
         self._on_launch(works)
@@ -152,7 +152,7 @@ class FakeModel:
         return [work.plan.popleft() for work in launched]
 
     def enter(self, call: Call) -> None:
-        """What each call on the device thread begins with; it may raise."""
+        """Each call on the device thread begins with this. Tests may make it raise."""
         if call == self._held:
             self.open.wait()
 
@@ -160,7 +160,7 @@ class FakeModel:
 def _prepared(texts: Sequence[Caption], plans: Sequence[Sequence[Outcome]], slot: bool = False) -> Prepared:
     works = [FakeWork(phase="encode", cost=IMAGE_COST, plan=deque(plan), slot=slot) for plan in plans]
     first: dict[str, int] = {}
-    alike = tuple(first.setdefault(text.text, place) for place, text in enumerate(texts))
+    alike = tuple(first.setdefault(text.text, i) for i, text in enumerate(texts))
     return Prepared(tuple(works), IMAGE_TOKENS, 0, tuple(len(text.text.split()) for text in texts), alike)
 
 
@@ -171,7 +171,7 @@ def _pieces(results: Sequence[object]) -> list[list[Outcome]]:
 
 
 def _writing(item: GenerateItem, choice: int) -> list[Outcome]:
-    """A step a word, and one for the end unless `max_tokens` comes first."""
+    """A step for each word, and one for the end unless `max_tokens` comes first."""
     options = item.options
     count = options.max_tokens if options.ignore_eos else min(TEXT_WORDS, options.max_tokens)
     numbers = [_number(item.image.digest, item.text.text, f"{choice} {i}") for i in range(count)]
@@ -202,5 +202,5 @@ def _vector(text: str) -> tuple[float, ...]:
 
 
 def _number(*parts: str) -> float:
-    """In 0..1, the same for the same parts."""
+    """A number in 0..1, the same for the same parts."""
     return int.from_bytes(sha256(" ".join(parts).encode()).digest()[:4]) / 2**32

@@ -1,4 +1,4 @@
-"""Where a checkpoint's files are: a folder, or the hub's cache. Reads no weights, imports no torch."""
+"""Finds a checkpoint's files: in a folder, or in the hub's cache. Reads no weights, imports no torch."""
 
 import glob
 import json
@@ -21,14 +21,14 @@ from blip_serve.errors import CheckpointError
 
 SAFETENSORS, PICKLED = "model.safetensors", "pytorch_model.bin"
 INDEX = ".index.json"
-"""Ends the name of the file that says in which shard each weight is."""
+"""Ending of the name of the file that says in which shard each weight is."""
 SMALL_FILES = ("*.json", "vocab.txt")
 
 
 def find_folder(source: str, revision: str | None) -> Path:
-    """The folder of a checkpoint: `source` is a local folder or a hub id, downloaded into the hub's cache if need be.
+    """The folder of a checkpoint. `source`: a local folder, or a hub id, which is downloaded if it is not cached.
 
-    `HF_HUB_OFFLINE` and `HF_HOME` are honoured by the hub's client. Raises `CheckpointError` saying what to do.
+    The hub's client follows `HF_HUB_OFFLINE` and `HF_HOME`. Raises `CheckpointError` saying what to do.
     """
     if is_folder(source):
         return Path(source).expanduser()
@@ -52,9 +52,9 @@ def is_cached(source: str, revision: str | None) -> bool:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files of a checkpoint's weights, as transformers chooses them: one, or the shards that an index names.
+    """The files of a checkpoint's weights, chosen as transformers does: one file, or the shards that an index names.
 
-    Raises `CheckpointError` where there is neither, a shard is missing, or the index cannot be followed.
+    Raises `CheckpointError` if there is neither, a shard is missing, or the index is wrong.
     """
     for name in (SAFETENSORS, PICKLED):
         if files := _files_of(folder, name):
@@ -65,7 +65,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _files_of(folder: Path, name: str) -> list[Path]:
-    """The file of that name, or what the index of its shards names, be they there or not; nothing without either."""
+    """The file of that name, or the shards that its index names, even if they are missing. Empty without both."""
     whole, index = folder / name, folder / f"{name}{INDEX}"
     if whole.exists():
         return [whole]
@@ -77,7 +77,7 @@ def _missing(files: Sequence[Path]) -> list[Path]:
 
 
 def _shards(index: Path) -> list[Path]:
-    """The files that an index of shards names. Raises `CheckpointError` naming it, also where it leads elsewhere."""
+    """The files that an index names. Raises `CheckpointError` if it is wrong, or names a file in another folder."""
     shards = read_json(index).get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise CheckpointError(index, "weight_map: must name a file for each weight")
@@ -88,7 +88,7 @@ def _shards(index: Path) -> list[Path]:
 
 
 def _is_name(name: str) -> bool:
-    """Whether it is a file's name alone, which leads nowhere."""
+    """Whether it is a plain file name, not a path to elsewhere."""
     return name not in ("", "..") and name == PurePath(name).name and name.isprintable()
 
 
@@ -108,7 +108,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object. Raises `ValueError` where it names a thing twice: which of the two holds is up to the reader."""
+    """A JSON object. Raises `ValueError` if it has a key twice, since readers differ in which one they take."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = Counter(name for name, _ in pairs)
@@ -135,7 +135,7 @@ def _download(repository: str, revision: str | None) -> Path:
         ) from None
     except OSError as error:
         raise CheckpointError(at, f"the download failed: {error.strerror or type(error).__name__}") from None
-    except Exception as error:  # the hub's client raises those of its transports
+    except Exception as error:  # the hub's client also raises its transports' own exceptions
         raise CheckpointError(at, f"the download failed: {type(error).__name__}") from None
     if folder is None:
         raise CheckpointError(at, f"holds neither {SAFETENSORS} nor {PICKLED}")
@@ -143,13 +143,13 @@ def _download(repository: str, revision: str | None) -> Path:
 
 
 def _snapshot(repository: str, revision: str | None) -> Path | None:
-    """The folder with the small files and the weights, or `None` where the repository has no weights."""
+    """The folder with the small files and the weights. `None` if the repository has no weights."""
     incomplete: IncompleteSnapshotError | None = None
     for name in (SAFETENSORS, PICKLED):
         try:
             folder = _fetch(repository, revision, name)
             _fetch(repository, revision, *(glob.escape(file.name) for file in _files_of(folder, name)))
-        except IncompleteSnapshotError as error:  # without the hub; the cache may hold these weights or the others
+        except IncompleteSnapshotError as error:  # offline: the cache may hold either kind of weights
             folder, incomplete = Path(error.snapshot_path), error
         files = _files_of(folder, name)
         if files and not _missing(files):
@@ -162,5 +162,5 @@ def _snapshot(repository: str, revision: str | None) -> Path | None:
 
 
 def _fetch(repository: str, revision: str | None, *patterns: str) -> Path:
-    """The folder of a repository, with the small files and those of `patterns`."""
+    """Downloads a repository's small files and those of `patterns`. Returns their folder."""
     return Path(snapshot_download(repository, revision=revision, allow_patterns=[*SMALL_FILES, *patterns]))

@@ -18,7 +18,7 @@ class CaptioningNetwork(nn.Module):
 
 
 class AnsweringNetwork(nn.Module):
-    """The same, with a tower that reads the question in view of the image; its decoder attends to what that made."""
+    """A tower reads the question together with the image. The decoder attends to the tower's output."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()

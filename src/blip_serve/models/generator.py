@@ -1,7 +1,7 @@
-"""`Generator`: texts from what they are generated from, a token a step, on the device thread.
+"""`Generator`: generates texts, a token a step. The phases `prefill` (the whole prompt) and `decode` (the last token).
 
-The phases `prefill` (the prompt in one go) and `decode` (one token for each row). Sequences join and leave between
-steps; what they attend to is projected once, whatever number of them shares it, or not at all where it is many images.
+Sequences join and leave between steps (continuous batching). A source is projected once for all sequences that share
+it. With many images in a step, none is projected: see `MANY`.
 """
 
 from collections import Counter
@@ -16,45 +16,32 @@ from blip_serve.domain import Done, Failed, Outcome, Progress
 from blip_serve.errors import OutOfMemory, not_finite
 from blip_serve.models.attention import Seen
 from blip_serve.models.config import TextConfig
-from blip_serve.models.decoder import Source, TextDecoder, Words
+from blip_serve.models.decoder import NewTokens, Source, TextDecoder, encoded
 from blip_serve.models.device import Device
 from blip_serve.models.image_cache import KeysAndValues
-from blip_serve.models.image_encoder import ImageWork
-from blip_serve.models.selection import Generated, Selection, select
+from blip_serve.models.kv_cache import KVCache
+from blip_serve.models.selection import Selection, select
 from blip_serve.models.sequences import BeamSearch, Candidate, Chosen, Sample
 from blip_serve.models.text_batches import buckets, padded
-from blip_serve.models.word_cache import WordCache
-from blip_serve.settings import caption_cost
+from blip_serve.models.text_works import DECODE, PREFILL, GenerateWork
 
-PREFILL, DECODE = "prefill", "decode"
 MANY = 4
-"""From this many images on, a step attends to them as they are.
+"""From this many images on, a step attends to their tokens without projecting them.
 
-A layer reads its keys and values of each from memory, or the same tokens as every other layer: on 2 cores, a step's
-cross-attention of 1, 4 and 16 images (ViT-B, 384 px, bfloat16) takes 1.7, 6.0 and 35 ms, or 3.2, 6.2 and 16 ms, and
-the projection 6 ms an image.
+Each layer reads its own keys and values of an image from memory; the tokens are the same for all layers. On 2 cores, a
+step's cross-attention to 1, 4 and 16 images (ViT-B, 384 px, bfloat16) takes 1.7, 6.0 and 35 ms when they are projected,
+and 3.2, 6.2 and 16 ms when they are not. The projection itself takes 6 ms an image.
 """
 LONG = 32
-"""Fewer tokens (a question's) are always projected: that costs next to nothing."""
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class GenerateWork(ImageWork):
-    """One text, or the beams of one search; `rows` are its places in the word cache."""
-
-    source: Source
-    sequence: Generated
-    rows: tuple[int, ...] = ()
-
-    @property
-    def slot_count(self) -> int:
-        """One for each sequence that it generates at once."""
-        return self.sequence.width
+"""A source of fewer tokens, such as a question, is always projected, since that costs next to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generating:
-    """A `prefill` or `decode` step under way: what the works of `order` go on with, and what was projected for them."""
+    """A `prefill` or `decode` step under way.
+
+    `selection`: the next tokens of the works in `order`. `projected`: the keys and values of their sources.
+    """
 
     works: Sequence[GenerateWork]
     order: Sequence[GenerateWork]
@@ -64,33 +51,33 @@ class Generating:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """New words of one row: its place in the word cache, how many words are there, and what it attends to."""
+    """New tokens of one sequence: its slot, the number of tokens in the slot so far, and what it attends to."""
 
-    row: int
+    slot: int
     start: int
     ids: tuple[int, ...]
     source: Source
 
 
 class Generator:
-    """A decoder and the words of the sequences under way."""
+    """A decoder, and the KV cache of the sequences being generated."""
 
     def __init__(self, decoder: TextDecoder, config: TextConfig, device: Device, max_sequences: int) -> None:
         self._decoder = decoder
         self._device = device
         self._layers = config.num_hidden_layers
         self._end = config.sep_token_id
-        self._words = WordCache(config, device, max_sequences)
+        self._cache = KVCache(config, device, max_sequences)
 
     def admit(self, work: GenerateWork) -> bool:
-        """Takes the rows the work needs, if they are free: its first step wipes them."""
-        rows = self._words.take(work.sequence.width)
-        work.rows = rows or ()
-        return rows is not None
+        """Takes the slots that the work needs, if they are free. Its first step wipes them."""
+        slots = self._cache.take(work.sequence.width)
+        work.slots = slots or ()
+        return slots is not None
 
     def release(self, work: GenerateWork) -> None:
-        """Frees them."""
-        self._words.give_back(work.rows)
+        """Frees its slots."""
+        self._cache.give_back(work.slots)
 
     def launch(self, works: Sequence[GenerateWork]) -> Generating:
         """Starts the next token of every work."""
@@ -103,18 +90,18 @@ class Generator:
             for source in sources
             if source not in folded
         }
-        self._words.make_room(  # for rows too that beams are about to take: `collect` must not run out of memory
-            max(max(work.rows) for work in works) + 1, max(feed.start + len(feed.ids) for feed in feeds)
+        self._cache.make_room(  # also for slots that beams will only use in `collect`, which must not run out of memory
+            max(max(work.slots) for work in works) + 1, max(feed.start + len(feed.ids) for feed in feeds)
         )
-        self._words.wipe([row for work in works if work.phase == PREFILL for row in work.rows])
-        parts, places = [], []
+        self._cache.wipe([slot for work in works if work.phase == PREFILL for slot in work.slots])
+        parts, read = [], []
         for bucket in buckets([len(feed.ids) for feed in feeds]):
-            together = _together(bucket, feeds, projected)
-            places += together
-            parts.append(self._read([feeds[place] for place in together], projected))
+            by_source = _by_source(bucket, feeds, projected)
+            read += by_source
+            parts.append(self._read([feeds[i] for i in by_source], projected))
         states = torch.cat(parts)
-        if places != sorted(places):
-            states = states[self._device.upload(torch.tensor(places).argsort())]
+        if read != sorted(read):
+            states = states[self._device.upload(torch.tensor(read).argsort())]
         sequences = [work.sequence for work in order]
         selection = select(self._decoder.logits(states), sequences, self._end, self._device)
         return Generating(works, order, selection, projected)
@@ -127,7 +114,7 @@ class Generator:
         return [self._advance(work, found[work]) for work in step.works]
 
     def _read(self, feeds: Sequence[Feed], projected: Mapping[Source, list[KeysAndValues]]) -> Tensor:
-        """Rows in the order of `_together` -> (B, D) hidden states of each row's last word."""
+        """Feeds in the order of `_by_source` -> (B, D) hidden states of each one's last token."""
         ids, _ = padded([feed.ids for feed in feeds])
         starts = torch.tensor([feed.start for feed in feeds])
         positions = starts[:, None] + torch.arange(ids.shape[1])
@@ -135,13 +122,13 @@ class Generator:
         start = feeds[0].start if len({(feed.start, len(feed.ids)) for feed in feeds}) == 1 else None
         everywhere = ids.shape[1] == 1 and start is not None
         mask = None if everywhere else (torch.arange(length) <= positions[:, :, None])[:, None]
-        words = Words(
+        new = NewTokens(
             self._device.upload(ids),
             (here := self._device.upload(positions)),
             None if mask is None else self._device.upload(mask),
             _seen(feeds, projected, self._layers),
         )
-        states: Tensor = self._decoder(words, self._words.step([feed.row for feed in feeds], here, start, length))
+        states: Tensor = self._decoder(new, self._cache.step([feed.slot for feed in feeds], here, start, length))
         if ids.shape[1] == 1:
             return states[:, 0]
         last = self._device.upload(torch.tensor([len(feed.ids) - 1 for feed in feeds]))
@@ -161,48 +148,40 @@ class Generator:
         return Done(sequence.results(), pieces) if sequence.ended else Progress(DECODE, sequence.width, pieces)
 
     def _reorder(self, work: GenerateWork, parents: Sequence[int]) -> Failed | None:
-        """Fails the work alone where memory lacks: its neighbours have gone on, and the step cannot be tried again."""
+        """Gives each beam the cache of the one it goes on from.
+
+        If there is no memory for that, only this work fails. The step cannot be tried again: other works of it have
+        gone on.
+        """
         try:
             with self._device.computing():
-                self._words.reorder(work.rows, parents, len(work.sequence.histories[0]) - 1)
+                self._cache.reorder(work.slots, parents, len(work.sequence.histories[0]) - 1)
         except OutOfMemory as error:
             return Failed(error)
         return None
 
 
-def prefill(sequence: Generated, projection: int) -> Progress:
-    """How a work begins to generate; `projection`: the cost of projecting its source."""
-    return Progress(PREFILL, projection + caption_cost(len(sequence.prompt)))
-
-
-def encoded(source: Source) -> Tensor:
-    """What a work beyond its first phase has for certain."""
-    if source.tokens is None:
-        raise RuntimeError("a text was to be generated from what is not encoded")
-    return source.tokens
-
-
 def _folded(feeds: Sequence[Feed], most: int) -> frozenset[Source]:
-    """The sources to be attended to as they are: by `most` words, as `Device.folded` has it."""
-    words = Counter[Source]()
+    """The sources that are not projected: those attended to by up to `most` tokens (`Device.folded`)."""
+    tokens = Counter[Source]()
     for feed in feeds:
-        words[feed.source] += len(feed.ids)
-    images = [source for source, count in words.items() if len(encoded(source)) >= LONG and count <= most]
+        tokens[feed.source] += len(feed.ids)
+    images = [source for source, count in tokens.items() if len(encoded(source)) >= LONG and count <= most]
     return frozenset(images) if len(images) >= MANY else frozenset()
 
 
-def _together(
-    places: Sequence[int], feeds: Sequence[Feed], projected: Mapping[Source, list[KeysAndValues]]
+def _by_source(
+    bucket: Sequence[int], feeds: Sequence[Feed], projected: Mapping[Source, list[KeysAndValues]]
 ) -> list[int]:
-    """The places with the rows of a source together, and those sources together that can be attended to at once."""
-    rows = Counter(feeds[place].source for place in places)
+    """Indices of feeds, sorted: those of a source are adjacent, and so are sources that are attended to at once."""
+    rows = Counter(feeds[i].source for i in bucket)
     number = {source: number for number, source in enumerate(rows)}
 
-    def key(place: int) -> tuple[bool, int, int, int, int]:
-        source = feeds[place].source
-        return source in projected, len(encoded(source)), rows[source], number[source], place
+    def key(i: int) -> tuple[bool, int, int, int, int]:
+        source = feeds[i].source
+        return source in projected, len(encoded(source)), rows[source], number[source], i
 
-    return sorted(places, key=key)
+    return sorted(bucket, key=key)
 
 
 def _seen(feeds: Sequence[Feed], projected: Mapping[Source, list[KeysAndValues]], layers: int) -> list[list[Seen]]:
@@ -218,10 +197,10 @@ def _seen(feeds: Sequence[Feed], projected: Mapping[Source, list[KeysAndValues]]
 
 
 def _feeds(work: GenerateWork) -> list[Feed]:
-    """What is new in each of its rows: the prompt at first, then the last token."""
+    """What is new in each of its sequences: the prompt at first, then the last token."""
     histories = work.sequence.histories
     start = 0 if work.phase == PREFILL else len(histories[0]) - 1
     return [
-        Feed(row, start, tuple(history[start:]), work.source)
-        for row, history in zip(work.rows, histories, strict=False)  # one row is read before the beams part
+        Feed(slot, start, tuple(history[start:]), work.source)
+        for slot, history in zip(work.slots, histories, strict=False)  # before the beams part, there is one history
     ]

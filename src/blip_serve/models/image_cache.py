@@ -1,4 +1,4 @@
-"""What the vision tower made of images, kept under the digest of their bytes within two bounds of bytes."""
+"""The image cache: what the vision tower made of images, by the digest of their bytes, within two byte limits."""
 
 import threading
 from collections import OrderedDict
@@ -11,17 +11,17 @@ from torch import Tensor
 Need = Literal["tokens", "vector"]
 """What a work reads of an image: the token embeddings, or the unit vector."""
 TOKENS: frozenset[Need] = frozenset({"tokens"})
-"""What whatever attends to an image reads of it."""
+"""What a work reads whose texts attend to the image."""
 
 KeysAndValues = tuple[Tensor, Tensor]
 """One layer's cross-attention keys and values, (1, heads, N, D / heads) each."""
 
 
 class ImageState:
-    """One image's state, shared by all works on it: made of pixels, then of what the vision tower made of them.
+    """One image's state, shared by all works on it.
 
-    `pixels` (S, S, 3) bytes until encoded; `tokens` (N, D) and `vector` (E,) on the device afterwards.
-    `projected`: what a text decoder's layers attend to, kept while the works that generate from the image live.
+    Until it is encoded it has `pixels`, (S, S, 3) bytes; after that `tokens` (N, D) and `vector` (E,) on the device.
+    `projected`: each decoder layer's keys and values, kept while works that generate from the image exist.
     """
 
     __slots__ = ("__weakref__", "_lock", "digest", "encoding", "pixels", "projected", "tokens", "vector")
@@ -36,27 +36,27 @@ class ImageState:
         self._lock = threading.Lock()
 
     def has(self, needs: frozenset[Need]) -> bool:
-        """Whether nothing is left to encode for what is needed."""
+        """Whether all that `needs` names is encoded."""
         return (self.tokens is not None or "tokens" not in needs) and (self.vector is not None or "vector" not in needs)
 
     @property
     def to_encode(self) -> bool:
-        """Whether a step that meets it should encode it."""
+        """Whether the next `encode` step with it should encode it."""
         return self.pixels is not None and not self.encoding
 
     def read(self, needs: frozenset[Need]) -> bool:
-        """Whether nothing is left to decode for what is needed."""
+        """Whether it need not be decoded, for what `needs` names."""
         return self.pixels is not None or self.has(needs)
 
     def fill(self, needs: frozenset[Need], decode: Callable[[], Tensor]) -> None:
-        """Decodes the image unless another request has done so; whoever comes meanwhile waits."""
+        """Decodes the image, unless that is done. Another thread that asks meanwhile waits for the result."""
         with self._lock:
             if not self.read(needs):
                 self.pixels = decode()
 
 
 class ByteBoundedCache:
-    """Tensors by digest, the least recently used leaving first, together within `limit` bytes."""
+    """Tensors by digest, of at most `limit` bytes together. The least recently used are dropped first."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -64,13 +64,13 @@ class ByteBoundedCache:
         self.size = 0
 
     def get(self, digest: str) -> Tensor | None:
-        """The tensor, now the most recently used; or `None`."""
+        """The tensor, or `None`. It becomes the most recently used."""
         if digest in self._kept:
             self._kept.move_to_end(digest)
         return self._kept.get(digest)
 
     def put(self, digest: str, tensor: Tensor) -> None:
-        """Keeps a tensor, unless it alone is over the limit."""
+        """Keeps a tensor, unless it is larger than the limit."""
         if digest in self._kept or tensor.nbytes > self._limit:
             return
         self._kept[digest] = tensor
@@ -82,8 +82,8 @@ class ByteBoundedCache:
 class ImageCache:
     """Finds or makes the state of an image.
 
-    A state in use is held by its works and found here by whoever asks for the same image, so that an image in flight
-    is decoded and encoded once, and pinned however full the caches are.
+    Works hold the states that they use, and `find` returns a state in use to all who ask for its image. So an image
+    is decoded and encoded once, and stays while it is used, however full the caches are.
     """
 
     def __init__(self, tokens_bytes: int, vectors_bytes: int) -> None:
@@ -93,7 +93,7 @@ class ImageCache:
         self.vectors = ByteBoundedCache(vectors_bytes)
 
     def find(self, digest: str) -> ImageState:
-        """The image's state: the one in use, or one made of what is kept."""
+        """The image's state: the one in use, or a new one with what the caches have."""
         with self._lock:
             tokens, vector = self.tokens.get(digest), self.vectors.get(digest)  # now the most recently used
             state = self._used.get(digest)
@@ -102,9 +102,9 @@ class ImageCache:
             return state
 
     def keep(self, state: ImageState, tokens: Tensor, vector: Tensor | None, *, sound: bool = True) -> None:
-        """Commits an encoding to the state and to the caches; the pixels are done with.
+        """Writes an encoding to the state and the caches, and drops the pixels.
 
-        One that is not `sound` serves the works that wait for it, and is not found again.
+        An encoding that is not `sound` is given to the works that wait for it, but is not kept.
         """
         with self._lock:
             state.tokens, state.vector, state.pixels = tokens, vector, None

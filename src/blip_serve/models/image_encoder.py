@@ -1,11 +1,11 @@
-"""Pictures to image states: found or decoded on worker threads, through the vision tower on the device thread.
+"""Pictures to image states: found or decoded on worker threads, encoded by the vision tower on the device thread.
 
-The phase `encode`, with which the works of every model begin whose image is not known.
+This is the phase `encode`. Works of every model begin with it, unless their image is known.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -24,16 +24,22 @@ WAIT_COST = 1
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class ImageWork(Work):
-    """A work on an image: what it needs of it, and how it goes on once that is there."""
+    """A work on an image. It is made as one whose image is known: `after` is the phase and the cost it is made with.
+
+    `needs`: what it reads of the image.
+    """
 
     image: ImageState
     needs: frozenset[Need]
-    after: Progress
+    after: Progress = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.after = Progress(self.phase, self.cost)
 
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
-    """An image's state, whether there is nothing left to encode, and the seconds its decoding took.
+    """An image's state, whether nothing is left to encode of it, and the seconds its decoding took.
 
     `tokens`: vision tokens of an image; `cost`: of encoding one.
     """
@@ -44,21 +50,26 @@ class FoundImage:
     tokens: int
     cost: int
 
-    def begin(self, after: Progress, place: int = 0) -> Progress:
-        """How a work that goes on with `after` begins; of an item's works the one at `place` 0 encodes for all."""
-        return after if self.known else Progress(ENCODE, WAIT_COST if place else self.cost)
+    def prepared(self, works: Sequence[ImageWork], texts: Sequence[tuple[int, ...]] = ()) -> Prepared:
+        """The item that `works` are together; `texts`: the ids of its texts.
 
-    def prepared(self, works: Sequence[Work], texts: Sequence[tuple[int, ...]] = ()) -> Prepared:
-        """The item that `works` are together; `texts`: the ids of its texts."""
-        cached = self.tokens if self.known else 0
+        If the image is not known, the works begin with `encode`. The first does it for all.
+        """
+        if not self.known:
+            for i, work in enumerate(works):
+                work.phase, work.cost = ENCODE, WAIT_COST if i else self.cost
         first: dict[tuple[int, ...], int] = {}
-        alike = tuple(first.setdefault(ids, place) for place, ids in enumerate(texts))
+        alike = tuple(first.setdefault(ids, i) for i, ids in enumerate(texts))
+        cached = self.tokens if self.known else 0
         return Prepared(tuple(works), self.tokens, cached, tuple(map(len, texts)), alike, self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """An `encode` step under way: the states it makes, of (I, N, D) tokens and (I, E) vectors; `done` marks its end."""
+    """An `encode` step under way.
+
+    `states`: of the images it encodes, to (I, N, D) `tokens` and (I, E) `vectors`. `done` arrives when it has ended.
+    """
 
     works: Sequence[ImageWork]
     states: Sequence[ImageState] = ()
@@ -68,7 +79,7 @@ class Encoding:
 
 
 class ImageEncoder:
-    """A checkpoint's vision tower with all that leads to it and keeps what it makes."""
+    """A checkpoint's vision tower, with the decoder of pictures before it and the image cache behind it."""
 
     def __init__(
         self,
@@ -80,7 +91,7 @@ class ImageEncoder:
         decoder: Decoder,
         cost: int,
     ) -> None:
-        """`vectors`: (I, N, D) tokens to (I, E) unit vectors, where the checkpoint has such. `cost`: of an image."""
+        """`vectors`: from (I, N, D) tokens to (I, E) unit vectors, if the checkpoint has them. `cost`: of an image."""
         self._cost = cost
         self._image_tokens = tower.embeddings.position_embedding.shape[1]
         self._tower = tower
@@ -93,12 +104,12 @@ class ImageEncoder:
         self._mean, self._std = mean.to(device.kind), std.to(device.kind)
 
     def known(self, image: ImageBytes, needs: frozenset[Need]) -> ImageState | None:
-        """The image's state, if nothing of it is left to decode; while it is held, that stays so."""
+        """The image's state if it need not be decoded, else `None`. As long as the state is held, that stays true."""
         state = self._cache.find(image.digest)
         return state if state.read(needs) else None
 
     def find(self, image: ImageBytes, needs: frozenset[Need]) -> FoundImage:
-        """The image's state, decoded and resized unless all it is needed for is known. Raises `InvalidInput`."""
+        """The image's state. The image is decoded and resized, unless what it needs is known. Raises `InvalidInput`."""
         state = self._cache.find(image.digest)
         known = state.has(needs)
         started = time.monotonic()
@@ -113,7 +124,7 @@ class ImageEncoder:
     # The device thread
 
     def launch(self, works: Sequence[ImageWork]) -> Encoding:
-        """Starts encoding those of the works' images that nothing has encoded and no step is encoding."""
+        """Starts encoding those of the works' images that are not encoded yet and not in another step."""
         states = [state for state in dict.fromkeys(work.image for work in works) if state.to_encode]
         if not states:
             return Encoding(works)

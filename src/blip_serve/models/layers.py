@@ -1,6 +1,6 @@
-"""Pieces both towers are made of. Parameters carry the checkpoint's names.
+"""The layers that both towers are made of. Parameters have the names of the checkpoint.
 
-What computes here is TorchScript as well as Python (`weights.load_weights` says where).
+The code must be valid TorchScript as well as Python; `weights.load_weights` says when it is compiled.
 """
 
 import sys
@@ -18,21 +18,21 @@ ACTIVATIONS = {
     "relu": ("relu", ""),
     "silu": ("swish", ""),
 }
-"""`hidden_act` as oneDNN's post-operation and its algorithm; the Salesforce checkpoints all say "gelu"."""
+"""From `hidden_act` to oneDNN's post-operation and its algorithm. The Salesforce checkpoints all have "gelu"."""
 SLOW_FROM, SLOW_PLAIN_FROM, SLOW_TO = 448, 640, 1400
-"""More rows than the first number (the second, where the weight is not reordered) and fewer than the third.
+"""Numbers of rows between which oneDNN is slow: from the first (or the second, for a plain weight) to the third.
 
-There oneDNN keeps one of two cores idle in layers that do not widen: 1.2 TFLOP/s in place of 2.3 (768 to 768 and
-3072 to 768, bfloat16, AMX). In parts of fewer rows it does not.
+There it leaves one of two cores idle in layers that do not widen, and computes 1.2 instead of 2.3 TFLOP/s (768 to 768
+and 3072 to 768, bfloat16, AMX). Multiplied in parts of fewer rows, it does not.
 """
 WORTH_PRODUCTS = 2**17
-"""Numbers in the queries times keys from which attention by products is quicker where the CPU has no tiles."""
+"""From this many numbers in the queries, times keys, attention by products is faster on a CPU without tiles."""
 SCORES_A_THREAD = 2**19
-"""Queries times keys that a thread has at once: their scores, a megabyte of them, are read where they were written."""
+"""Queries times keys that a thread computes at once. Their scores are a megabyte, and stay in the core's cache."""
 
 
 def activate(x: Tensor, activation: str | None) -> Tensor:
-    """One of `ACTIVATIONS`, or nothing."""
+    """Applies one of `ACTIVATIONS`; `None` leaves `x` as it is."""
     if activation is None:
         return x
     if activation == "gelu":
@@ -55,11 +55,11 @@ def merge_heads(x: Tensor) -> Tensor:
 
 
 class Linear(nn.Module):
-    """A linear layer, and the activation behind it where there is one.
+    """A linear layer, with an activation after it or none.
 
-    `fuse` makes it one operation of oneDNN, bias and activation included, for CPUs that multiply bfloat16; its weight
-    is then in oneDNN's own order, unless `reorder` says otherwise for CPUs with tiles. Those without are 1.1 to 1.9
-    times as fast with it for every layer, and know no slow number of rows (bfloat16, Zen 5).
+    `fuse` makes it one oneDNN operation, bias and activation included, for CPUs that multiply bfloat16. Its weight is
+    then stored in oneDNN's own order, except with `reorder` False on CPUs with tiles. CPUs without tiles are 1.1 to 1.9
+    times as fast with that order in every layer, and have no slow numbers of rows (bfloat16, Zen 5).
     """
 
     def __init__(self, inner: int, width: int, activation: str | None = None, reorder: bool = True) -> None:
@@ -68,7 +68,7 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.empty(width))
         self._activation = activation
         self._reorder = reorder
-        self._rows = SLOW_FROM if reorder else SLOW_PLAIN_FROM  # at once, where more are slow
+        self._rows = SLOW_FROM if reorder else SLOW_PLAIN_FROM  # multiplied at once where more are slow
         self._slow_from = sys.maxsize if width > inner else inner * self._rows
         self._slow_to = inner * SLOW_TO
         self._fused: Tensor | None = None
@@ -76,7 +76,7 @@ class Linear(nn.Module):
 
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor) -> Self:
-        """Of a (width, inner) weight and a (width,) bias that are there."""
+        """A layer with this (width, inner) weight and this (width,) bias."""
         with torch.device("meta"):
             made = cls(weight.shape[1], weight.shape[0])
         made.weight = nn.Parameter(weight, requires_grad=False)
@@ -85,11 +85,11 @@ class Linear(nn.Module):
 
     @classmethod
     def join(cls, parts: "Sequence[Linear]") -> Self:
-        """One layer for several that read the same; its output is theirs, one behind the other."""
+        """One layer in place of several that have the same input. Its output is theirs, concatenated."""
         return cls.of(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))
 
     def fuse(self, tiles: bool, threads: int) -> None:
-        """See the class; `tiles` and `threads` as `Device` has them."""
+        """See the class. For `tiles` and `threads` see `Device`."""
         self._fused = self.weight.detach()
         if not tiles:
             self._slow_from = sys.maxsize
@@ -115,11 +115,11 @@ class Linear(nn.Module):
 
 
 class DotProductAttention(nn.Module):
-    """softmax(Q K^T / sqrt(D)) V, as torch's fused attention computes it.
+    """softmax(Q K^T / sqrt(D)) V, by torch's fused attention.
 
-    `fuse` makes it products of oneDNN and a softmax where the CPU multiplies bfloat16 without tiles: torch's, which has
-    MKL multiply there, takes 2 to 3 times as long (577 tokens: 7.8 in place of 3.2 ms, bfloat16, Zen 5). Where
-    queries are many, it takes some heads at a time: up to a twentieth less for the tower on four images.
+    `fuse` is for CPUs that multiply bfloat16 without tiles. It computes the products by oneDNN and the softmax apart:
+    torch's attention, which uses MKL there, takes 2 to 3 times as long (577 tokens: 7.8 instead of 3.2 ms, bfloat16,
+    Zen 5). With many queries it takes some heads at a time, which saves the tower up to 5% on four images.
     """
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class DotProductAttention(nn.Module):
         self._scores = sys.maxsize
 
     def fuse(self, tiles: bool, threads: int) -> None:
-        """See the class; `tiles` and `threads` as `Device` has them."""
+        """See the class. For `tiles` and `threads` see `Device`."""
         if not tiles:
             self._products_from = WORTH_PRODUCTS
             self._scores = SCORES_A_THREAD * threads
@@ -142,7 +142,7 @@ class DotProductAttention(nn.Module):
             return F.scaled_dot_product_attention(query, key, value, mask)
         scale, heads = query.shape[-1] ** -0.5, query.shape[1]
         at_once = max(1, self._scores // (query.shape[-2] * key.shape[-2]))
-        if heads <= at_once:  # where queries are few, a copy of the keys would cost more than it gains
+        if heads <= at_once:  # few queries: copying the keys would cost more than it gains
             return torch.matmul(_scores(query * scale, key, mask).softmax(dim=-1), value)
         query = query.clone(memory_format=torch.contiguous_format).mul_(scale)
         queries, keys, values = [torch.split(x.contiguous().flatten(0, 1), at_once) for x in (query, key, value)]
@@ -150,14 +150,14 @@ class DotProductAttention(nn.Module):
         found: list[Tensor] = []
         for i in range(len(queries)):
             scores = _scores(queries[i], keys[i], None if masks is None else masks[i])
-            # oneDNN's softmax: for 3 heads of an image 0.15 in place of 0.26 ms, and 0.21 with the copies
+            # oneDNN's softmax: for 3 heads of an image 0.15 ms instead of 0.26, and 0.21 with the copies
             shares = scores.to_mkldnn().softmax(dim=-1).to_dense()
             found.append(torch.matmul(shares, values[i]))
         return torch.cat(found).view_as(query)
 
 
 def _scores(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
-    """Q K^T of (..., T, D) and (..., S, D), minus infinity where not attended to."""
+    """Q K^T of (..., T, D) and (..., S, D), with minus infinity where the mask is false."""
     scores = torch.matmul(query, key.transpose(-2, -1))
     return scores if mask is None else scores.masked_fill(~mask, float("-inf"))
 

@@ -1,4 +1,4 @@
-"""A checkpoint's own preprocessing of pictures: to pixels. Runs on worker threads, without torch.
+"""A checkpoint's own preprocessing: from pictures to pixels. Runs on worker threads, without torch.
 
 The pixels equal those of transformers' `BlipImageProcessor` with the PIL backend.
 """
@@ -19,7 +19,7 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 STEPS = {"do_resize": True, "do_rescale": True, "do_normalize": True, "do_center_crop": False}
-"""What a preprocessor must do, and must not."""
+"""What a checkpoint's preprocessor must do (true) and must not do (false). Others are refused."""
 STATISTICS = {"image_mean": CLIP_MEAN, "image_std": CLIP_STD}
 
 
@@ -33,15 +33,15 @@ class PixelFormat:
     std: tuple[float, ...] = CLIP_STD
 
     def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
-        """(size, size, 3) bytes of an RGB picture; its aspect ratio is not kept."""
+        """(size, size, 3) bytes of an RGB picture. Its aspect ratio is not kept."""
         resized = picture.resize((self.size, self.size), self.resample)
         return np.array(resized, dtype=np.uint8)
 
 
 def read_pixel_format(folder: Path, image_size: int) -> PixelFormat:
-    """As transformers reads it: what `processor_config.json` holds of it, else `preprocessor_config.json`.
+    """Reads the pixel format as transformers does: from `processor_config.json`, else `preprocessor_config.json`.
 
-    Raises `CheckpointError` where it cannot be followed, or does not fit the vision tower's `image_size`.
+    Raises `CheckpointError` if it asks for what is not supported, or does not fit the vision tower's `image_size`.
     """
     file, content = _preprocessor(folder)
     size = _side(content.get("size", image_size))
@@ -61,9 +61,10 @@ def read_pixel_format(folder: Path, image_size: int) -> PixelFormat:
 
 
 def _preprocessor(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The file that says how pictures become pixels, and what it says.
+    """The file that describes the preprocessing, and its content.
 
-    transformers 5 writes `image_processor` into `processor_config.json`, transformers 4 a file of that name without it.
+    transformers 5 writes it into `processor_config.json`, as `image_processor`. transformers 4 writes a file of that
+    name too, but without `image_processor`.
     """
     new = folder / "processor_config.json"
     content = read_json(new).get("image_processor") if new.exists() else None
@@ -76,7 +77,7 @@ def _preprocessor(folder: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def _channels(value: Any, file: Path, name: str) -> tuple[float, ...]:
-    """Three numbers; a single one stands for all three."""
+    """Three numbers. A single one counts for all three."""
     numbers = [value] * 3 if isinstance(value, int | float) else value
     if not isinstance(numbers, list | tuple) or [type(number) in (int, float) for number in numbers] != [True] * 3:
         raise CheckpointError(file, f"{name}: must be three numbers")

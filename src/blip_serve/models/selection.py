@@ -1,4 +1,4 @@
-"""Logits to next tokens, for all rows of a step at once: the likeliest, one drawn by lot, or the best of beams.
+"""From logits to next tokens, for all rows of a step at once: the likeliest, a sampled one, or the best of beams.
 
 Penalties and their order are those of transformers' `generate`: repetition penalty, then the end forbidden until
 `min_tokens`, then temperature, top-k, top-p and min-p. Beams are penalised in log-probabilities, single texts in
@@ -12,19 +12,18 @@ import torch
 from torch import Tensor
 
 from blip_serve.models.device import Device, Pending
-from blip_serve.models.sequences import BeamSearch, Candidate, Chosen, Sample
-from blip_serve.models.text_batches import pick, places_of
+from blip_serve.models.sequences import BeamSearch, Candidate, Chosen, Generated, Sample
+from blip_serve.models.text_batches import pick, row_indices
 
-Generated = Sample | BeamSearch
 COLDEST = 1e-5
-"""Lowest temperature that is divided by: below it, and long before, only the likeliest token is drawn."""
+"""The lowest temperature that logits are divided by. At and below it, only the likeliest token is ever sampled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """The best `2 * num_beams` ways to go on of S searches that have as many: (S, K) sums and flat indices.
+    """The best `2 * num_beams` ways to go on, of S searches with equally many beams: (S, K) sums and flat indices.
 
-    A flat index counts the beams' tokens one beam behind the other; `vocabulary`: how many a beam has.
+    A flat index is `beam * vocabulary + token`.
     """
 
     searches: Sequence[BeamSearch]
@@ -43,7 +42,10 @@ class Ways:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a step chose, on its way to the host; `peaks` (R,) is each row's largest logit, finite unless it failed."""
+    """What a step chose, on its way to the host.
+
+    `peaks`: (R,), the largest logit of each row. It is not finite if the row's computation failed.
+    """
 
     sequences: Sequence[Generated]
     peaks: Pending
@@ -52,7 +54,7 @@ class Selection:
     logprobs: tuple[Pending, Pending, Pending] | None
 
     def outcomes(self) -> "list[Chosen | list[Candidate] | None]":
-        """For each sequence its token, its candidates (best first), or `None` where the logits were not finite."""
+        """For each sequence its token, or its candidates (best first), or `None` if its logits are not finite."""
         finite = torch.isfinite(self.peaks.wait()).tolist()
         tokens, logprobs = self.tokens.wait().tolist(), self._likeliest()
         beams = {search: found for ways in self.beams for search, found in ways.candidates()}
@@ -72,7 +74,7 @@ class Selection:
         return outcomes
 
     def _likeliest(self) -> Iterator[tuple[float, tuple[tuple[int, float], ...]]]:
-        """For each sequence that asks, its token's log-probability, and the likeliest tokens with theirs."""
+        """For each sequence that asks: its token's log-probability, and the likeliest tokens with theirs."""
         if self.logprobs is None:
             return
         chosen, top, ids = (found.wait().tolist() for found in self.logprobs)
@@ -83,8 +85,8 @@ class Selection:
 def select(logits: Tensor, sequences: Sequence[Generated], end: int, device: Device) -> Selection:
     """(R, V) float32 logits of the sequences' rows, in order -> the next tokens. Changes nothing in `sequences`.
 
-    What indexes a tensor is uploaded, and numbers are filled in rather than put: a list or a number would be copied to
-    CUDA by a copy that waits for all that was launched before it.
+    Indices are uploaded, and numbers are written by `index_fill_`. A Python list or number would be copied to CUDA by a
+    copy that waits for all earlier work.
     """
     owners = [sequence for sequence in sequences for _ in sequence.histories]
     scores = logits.clone()
@@ -116,34 +118,34 @@ def _is_drawn(sequence: Sample) -> bool:
 
 
 def _penalise(scores: Tensor, sequences: Sequence[Generated], device: Device) -> None:
-    """Words that are there already: positive scores divided, negative ones multiplied (arXiv:1909.05858)."""
+    """Penalises tokens that a text has: divides positive scores and multiplies negative ones (arXiv:1909.05858)."""
     owned = [(sequence.options.repetition_penalty, history) for sequence in sequences for history in sequence.histories]
-    there = [(row, word, penalty) for row, (penalty, words) in enumerate(owned) if penalty != 1 for word in set(words)]
+    there = [(row, id, penalty) for row, (penalty, ids) in enumerate(owned) if penalty != 1 for id in set(ids)]
     if not there:
         return
-    rows, words, penalties = zip(*there, strict=True)
-    row, word = device.upload(torch.tensor([rows, words]))
+    rows, ids, penalties = zip(*there, strict=True)
+    row, id = device.upload(torch.tensor([rows, ids]))
     penalty = device.upload(torch.tensor(penalties, dtype=torch.float32))
-    old = scores[row, word]
-    scores[row, word] = torch.where(old < 0, old * penalty, old / penalty)
+    old = scores[row, id]
+    scores[row, id] = torch.where(old < 0, old * penalty, old / penalty)
 
 
 def _draw(scores: Tensor, sequences: Sequence[Sample], device: Device) -> Tensor:
-    """(R, V) -> (R,) ids, each drawn by its sequence's lot from the tokens that top-k, top-p and min-p leave.
+    """(R, V) -> (R,) ids, each sampled by its sequence's `lot` from the tokens that top-k, top-p and min-p leave.
 
-    A row that holds no number gets an id all the same, since one out of place would end CUDA's context.
+    A row of NaN gets a valid id too, since an index out of range would end CUDA's context.
     """
     options = [sequence.options for sequence in sequences]
-    words = scores.shape[-1]
+    vocabulary = scores.shape[-1]
     numbers = [
         [max(option.temperature, COLDEST) for option in options],
-        [min(option.top_k or words, words) - 1 for option in options],
+        [min(option.top_k or vocabulary, vocabulary) - 1 for option in options],
         [option.top_p for option in options],
         [option.min_p for option in options],
         [sequence.lot for sequence in sequences],
     ]
     temperature, weakest, top_p, min_p, lots = device.upload(torch.tensor(numbers, dtype=torch.float32)[..., None])
-    below = scores - scores.amax(dim=-1, keepdim=True)  # so that no temperature makes an infinity of the likeliest
+    below = scores - scores.amax(dim=-1, keepdim=True)  # so that dividing by the temperature makes no infinity
     probabilities, ids = (below / temperature).softmax(dim=-1).sort(dim=-1, descending=True)
     kept = probabilities.masked_fill(probabilities < probabilities.gather(1, weakest.long()), 0)
     reached = kept.cumsum(dim=-1)
@@ -151,14 +153,14 @@ def _draw(scores: Tensor, sequences: Sequence[Sample], device: Device) -> Tensor
     beyond[:, 0] = False
     kept = kept.masked_fill(beyond, 0)
     reached = kept.cumsum(dim=-1)
-    place = torch.searchsorted(reached, lots * reached[:, -1:], right=True)
+    drawn = torch.searchsorted(reached, lots * reached[:, -1:], right=True)
     last = (kept > 0).sum(dim=-1, keepdim=True) - 1
-    chosen: Tensor = ids.gather(1, torch.minimum(place, last).clamp(min=0))[:, 0]
+    chosen: Tensor = ids.gather(1, torch.minimum(drawn, last).clamp(min=0))[:, 0]
     return chosen
 
 
 def _best_of_beams(scores: Tensor, sequences: Sequence[Generated], device: Device) -> list[Ways]:
-    """Of all searches; those that have as many rows, and want as many ways, together."""
+    """Of all searches. Those with equally many rows and beams are computed together."""
     alike: dict[tuple[int, int], dict[int, BeamSearch]] = {}
     row = 0
     for sequence in sequences:
@@ -170,10 +172,10 @@ def _best_of_beams(scores: Tensor, sequences: Sequence[Generated], device: Devic
 
 
 def _ways(scores: Tensor, rows: int, count: int, searches: Mapping[int, BeamSearch], device: Device) -> Ways:
-    """The best `count` of searches of so many `rows` each, by their first."""
-    places = places_of([first + place for first in searches for place in range(rows)], device.upload)
+    """The best `count` ways to go on. `searches`: by the first of their `rows` rows each."""
+    beams = row_indices([first + i for first in searches for i in range(rows)], device.upload)
     running = device.upload(torch.tensor([search.scores for search in searches.values()], dtype=torch.float32))
-    ways = (pick(scores, places).view(len(searches), rows, -1) + running[..., None]).flatten(1)
+    ways = (pick(scores, beams).view(len(searches), rows, -1) + running[..., None]).flatten(1)
     sums, indices = ways.topk(min(count, ways.shape[1]))
     return Ways(list(searches.values()), device.to_host(sums), device.to_host(indices), scores.shape[1])
 

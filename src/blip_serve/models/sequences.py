@@ -1,4 +1,4 @@
-"""Texts being generated, on the host: what was chosen so far, what comes next, when it ends. Knows no tensors."""
+"""Texts being generated, as the host sees them: the tokens so far, and when a text ends. Knows no tensors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way a beam may go on: the sum of its log-probabilities, which beam, and with which token."""
+    """One way to go on: the beam (its index), the next token, and the sum of the log-probabilities with it."""
 
     score: float
     beam: int
@@ -30,7 +30,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What sequences know of the checkpoint: the ids that begin and end a text, and the way back to text."""
+    """What sequences need of the checkpoint: the ids that begin and end a text, and the way from ids to text."""
 
     begin: int
     end: int
@@ -39,11 +39,11 @@ class Vocabulary:
 
 @dataclass(eq=False, slots=True)
 class Sample:
-    """A text that goes on with one token a step: the likeliest, or one drawn by lot.
+    """A text that gets one token a step: the likeliest, or one that is sampled.
 
-    `choices`: the places it takes among the item's texts; the greedy text takes all of them.
-    `prompt`: `[DEC]` and the words given; `history` begins with it. `logprobs`: of each token, with how much of the
-    text must be told before it is.
+    `choices`: which of the item's texts it is. Greedy texts are all the same, so one sequence stands for all of them.
+    `prompt`: `[DEC]` and the given tokens; `history` begins with it. `logprobs`: those of each token, and the length
+    that the text must be streamed to before they are.
     """
 
     vocabulary: Vocabulary
@@ -63,17 +63,17 @@ class Sample:
 
     @property
     def width(self) -> int:
-        """Rows it takes."""
+        """Slots of the KV cache that it takes."""
         return 1
 
     @property
     def ended(self) -> bool:
-        """Whether no token comes any more."""
+        """Whether the text is complete."""
         return self.finished is not None
 
     @property
     def histories(self) -> list[Sequence[int]]:
-        """The prompt and what was generated, a row each."""
+        """The prompt and the tokens generated so far, as the only item of a list."""
         return [self.history]
 
     @property
@@ -88,11 +88,14 @@ class Sample:
 
     @property
     def lot(self) -> float:
-        """A number in 0..1 that draws the next token: by the seed, the choice and the place, whatever else runs."""
+        """A random number in 0..1 that samples the next token.
+
+        It depends on the seed, the choice and the token's position alone, so the other works of a step do not matter.
+        """
         return Random(f"{self.options.seed}/{self.choices[0]}/{self.generated}").random()
 
     def advance(self, chosen: Chosen) -> None:
-        """Takes a token. At the end `finished` says why."""
+        """Appends a token. Sets `finished` if the text ends with it."""
         self.history.append(chosen.id)
         ended = chosen.id == self.vocabulary.end
         if not ended:
@@ -106,7 +109,7 @@ class Sample:
             self.finished = "length"
 
     def pieces(self) -> tuple[Piece, ...]:
-        """What has settled since the last call, for each of its choices."""
+        """The text that became final since the last call, for each of its choices."""
         text = self.growing.settled(self.finished) if self.stream else ""
         if not self.stream or not (text or self.finished):
             return ()
@@ -122,9 +125,9 @@ class Sample:
         return tuple((choice, text) for choice in self.choices)
 
     def _logprobs(self, start: int, length: int) -> tuple[TokenLogprob, ...] | None:
-        """Those of the tokens from `start` on that are within `length` of the text, if asked for.
+        """Those of the tokens from `start` on that lie within the first `length` characters, if asked for.
 
-        None of a stop string, nor of what is held.
+        So tokens of a stop string, and tokens whose text is not final yet, have none.
         """
         if self.options.top_logprobs is None:
             return None
@@ -133,10 +136,10 @@ class Sample:
 
     def _note(self, chosen: Chosen, text: str) -> None:
         end, logprobs = len(self.growing.whole), self.logprobs
-        for place in reversed(range(len(logprobs))):
-            if logprobs[place][0] <= end:
+        for i in reversed(range(len(logprobs))):
+            if logprobs[i][0] <= end:
                 break
-            logprobs[place] = end, logprobs[place][1]  # the text got shorter: `do n '` became `don't`
+            logprobs[i] = end, logprobs[i][1]  # the text got shorter: `do n '` became `don't`
         first = len(self.prompt) == 1 and self.generated == 1
         top = tuple((self.vocabulary.detokenizer.token(id, first), logprob) for id, logprob in chosen.top)
         logprobs.append((end, TokenLogprob(text, chosen.logprob, top)))
@@ -144,7 +147,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """A beam: the prompt and its tokens, and its score (the sum of log-probabilities; once finished, their mean)."""
+    """A beam: the prompt and its tokens, and the sum of their log-probabilities, or once finished, the mean."""
 
     history: tuple[int, ...]
     score: float
@@ -152,10 +155,10 @@ class Hypothesis:
 
 @dataclass(eq=False, slots=True)
 class BeamSearch:
-    """The `n` best of `num_beams` beams, as transformers' `generate` searches them.
+    """The `n` best texts of a search with `num_beams` beams, as transformers' `generate` does it.
 
-    Its `_beam_search` with `length_penalty` 1 and `early_stopping` False: finished beams are ranked by their mean
-    log-probability, and the search ends once no beam under way can come before the worst of them.
+    That is its `_beam_search` with `length_penalty` 1 and `early_stopping` False: finished beams are ranked by their
+    mean log-probability. The search ends when no running beam can become better than the worst finished one.
     """
 
     vocabulary: Vocabulary
@@ -172,17 +175,17 @@ class BeamSearch:
 
     @property
     def width(self) -> int:
-        """Rows it takes."""
+        """Slots of the KV cache that it takes."""
         return self.options.num_beams
 
     @property
     def histories(self) -> list[Sequence[int]]:
-        """The prompt and what was generated, a row each; one row before the first token."""
+        """The prompt and the tokens generated so far of each running beam. Before the first token, there is one."""
         return [beam.history for beam in self.running]
 
     @property
     def scores(self) -> list[float]:
-        """Of the beams under way."""
+        """Those of the running beams."""
         return [beam.score for beam in self.running]
 
     @property
@@ -191,9 +194,9 @@ class BeamSearch:
         return self._generated(self.running[0]) >= self.options.min_tokens
 
     def advance(self, candidates: Sequence[Candidate]) -> list[int]:
-        """Takes the best `2 * num_beams` ways to go on, best first.
+        """Goes on by the best `2 * num_beams` candidates, given best first. Sets `ended` at the end of the search.
 
-        Returns, for each beam now under way, which one it goes on from; `ended` once there is none.
+        Returns, for each beam that now runs, the index of the beam it goes on from.
         """
         grown = [Hypothesis((*self.running[found.beam].history, found.id), found.score) for found in candidates]
         length = self._generated(grown[0])
@@ -209,7 +212,7 @@ class BeamSearch:
         return [candidates[i].beam for i in going_on]
 
     def pieces(self) -> tuple[Piece, ...]:
-        """Nothing before the end, then each text as one piece: the beams may change places until then."""
+        """Nothing until the search ends, since the order of the beams may change; then each text as one piece."""
         if not self.stream or not self.ended:
             return ()
         return tuple(Piece(choice, text.text, None, text.finish_reason) for choice, text in self.results())
@@ -219,7 +222,7 @@ class BeamSearch:
         return tuple((choice, self._text(beam)) for choice, beam in enumerate(self.done[: self.n]))
 
     def _can_improve(self, length: int) -> bool:
-        """Whether the best beam under way, at its present length, would come before the worst that is done."""
+        """Whether the best running beam, at its present length, is better than the worst finished one."""
         return len(self.done) < self.width or self.running[0].score / length > self.done[-1].score
 
     def _text(self, beam: Hypothesis) -> GeneratedText:
@@ -234,15 +237,16 @@ class BeamSearch:
         return len(beam.history) - len(self.prompt)
 
 
-def sequences(
-    item: GenerateItem, words: tuple[int, ...], vocabulary: Vocabulary, positions: int
-) -> "list[Sample | BeamSearch]":
-    """What an item's texts are generated as, after `words`; `positions`: tokens the decoder can hold, `[DEC]` included.
+Generated = Sample | BeamSearch
 
-    There are two fewer words than that at most: the tokenizer counts `[CLS]` and `[SEP]`. More tokens than there is
-    room for means as many as there is. Raises `InvalidInput` where the tokens that must come do not fit.
+
+def sequences(item: GenerateItem, given: tuple[int, ...], vocabulary: Vocabulary, positions: int) -> list[Generated]:
+    """The sequences that generate an item's texts after the `given` tokens.
+
+    `positions`: tokens that the decoder can hold, `[DEC]` included. `given` has at most two fewer, since the tokenizer
+    counts `[CLS]` and `[SEP]`. `max_tokens` is lowered to what fits. Raises `InvalidInput` if `min_tokens` do not fit.
     """
-    prompt, options = (vocabulary.begin, *words), item.options
+    prompt, options = (vocabulary.begin, *given), item.options
     room = positions - len(prompt)
     if options.min_tokens > room:
         raise InvalidInput(
@@ -253,5 +257,5 @@ def sequences(
     if options.num_beams > 1:
         return [BeamSearch(vocabulary, prompt, options, item.n, item.stream)]
     alike = options.temperature == 0
-    places = [tuple(range(item.n))] if alike else [(choice,) for choice in range(item.n)]
-    return [Sample(vocabulary, prompt, options, choices, item.stream) for choices in places]
+    shared = [tuple(range(item.n))] if alike else [(choice,) for choice in range(item.n)]
+    return [Sample(vocabulary, prompt, options, choices, item.stream) for choices in shared]

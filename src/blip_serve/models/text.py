@@ -1,6 +1,6 @@
-"""BLIP's text tower (BERT with cross-attention to an image), and its reading in both directions.
+"""BLIP's text tower: BERT with cross-attention to an image. Reads whole texts, or new tokens of growing ones.
 
-Names as in the hub's checkpoints below `text_encoder.`; checked against transformers.
+Parameters are named as in the hub's checkpoints below `text_encoder.`.
 """
 
 from typing import cast
@@ -15,7 +15,7 @@ from blip_serve.models.text_batches import BatchedRows, ImageGroup, pick
 
 
 class TextEmbeddings(nn.Module):
-    """Words plus positions, normalised."""
+    """Word embeddings plus position embeddings, normalised."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -24,15 +24,15 @@ class TextEmbeddings(nn.Module):
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, ids: Tensor, positions: Tensor | None = None) -> Tensor:
-        """(B, T) token ids -> (B, T, D); `positions` (B, T) where they do not count from 0."""
+        """(B, T) token ids -> (B, T, D); `positions` (B, T), if they do not count from 0."""
         weight = self.position_embeddings.weight
-        places = weight[: ids.shape[1]] if positions is None else weight[positions]
-        out: Tensor = self.LayerNorm(self.word_embeddings(ids) + places)
+        position = weight[: ids.shape[1]] if positions is None else weight[positions]
+        out: Tensor = self.LayerNorm(self.word_embeddings(ids) + position)
         return out
 
 
 def _embedding(rows: int, width: int) -> nn.Embedding:
-    """Without initial values: for those of a network on the meta device torch imports its compiler, for 1.4 s."""
+    """An embedding without initial values. Making them on the meta device has torch import its compiler, for 1.4 s."""
     made: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]  # torch annotates half of it
         torch.empty(rows, width)
     )
@@ -53,7 +53,7 @@ class Intermediate(nn.Module):
 
 
 class TextLayer(nn.Module):
-    """Self-attention, cross-attention where images are given, feed-forward; norms after each."""
+    """Self-attention, cross-attention if images are given, and feed-forward. A norm comes after each."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class TextLayer(nn.Module):
         self.output = Dense(config.intermediate_size, config.hidden_size, config.layer_norm_eps)
 
     def forward(self, x: Tensor, mask: Tensor | None, seen: list[Seen], queries: int, past: Past | None) -> Tensor:
-        """(B, T, D) -> (B, queries, D); `mask` and `past` as `SelfAttention` has them."""
+        """(B, T, D) -> (B, queries, D). `mask` and `past`: see `SelfAttention`."""
         x = self.attention(x, mask, queries, past)
         if len(seen) > 0:
             x = self.crossattention(x, seen)
@@ -87,9 +87,9 @@ class TextLayers(nn.Module):
         wide: Tensor | None,
         summaries: bool,
     ) -> list[Tensor]:
-        """Batches of B rows each, (B, T, D) -> the same, or (B, 1, D) of position 0 for `summaries`.
+        """Batches of B rows each, (B, T, D) -> the same shape, or for `summaries` (B, 1, D) of position 0.
 
-        A batch's `groups` own its rows; `images` and those of them that are projected, `wide`, are (I, N, D_image).
+        `groups`: the image groups of each batch. `images`: (I, N, D_image). `wide`: those of them that are projected.
         """
         last = len(self.layer) - 1
         for number, layer in enumerate(self.layer):
@@ -108,22 +108,22 @@ class TextLayers(nn.Module):
 
     @torch.jit.export
     def read_on(self, x: Tensor, mask: Tensor | None, seen: list[list[Seen]], past: list[Past]) -> Tensor:
-        """(B, T, D) new words -> (B, T, D); `seen` and `past`, if any, of each layer."""
+        """(B, T, D) new tokens -> (B, T, D). `seen` and `past` are those of each layer; `past` may be empty."""
         for number, layer in enumerate(self.layer):
             x = layer(x, mask, seen[number], x.shape[1], past[number] if len(past) > 0 else None)
         return x
 
     @torch.jit.export
     def project(self, images: Tensor) -> list[Tensor]:
-        """(I, N, D_image) -> each layer's (I, 2 heads, N, D / heads), as `CrossAttention.project` has them.
+        """(I, N, D_image) -> each layer's (I, 2 heads, N, D / heads), see `CrossAttention.project`.
 
-        A head's keys are together, and so are its values: every step reads them from memory anew.
+        They are made contiguous, since every step reads them again from memory.
         """
         return [layer.crossattention.project(images).contiguous() for layer in self.layer]
 
 
 class TextTower(nn.Module):
-    """Token ids, and images or none, to hidden states."""
+    """From token ids, with or without images, to hidden states."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -134,14 +134,14 @@ class TextTower(nn.Module):
     def forward(self, rows: BatchedRows, images: Tensor | None = None) -> Tensor:
         """B rows in all -> (B, D) hidden states of position 0, in the batches' order.
 
-        The last layer computes position 0 alone: nothing else of it is read. `images` as `states` has them.
+        The last layer computes only position 0. `images`: see `states`.
         """
         return torch.cat([x[:, 0] for x in self.states(rows, images, summaries=True)])
 
     def states(self, rows: BatchedRows, images: Tensor | None = None, summaries: bool = False) -> list[Tensor]:
-        """Batches of B rows each -> (B, T, D) hidden states of each, or (B, 1, D) of position 0 for `summaries`.
+        """Batches of B rows each -> (B, T, D) hidden states of each, or for `summaries` (B, 1, D) of position 0.
 
-        `images` (I, N, D_image) are the tokens of the images that the rows were batched by.
+        `images`: (I, N, D_image) tokens of the images that the rows name.
         """
         states = [self.embeddings(batch.ids) for batch in rows.batches]
         masks = [None if batch.mask is None else batch.mask[:, None, None, :] for batch in rows.batches]
@@ -152,7 +152,7 @@ class TextTower(nn.Module):
 
 
 def _seen(groups: list[ImageGroup], images: Tensor | None, projected: Tensor | None) -> list[Seen]:
-    """What a layer's rows attend to; `projected` is the layer's, of the images of wide groups."""
+    """What a layer's rows attend to. `projected`: the layer's keys and values of the images of wide groups."""
     found: list[Seen] = []
     if images is not None:
         for group in groups:

@@ -10,14 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from blip_serve.domain import IMAGE_COST
+
+MAX_TEXTS_COST = IMAGE_COST
+"""The most that a work made of texts costs, the projection of its image included.
+
+A step of background works is bounded by the cost of one image; and so works of several requests fit into one step.
+"""
 MAX_SPREAD = 2
 """In a batch the longest row is at most this many times the shortest, so that less than half of it is padding."""
 SHORT = 8
-"""Rows of up to this many tokens share a batch whatever their spread."""
+"""Rows of up to this many tokens share a batch, however much they differ."""
 FEW = 16
 """Batches of up to this many rows are padded to a `common_length`.
 
-Texts of every length in steps of 1 to 16 images then take 0.9 of the time; 64 captions of an image would take 1.15.
+For texts of all lengths, in steps of 1 to 16 images, that takes 0.9 of the time. For 64 captions of an image it would
+take 1.15.
 """
 
 
@@ -29,31 +37,31 @@ class Row:
     image: int = 0
 
 
-class Places(NamedTuple):
-    """Some rows of a tensor: `first` up to `last`, which copies nothing, unless they lie (I,) `apart`.
+class RowIndices(NamedTuple):
+    """Which rows of a tensor: `first` up to `last`, or if they are not adjacent, the (I,) `scattered` ones.
 
-    Named tuples are what TorchScript reads.
+    Adjacent rows are read without a copy. This is a named tuple since TorchScript takes no dataclasses.
     """
 
     first: int
     last: int
-    apart: Tensor | None
+    scattered: Tensor | None
 
 
 class ImageGroup(NamedTuple):
-    """Some images that own `captions` rows of a batch each.
+    """Some images of a step that have `captions` rows of a batch each.
 
-    `images` are places among the step's images, or for a `wide` group among those of them that are projected.
+    `images`: which of the step's images; of a `wide` group, which of those that are projected.
     """
 
-    images: Places
+    images: RowIndices
     captions: int
     wide: bool
 
 
 @dataclass(frozen=True, slots=True)
 class TextBatch:
-    """(B, T) ids; `mask` (B, T) is true at words, `None` where no row is padded; `groups` own the rows in order."""
+    """(B, T) ids. `mask` (B, T) is true at tokens, `None` if no row is padded. `groups` have the rows in order."""
 
     ids: Tensor
     mask: Tensor | None
@@ -62,102 +70,103 @@ class TextBatch:
 
 @dataclass(frozen=True, slots=True)
 class BatchedRows:
-    """Batches of all rows; `order`: the places of the batches' rows among those given.
+    """Batches of all rows. `order`: for each row of the batches, its index among the rows that were given.
 
-    `wide`: the step's images that have more tokens of text than `folded` allows, if any has.
+    `wide`: the images of the step that have more tokens of text than `folded` allows. They are projected.
     """
 
     batches: Sequence[TextBatch]
     order: Sequence[int]
-    wide: Places | None
+    wide: RowIndices | None
 
 
 def batch_rows(rows: Sequence[Row], positions: int, folded: int, upload: Callable[[Tensor], Tensor]) -> BatchedRows:
-    """Rows as batches, no longer than the `positions` of the tower.
+    """Rows as batches, none longer than `positions`, those of the tower.
 
-    `folded` as `Device` has it; `upload` brings a tensor to the device.
+    `folded`: see `Device.folded`. `upload` brings a tensor to the device.
     """
     tokens = Counter[int]()
     for row in rows:
         tokens[row.image] += len(row.ids)
     wide = sorted(image for image, count in tokens.items() if count > folded)
-    number = {image: place for place, image in enumerate(wide)}
+    number = {image: i for i, image in enumerate(wide)}
     batches, order = [], []
     for bucket in buckets([len(row.ids) for row in rows]):
         owned: dict[int, list[int]] = {}
-        for place in bucket:
-            owned.setdefault(rows[place].image, []).append(place)
+        for i in bucket:
+            owned.setdefault(rows[i].image, []).append(i)
         by_count = sorted(owned.items(), key=lambda image: (len(image[1]), image[0] in number, image[0]))
-        places = [place for _, own in by_count for place in own]
+        indices = [i for _, own in by_count for i in own]
         groups = [
-            ImageGroup(places_of([number.get(image, image) for image, _ in run], upload), captions, is_wide)
+            ImageGroup(row_indices([number.get(image, image) for image, _ in run], upload), captions, is_wide)
             for (captions, is_wide), run in groupby(by_count, key=lambda image: (len(image[1]), image[0] in number))
         ]
         length = 0
         if len(bucket) <= FEW:
             length = min(common_length(len(rows[bucket[-1]].ids)), positions)
-        ids, mask = padded([rows[place].ids for place in places], length)
+        ids, mask = padded([rows[i].ids for i in indices], length)
         batches.append(TextBatch(upload(ids), None if mask is None else upload(mask), groups))
-        order += places
-    return BatchedRows(batches, order, places_of(wide, upload) if wide else None)
+        order += indices
+    return BatchedRows(batches, order, row_indices(wide, upload) if wide else None)
 
 
 def buckets(lengths: Sequence[int]) -> list[list[int]]:
-    """Places of texts of like length, for all of `lengths`; the shortest first."""
+    """Groups of indices into `lengths`, each of texts of like length, the shortest first."""
     found: list[list[int]] = []
     limit = 0
-    for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
-        if lengths[place] > limit:
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if lengths[i] > limit:
             found.append([])
-            limit = max(SHORT, MAX_SPREAD * lengths[place])
-        found[-1].append(place)
+            limit = max(SHORT, MAX_SPREAD * lengths[i])
+        found[-1].append(i)
     return found
 
 
 def cut(lengths: Sequence[int], costs: Sequence[int], limit: int) -> list[list[int]]:
-    """Places of all texts by length, a new piece begun where the last one would cost more than `limit`."""
+    """Pieces of indices of all texts, sorted by length. A piece costs at most `limit`, unless it is a single text."""
     pieces: list[list[int]] = []
     room = 0
-    for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
-        if costs[place] > room:
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if costs[i] > room:
             pieces.append([])
             room = limit
-        pieces[-1].append(place)
-        room -= costs[place]
+        pieces[-1].append(i)
+        room -= costs[i]
     return pieces
 
 
-def pick(rows: Tensor, places: Places) -> Tensor:
+def pick(rows: Tensor, indices: RowIndices) -> Tensor:
     """(All, ...) -> (I, ...)."""
-    apart = places.apart
-    return rows[places.first : places.last] if apart is None else rows[apart]
+    scattered = indices.scattered
+    return rows[indices.first : indices.last] if scattered is None else rows[scattered]
 
 
-def places_of(rows: Sequence[int], upload: Callable[[Tensor], Tensor]) -> Places:
-    """The places of rows, in their order. `upload` brings a tensor to the device."""
+def row_indices(rows: Sequence[int], upload: Callable[[Tensor], Tensor]) -> RowIndices:
+    """The rows with these numbers, in their order. `upload` brings a tensor to the device."""
     first, last = rows[0], rows[0] + len(rows)
-    together = list(rows) == list(range(first, last))
-    return Places(first, last, None if together else upload(torch.tensor(rows)))
+    adjacent = list(rows) == list(range(first, last))
+    return RowIndices(first, last, None if adjacent else upload(torch.tensor(rows)))
 
 
 def common_length(length: int) -> int:
-    """The next of 2, 4, ... 16, 20, ... 32, 40, ... 64, 80, ...: texts of all lengths are batches of few.
+    """`length` rounded up to one of 2, 4, ... 16, 20, ... 32, 40, ... 64, 80, ...
 
-    oneDNN makes code for every number of rows it multiplies, and keeps a bounded number of them.
+    So texts of all lengths make batches of only a few. oneDNN compiles code for every number of rows that it
+    multiplies, and keeps a limited amount of it.
     """
     step = max(2, (1 << (length - 1).bit_length()) >> 3)
     return -(-length // step) * step
 
 
 def padded(ids: Sequence[tuple[int, ...]], length: int = 0) -> tuple[Tensor, Tensor | None]:
-    """(B, T) ids, as long as the longest or `length`, and a (B, T) mask that is true at words.
+    """(B, T) ids and a (B, T) mask that is true at tokens, `None` if no row is padded.
 
-    The mask is `None` where no row is padded.
+    T is the longest row's, and at least `length`.
     """
     longest = max(length, *map(len, ids))
     filled = np.zeros((len(ids), longest), dtype=np.int64)
     mask = np.zeros((len(ids), longest), dtype=np.bool_)
-    for row, words in enumerate(ids):
-        filled[row, : len(words)] = words
-        mask[row, : len(words)] = True
+    for i, row in enumerate(ids):
+        filled[i, : len(row)] = row
+        mask[i, : len(row)] = True
     return torch.from_numpy(filled), None if mask.all() else torch.from_numpy(mask)

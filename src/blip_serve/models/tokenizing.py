@@ -1,4 +1,4 @@
-"""A checkpoint's own tokenizer: captions, questions and the words of answers to ids. Runs on worker threads."""
+"""A checkpoint's own tokenizer: from captions, questions and answers to ids. Runs on worker threads."""
 
 import re
 from collections import Counter
@@ -21,12 +21,12 @@ PUNCTUATION = re.compile(r"([.!\"()*#:;~])")
 
 
 class CaptionTokenizer:
-    """Texts to ids, by either scoring protocol; `detokenizer` leads back."""
+    """From texts to ids, by either scoring protocol. `detokenizer` is the way back."""
 
     def __init__(self, folder: Path, config: TextConfig) -> None:
-        """`config` says how many positions the model has, and how many ids, the last of them `[ENC]`.
+        """`config`: has the model's number of positions, and its number of ids. The last id is `[ENC]`.
 
-        Raises `CheckpointError` where the folder holds no tokenizer, or one that does not fit.
+        Raises `CheckpointError` if the folder has no tokenizer, or one that does not fit the configuration.
         """
         vocabulary = config.vocab_size
         if not any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt")):
@@ -56,9 +56,9 @@ class CaptionTokenizer:
         return ids
 
     def question(self, question: Caption, protocol: ScoringProtocol) -> tuple[int, ...]:
-        """Ids `[CLS] ... [SEP]` of a question; `paper` has `[ENC]` in front (salesforce/BLIP:models/blip_vqa.py).
+        """Ids `[CLS] ... [SEP]` of a question. `paper` has `[ENC]` first (salesforce/BLIP:models/blip_vqa.py).
 
-        Raises `InvalidInput` as `encode`.
+        Raises `InvalidInput` like `encode`.
         """
         if protocol == "paper":
             ids = self._cut(self._ids([_clean_question(question)])[0])
@@ -68,7 +68,7 @@ class CaptionTokenizer:
         return ids
 
     def words(self, texts: Sequence[Caption]) -> list[tuple[int, ...]]:
-        """Ids of the words alone, for a text decoder. Raises `InvalidInput` for a text that is too long."""
+        """Ids of texts for a decoder, without `[CLS]` and `[SEP]`. Raises `InvalidInput` if one is too long."""
         ids = self._ids([text.text for text in texts])
         for text, row in zip(texts, ids, strict=True):
             self._check(row, text)
@@ -91,10 +91,10 @@ class CaptionTokenizer:
 
 
 def _check_vocabulary(folder: Path) -> None:
-    """Raises `CheckpointError` where a word stands for two ids, or an id for two words: one of them is lost."""
+    """Raises `CheckpointError` if a word has two ids or an id has two words, since one of them would be lost."""
     file = folder / "tokenizer.json"
     if file.exists():
-        vocabulary = read_json(file)["model"]["vocab"]  # readable: the tokenizer has been made of it
+        vocabulary = read_json(file)["model"]["vocab"]  # readable, since the tokenizer was made from it
         entries = [f"the id {number}" for number in vocabulary.values()]
     else:
         file = folder / "vocab.txt"

@@ -1,8 +1,8 @@
-"""BLIP's vision tower (a ViT), named as in the hub's checkpoints below `vision_model.`.
+"""BLIP's vision tower, a ViT. Parameters are named as in the hub's checkpoints below `vision_model.`.
 
-Its layers that widen read reordered weights. Those that do not read them on CPUs without tiles only: on the 577 rows
-of an image at 384 px oneDNN is up to 1.2 times as fast with them where a layer widens, and up to 1.8 times as slow
-where it does not (bfloat16, AMX).
+Layers that widen have reordered weights (`Linear.fuse`). The others have them only on CPUs without tiles. With tiles,
+on the 577 rows of an image at 384 px, reordered weights make oneDNN up to 1.2 times as fast in a layer that widens, but
+up to 1.8 times as slow in one that does not (bfloat16, AMX).
 """
 
 import sys
@@ -15,7 +15,7 @@ from blip_serve.models.config import VisionConfig
 from blip_serve.models.layers import DotProductAttention, Linear, merge_heads, split_heads
 
 PADDED_FROM = 512
-"""Tokens of an image from which their number matters to oneDNN; 401 and fewer take as long as a multiple of four."""
+"""Images of this many tokens are padded. For up to 401 tokens, oneDNN is no faster with a multiple of four."""
 
 
 class VisionEmbeddings(nn.Module):
@@ -85,8 +85,8 @@ class VisionBlock(nn.Module):
 class VisionEncoder(nn.Module):
     """The stack of blocks.
 
-    `fuse` has it pad many tokens to a multiple of four where the CPU multiplies bfloat16 without tiles: oneDNN cuts
-    577 rows, a prime number, badly (an image 5% less, four at once 2%; Zen 5). What is padded is not attended to.
+    `fuse` makes it pad the tokens to a multiple of four on CPUs that multiply bfloat16 without tiles, since oneDNN is
+    slow with 577 rows, a prime number. That saves 5% for an image and 2% for four (Zen 5). Padding is masked out.
     """
 
     def __init__(self, config: VisionConfig) -> None:
@@ -95,7 +95,7 @@ class VisionEncoder(nn.Module):
         self._padded_from = sys.maxsize
 
     def fuse(self, tiles: bool, threads: int) -> None:
-        """See the class; `tiles` and `threads` as `Device` has them."""
+        """See the class. For `tiles` and `threads` see `Device`."""
         if not tiles:
             self._padded_from = PADDED_FROM
 
@@ -110,7 +110,7 @@ class VisionEncoder(nn.Module):
 
 
 class VisionTower(nn.Module):
-    """Pixels to token embeddings; position 0 is the image's summary."""
+    """From pixels to token embeddings. The one at position 0 sums up the image."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()

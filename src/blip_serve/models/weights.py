@@ -1,4 +1,4 @@
-"""Reads a checkpoint's weights into a network of ours. Runs no code of the checkpoint's."""
+"""Reads a checkpoint's weights into our network. Runs no code from the checkpoint."""
 
 import pickle
 import threading
@@ -24,14 +24,14 @@ from blip_serve.models.text import TextTower
 from blip_serve.models.vision import VisionEncoder, VisionTower
 
 _SCRIPTING = threading.Lock()
-"""Models are loaded side by side; `torch.jit.script` keeps what it has compiled for all, with no lock of its own."""
+"""Models are loaded in parallel, and `torch.jit.script` has a shared cache without a lock of its own."""
 IGNORED = ("position_ids",)
-"""Last parts of names that older files hold and no network needs: buffers that count 0, 1, 2 ..."""
+"""Ends of the names of buffers in older files that only count 0, 1, 2 ... No network needs them."""
 TIED = {
     "text_decoder.cls.predictions.decoder.weight": "text_decoder.bert.embeddings.word_embeddings.weight",
     "text_decoder.cls.predictions.decoder.bias": "text_decoder.cls.predictions.bias",
 }
-"""What files may hold twice, and the name that the networks load it by."""
+"""Tensors that files may hold twice, by the second name; and the name that networks load them by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Held:
 def load_weights(network: nn.Module, folder: Path, device: Device) -> None:
     """Loads the folder's weights into a network on the meta device, by name, from memory-mapped files.
 
-    Each is brought to the device in its number type by itself; a terminal sees a progress bar. Layers become
-    TorchScript where the device `scripts`.
+    Each is converted to the device's number type and copied to it by itself. In a terminal there is a progress bar.
+    Layers become TorchScript if `Device.scripts` says so.
 
     Raises `CheckpointError` naming the file, and the parameters that are missing, left over, or of another shape, or
     hold anything but finite numbers.
@@ -81,7 +81,7 @@ def load_weights(network: nn.Module, folder: Path, device: Device) -> None:
 
 
 def _join(network: nn.Module) -> None:
-    """One layer in place of those that read the same."""
+    """Replaces layers that have the same input by one."""
     for module in list(network.modules()):
         if isinstance(module, Attention | TextDecoder):
             module.join()
@@ -94,29 +94,29 @@ def _fuse(network: nn.Module, device: Device) -> None:
 
 
 def _script(network: nn.Module) -> None:
-    """Each tower's layers as one piece of TorchScript, as written: the same operations, without Python between them.
+    """Compiles each tower's layers to TorchScript: the same operations, without Python between them.
 
-    TorchScript's optimizing of itself is off: it takes half a second at the second call, and gains nothing here.
+    TorchScript's optimizer is off. It would take half a second at the second call, and gains nothing here.
     """
     torch._C._set_graph_executor_optimize(False)
     towers = [module for module in network.modules() if isinstance(module, TextTower | VisionTower)]
     with _SCRIPTING:
         for tower in towers:
-            tower.encoder = torch.jit.script(tower.encoder)  # type: ignore[assignment]  # called as what it was
+            tower.encoder = torch.jit.script(tower.encoder)  # type: ignore[assignment]  # it is called as before
 
 
 def _refuse(faults: Sequence[tuple[Path, str]]) -> None:
-    """Raises `CheckpointError` for the first file at fault, where there is one."""
+    """Raises `CheckpointError` for the first file that has a fault, if any has."""
     if faults:
         file = faults[0][0]
-        here = [fault for place, fault in faults if place == file]
+        here = [fault for other, fault in faults if other == file]
         told = here[:3]
         more = f" and {len(faults) - len(told)} more" if len(faults) > len(told) else ""
         raise CheckpointError(file, f"{'; '.join(told)}{more}")
 
 
 def _fault(found: Tensor, expected: Tensor) -> str | None:
-    """What keeps a tensor from being the weight that is expected, beside its numbers."""
+    """Why a tensor cannot be the expected weight, if it cannot. Does not look at its numbers."""
     if found.shape != expected.shape:
         return f"is {tuple(found.shape)}, the configuration says {tuple(expected.shape)}"
     if not found.is_floating_point():
@@ -127,9 +127,9 @@ def _fault(found: Tensor, expected: Tensor) -> str | None:
 
 
 def _converted(name: str, held: Held, device: Device) -> Tensor:
-    """The tensor on the device, in its number type. Raises `CheckpointError` where its numbers are none there.
+    """The tensor on the device, in its number type. Raises `CheckpointError` if a number is not finite there.
 
-    The least and the largest are the cheapest that tell of any that is not finite: a thirtieth of a load.
+    Looking at the minimum and maximum is the cheapest way to find such a number: a thirtieth of the load's time.
     """
     tensor = held.tensor.to(device.kind, device.dtype)
     if not all(map(torch.isfinite, torch.aminmax(tensor))):
@@ -140,7 +140,7 @@ def _converted(name: str, held: Held, device: Device) -> Tensor:
 
 
 def _is_tied(name: str, state: Mapping[str, Held]) -> bool:
-    """Whether the tensor is there once more by another name; one that differs is left over, and refused as such."""
+    """Whether the tensor is a copy of another one (`TIED`). One that differs is not, and is refused as left over."""
     twin = state.get(TIED.get(name, ""))
     if twin is None:
         return False
@@ -150,7 +150,7 @@ def _is_tied(name: str, state: Mapping[str, Held]) -> bool:
 
 
 def _read_state(files: Sequence[Path]) -> dict[str, Held]:
-    """What the files hold, by name. Raises `CheckpointError` where two of them hold the same."""
+    """The files' tensors by name. Raises `CheckpointError` if two files have the same name."""
     state: dict[str, Held] = {}
     for file in files:
         read = _read_safetensors if file.suffix == ".safetensors" else _read_pickled

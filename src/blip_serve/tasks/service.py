@@ -77,16 +77,19 @@ class Service:
 
     def models(self, caller: Caller = ANYONE) -> list[ModelStatus]:
         """See `Tasks`."""
-        return self._parts.registry.statuses(caller)
+        return self._parts.registry.directory.statuses(caller)
 
     def model(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
         """See `Tasks`."""
-        return self._parts.registry.status(name, caller)
+        return self._parts.registry.directory.status(name, caller)
 
     def not_ready(self) -> list[str]:
         """See `Tasks`."""
         parts = self._parts
-        return [*filter(None, [parts.engine.trouble(), parts.decoders.trouble()]), *parts.registry.not_ready()]
+        return [
+            *filter(None, [parts.engine.trouble(), parts.decoders.trouble()]),
+            *parts.registry.directory.not_ready(),
+        ]
 
     def lost(self) -> bool:
         """See `Tasks`."""

@@ -176,7 +176,7 @@ class Sessions:
 
     def card(self, request: Request[Any], caller: Caller) -> ModelCard:
         """What is known of the request's model before it is loaded. Raises as `Directory.choose`."""
-        return self._parts.registry.card(request.model, request.needs, caller)
+        return self._parts.registry.directory.choose(request.model, request.needs, caller).model.card
 
     @asynccontextmanager
     async def open(

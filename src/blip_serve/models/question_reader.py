@@ -1,4 +1,4 @@
-"""Questions read in view of their image: the phase `read`, before an answer is generated or answers are ranked."""
+"""Reads questions together with their image: the phase `read`, before answers are generated or ranked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from blip_serve.domain import Outcome, Progress
+from blip_serve.models.decoder import encoded
 from blip_serve.models.device import Device, Pending
-from blip_serve.models.generator import encoded
 from blip_serve.models.image_cache import ImageState, KeysAndValues
 from blip_serve.models.text import TextTower
 from blip_serve.models.text_batches import Row, batch_rows
@@ -18,8 +18,8 @@ READ = "read"
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
-class Question:
-    """A question's ids `[CLS] ... [SEP]`, and what an answer is generated from: (T, D) `tokens`, once read."""
+class QuestionState:
+    """A question's ids `[CLS] ... [SEP]`. Once it was read, `tokens` (T, D) are what its answers are generated from."""
 
     ids: tuple[int, ...]
     tokens: Tensor | None = None
@@ -27,41 +27,41 @@ class Question:
 
 
 class QuestionWork(Protocol):
-    """A work with a question to be read first; then it goes on."""
+    """A work that attends to a question. It goes on with `then` once the question was read."""
 
     image: ImageState
-    question: Question
+    source: QuestionState
     then: Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A `read` step under way: the questions it reads, each (T, D); `done` marks its end."""
+    """A `read` step under way: its questions, and the (T, D) tokens of each. `done` arrives when it has ended."""
 
     works: Sequence[QuestionWork]
-    questions: Sequence[Question]
+    questions: Sequence[QuestionState] = ()
     tokens: Sequence[Tensor] = ()
     done: Pending | None = None
 
 
 class QuestionReader:
-    """The tower that reads them."""
+    """A tower that reads questions."""
 
     def __init__(self, tower: TextTower, device: Device) -> None:
         self._tower = tower
         self._device = device
 
     def launch(self, works: Sequence[QuestionWork]) -> Reading:
-        """Starts reading those of the works' questions that were not read."""
-        asked = {work.question: work.image for work in works if work.question.tokens is None}
+        """Starts reading those of the works' questions that are not read yet."""
+        asked = {work.source: work.image for work in works if work.source.tokens is None}
         if not asked:
-            return Reading(works, ())
+            return Reading(works)
         images = {image: number for number, image in enumerate(dict.fromkeys(asked.values()))}
         rows = [Row(question.ids, images[image]) for question, image in asked.items()]
         batched = batch_rows(rows, self._tower.positions, self._device.folded, self._device.upload)
         tokens = torch.stack([encoded(image) for image in images])
         read = [row for states in self._tower.states(batched, tokens) for row in states]
-        questions = [list(asked)[place] for place in batched.order]
+        questions = [list(asked)[i] for i in batched.order]
         found = [states[: len(question.ids)] for states, question in zip(read, questions, strict=True)]
         return Reading(works, questions, found, self._device.to_host(found[-1][:1, :1]))
 

@@ -1,0 +1,174 @@
+"""The phases of a retrieval checkpoint after `encode`: `score` and `embed`."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from blip_serve.domain import Done, Failed, Outcome, PairScore
+from blip_serve.errors import not_finite
+from blip_serve.models.device import Device, Pending
+from blip_serve.models.image_encoder import ImageWork
+from blip_serve.models.match_works import EmbedTextWork, MatchWork, TextState
+from blip_serve.models.retrieval import RetrievalNetwork
+from blip_serve.models.text_batches import BatchedRows, Row, batch_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """The (E,) unit vectors of texts that had none before the step."""
+
+    new: Mapping[TextState, Tensor]
+
+    def of(self, text: TextState) -> Tensor:
+        """A text's vector, made by this step or before it."""
+        return self.new[text] if text.vector is None else text.vector
+
+    def keep(self) -> None:
+        """Gives the texts their vectors."""
+        for text, vector in self.new.items():
+            text.vector = vector
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """A `score` step under way.
+
+    `logits` (R, 2) of the captions of the works that ask for them. `order`: for each row of `logits`, the caption's
+    index among those. `cosines` (R,) of the captions of the works that ask for these, in order.
+    """
+
+    works: Sequence[MatchWork]
+    logits: Pending | None
+    order: Sequence[int]
+    cosines: Pending | None
+    vectors: Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """An `embed` step under way: (B, E) unit vectors of its works."""
+
+    found: Pending
+    vectors: Vectors
+
+
+class TextReader:
+    """The text tower, as both phases use it."""
+
+    def __init__(self, network: RetrievalNetwork, device: Device) -> None:
+        self._network = network
+        self._device = device
+
+    def batched(self, rows: Sequence[Row]) -> BatchedRows:
+        """See `batch_rows`."""
+        return batch_rows(rows, self._network.text_encoder.positions, self._device.folded, self._device.upload)
+
+    def vectors(self, texts: Sequence[TextState]) -> Vectors:
+        """Starts making the vectors of those of `texts` that have none."""
+        new = list(dict.fromkeys(text for text in texts if text.vector is None))
+        if not new:
+            return Vectors({})
+        batched = self.batched([Row(text.ids) for text in new])
+        found = dict(zip(batched.order, self._network.text_vectors(batched), strict=True))
+        return Vectors({text: found[i].clone() for i, text in enumerate(new)})  # a row would keep the batch alive
+
+
+class Scorer:
+    """The phase `score`. `encoder_id`: the id of `[ENC]`."""
+
+    def __init__(self, network: RetrievalNetwork, device: Device, encoder_id: int) -> None:
+        self._network = network
+        self._device = device
+        self._encoder_id = encoder_id
+        self._reader = TextReader(network, device)
+
+    def launch(self, works: Sequence[MatchWork]) -> Scoring:
+        """Starts scoring the works' captions."""
+        logits, order = self._logits([work for work in works if "itm" in work.scores])
+        asking = [work for work in works if "cosine" in work.scores]
+        vectors = self._reader.vectors([text for work in asking for _, text in work.texts])
+        return Scoring(works, logits, order, self._cosines(asking, vectors), vectors)
+
+    def collect(self, step: Scoring) -> list[Outcome]:
+        """Waits for a step, keeps its vectors, and gives each work its scores."""
+        found = dict(zip(step.order, step.logits.wait().tolist() if step.logits else (), strict=True))
+        logits = iter([found[i] for i in range(len(found))])
+        cosines = iter(step.cosines.wait().tolist() if step.cosines else ())
+        step.vectors.keep()
+        outcomes: list[Outcome] = []
+        for work in step.works:
+            itm, cosine = ("itm" in work.scores), ("cosine" in work.scores)
+            scores = [_pair(next(logits) if itm else None, next(cosines) if cosine else None) for _ in work.texts]
+            outcomes.append(_scored(work, scores))
+        return outcomes
+
+    def _logits(self, works: Sequence[MatchWork]) -> tuple[Pending | None, Sequence[int]]:
+        """(R, 2) of the works' captions, and their order. An image is passed once, however many works it is in."""
+        if not works:
+            return None, []
+        images = {image: number for number, image in enumerate(dict.fromkeys(work.image for work in works))}
+        rows = [Row(self._ids(text, work), images[work.image]) for work in works for _, text in work.texts]
+        batched = self._reader.batched(rows)
+        tokens = torch.stack([_encoded(image.tokens) for image in images])
+        return self._device.to_host(self._network.match_logits(batched, tokens)), batched.order
+
+    def _ids(self, text: TextState, work: MatchWork) -> tuple[int, ...]:
+        """`paper` puts `[ENC]` in position 0 for matching (salesforce/BLIP:models/blip_retrieval.py)."""
+        return text.ids if work.protocol == "hf" else (self._encoder_id, *text.ids[1:])
+
+    def _cosines(self, works: Sequence[MatchWork], vectors: Vectors) -> Pending | None:
+        """(R,) of the works' captions in order."""
+        if not works:
+            return None
+        images = torch.stack([_encoded(work.image.vector) for work in works for _ in work.texts])
+        texts = torch.stack([vectors.of(text) for work in works for _, text in work.texts])
+        return self._device.to_host((images * texts).sum(dim=-1))
+
+
+class Embedder:
+    """The phase `embed`."""
+
+    def __init__(self, network: RetrievalNetwork, device: Device) -> None:
+        self._device = device
+        self._reader = TextReader(network, device)
+
+    def launch(self, works: Sequence[ImageWork | EmbedTextWork]) -> Embedding:
+        """Starts making the vectors of the works' texts. An image has its vector already."""
+        vectors = self._reader.vectors([work.text for work in works if isinstance(work, EmbedTextWork)])
+        found = [
+            vectors.of(work.text) if isinstance(work, EmbedTextWork) else _encoded(work.image.vector) for work in works
+        ]
+        return Embedding(self._device.to_host(torch.stack(found)), vectors)
+
+    def collect(self, step: Embedding) -> list[Outcome]:
+        """Waits for a step, keeps the texts' vectors, and gives each work its vector."""
+        step.vectors.keep()
+        return [_finite(((0, tuple(vector)),), vector) for vector in step.found.wait().tolist()]
+
+
+def _encoded(tensor: Tensor | None) -> Tensor:
+    """A tensor of an image's state. Raises `RuntimeError` if it is missing: works are scored only after `encode`."""
+    if tensor is None:
+        raise RuntimeError("a work was scored before it was encoded")
+    return tensor
+
+
+def _pair(logits: list[float] | None, cosine: float | None) -> PairScore:
+    if logits is None:
+        return PairScore(cosine_score=cosine)
+    no_match, match = logits
+    probability = 1 / (1 + math.exp(min(no_match - match, 700.0)))  # softmax, index 1; e**710 overflows
+    return PairScore((no_match, match), probability, cosine)
+
+
+def _scored(work: MatchWork, scores: Sequence[PairScore]) -> Outcome:
+    numbers = [n for score in scores for n in (*(score.itm_logits or ()), score.cosine_score) if n is not None]
+    return _finite(tuple((index, score) for (index, _), score in zip(work.texts, scores, strict=True)), numbers)
+
+
+def _finite(result: object, numbers: Sequence[float]) -> Outcome:
+    """The result, or a failure if one of its numbers is NaN or infinite."""
+    return Done(result) if all(map(math.isfinite, numbers)) else Failed(not_finite())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from blip_serve.domain import IMAGE_COST, Outcome
-from blip_serve.engine import engine as engine_module
+from blip_serve.engine import device_thread
 from blip_serve.errors import OutOfMemory
 from blip_serve.models.fake import FakeModel, FakeWork
 from tests.support.engine import background, held, running_engine, work
@@ -16,13 +16,13 @@ from tests.support.waiting import WAIT_S, wait_until
 @pytest.fixture
 def _always_recent(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interactive work seen once is recent for ever."""
-    monkeypatch.setattr(engine_module, "RECENT_S", math.inf)
+    monkeypatch.setattr(device_thread, "RECENT_S", math.inf)
 
 
 @pytest.fixture
 def _never_recent(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interactive work that has ended is not recent."""
-    monkeypatch.setattr(engine_module, "RECENT_S", 0.0)
+    monkeypatch.setattr(device_thread, "RECENT_S", 0.0)
 
 
 def sums(model: FakeModel) -> list[int]:
@@ -169,7 +169,7 @@ def test_a_background_step_that_waits_for_company_lets_an_interactive_one_go_fir
         reservation = background(engine)
         with engine.preparing(reservation):
             [later] = engine.submit(reservation, model, [work(phases=("b",))])
-            wait_until(lambda: engine._busy_since is None and bool(engine._scheduler.background))
+            wait_until(lambda: engine._device._busy_since is None and bool(engine._device._scheduler.background))
             assert not model.steps
             [first] = engine.submit(engine.reserve(1, WAIT_S), model, [work(phases=("i",))])
             assert first.result(WAIT_S) == "done"
@@ -191,7 +191,7 @@ def test_interactive_works_get_slots_while_background_works_fill_theirs() -> Non
             future.result(WAIT_S)
         wait_until(lambda: model.free_slots == 64)
     assert max(len(step) for step in model.steps) == IMAGE_COST  # 48 hold slots, and take turns in small steps
-    assert not engine._scheduler._background_slots
+    assert not engine._device._scheduler._background_slots
 
 
 def test_a_background_step_without_memory_is_split_as_well() -> None:

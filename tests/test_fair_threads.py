@@ -175,20 +175,16 @@ def test_background_calls_of_all_callers_leave_a_thread_to_interactive_ones() ->
 
 def test_interactive_calls_go_before_all_background_calls() -> None:
     async def use(threads: FairThreads, held: Held) -> None:
-        order: list[str] = []
-        running = [call(threads, name, name, held) for name in ("a", "b", "c")]
-        await begun(held, 3)
-        asked: list[tuple[str, WorkClass]] = [(f"b{i}", "background") for i in range(4)]
-        asked += [(f"i{i}", "interactive") for i in range(4)]
-        late = [
-            asyncio.ensure_future(threads.run("d", name, FAR, lambda name=name: order.append(name), work_class))  # type: ignore[misc]
-            for name, work_class in asked
-        ]
+        late = Held()
+        first = [call(threads, name, name, held) for name in ("a", "b", "c")]
+        await begun(held, SHARE + 1)
+        second = [call(threads, "d", f"background {i}", late, work_class="background") for i in range(4)]
+        second += [call(threads, name, name, late) for name in ("e", "f", "g")]
         await asyncio.sleep(0)
-        assert order == []
         held.open.set()
-        await asyncio.gather(*running, *late)
-        assert max(order.index(f"i{i}") for i in range(3)) < min(order.index(f"b{i}") for i in range(4))
+        assert sorted(await begun(late, SHARE + 1)) == ["e", "f", "g"]
+        late.open.set()
+        await asyncio.gather(*first, *second)
 
     in_loop(use)
 

@@ -63,6 +63,16 @@ def test_a_share_that_was_not_used_is_not_saved_up() -> None:
     assert "bb" not in classes(steps(queue, 10))
 
 
+def test_background_works_that_run_between_interactive_ones_need_not_go_before_them() -> None:
+    queue = scheduler(background_share=0.1)
+    queued(queue, MODEL, "background", *[40] * 100)
+    taken = []
+    for _ in range(50):
+        queued(queue, MODEL, "interactive", 320)
+        taken += [queue.take(recent=True)[0] for _ in range(2)]
+    assert classes(taken) == "ib" * 50
+
+
 def test_a_background_step_is_an_image_while_interactive_works_are_recent_and_full_after_that() -> None:
     queue = scheduler()
     queued(queue, MODEL, "background", *[10] * 100)

@@ -163,6 +163,23 @@ def test_an_interactive_step_does_not_wait_for_background_works_that_are_being_p
         assert engine.submit(engine.reserve(1, WAIT_S), FakeModel(), [work()])[0].result(WAIT_S) == "done"
 
 
+def test_a_background_step_lets_an_interactive_work_go_first_that_is_being_prepared() -> None:
+    model = FakeModel()
+    with running_engine(max_wait_ms=WAIT_S * 2000) as engine:
+        reservation = engine.reserve(1, WAIT_S)
+        with engine.preparing(reservation):
+            [later] = engine.submit(background(engine), model, [work(phases=("b",))])
+            wait_until(lambda: bool(engine._device._scheduler.background))
+            [first] = engine.submit(reservation, model, [work(phases=("i",))])
+        assert [future.result(WAIT_S) for future in (first, later)] == ["done", "done"]
+    assert [step[0][0] for step in model.steps] == ["i", "b"]
+
+
+def test_an_interactive_work_that_never_comes_delays_a_background_step_by_max_wait_only() -> None:
+    with running_engine(max_wait_ms=1) as engine, engine.preparing(engine.reserve(1, WAIT_S)):
+        assert engine.submit(background(engine), FakeModel(), [work()])[0].result(WAIT_S) == "done"
+
+
 def test_a_background_step_that_waits_for_company_lets_an_interactive_one_go_first() -> None:
     model = FakeModel()
     with running_engine(max_wait_ms=WAIT_S * 2000) as engine:

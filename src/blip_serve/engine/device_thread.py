@@ -139,20 +139,30 @@ class DeviceThread:
     def _wait_for_company(self) -> None:
         """Waits up to `max_wait` while a step is not full and more works are being prepared; never between steps.
 
-        Only works of one class keep each other company. A background step that has to be small does not wait.
+        Only works of one class keep each other company. A background step that has to be small does not wait for more,
+        but lets an interactive work go first that is being prepared.
         """
         if self._flight:
             return
-        queue = self._scheduler.interactive
-        if queue:
-            self._wait_for_more(queue, "interactive")
+        scheduler = self._scheduler
+        if scheduler.interactive:
+            self._wait_for_more(scheduler.interactive, "interactive")
+        elif scheduler.background and self._inbox.preparing["interactive"]:
+            self._wait(self._no_interactive_comes, self._settings.max_wait_ms / 1000)
+            self._take_in()
         elif not self._interactive_is_recent():
-            self._wait_for_more(self._scheduler.background, "background")
+            self._wait_for_more(scheduler.background, "background")
 
     def _wait_for_more(self, queue: WorkQueue, work_class: WorkClass) -> None:
         if queue and not queue.begun and not queue.slotless:
             self._wait(lambda: self._has_company(queue, work_class), self._settings.max_wait_ms / 1000)
             self._take_in()
+
+    def _no_interactive_comes(self) -> bool:
+        """Whether an interactive work that was being prepared is here, or none is prepared any more."""
+        inbox = self._inbox
+        came = any(ticket.owner.work_class == "interactive" for ticket in inbox.arrived)
+        return inbox.stopping or not inbox.preparing["interactive"] or came
 
     def _has_company(self, queue: WorkQueue, work_class: WorkClass) -> bool:
         """Whether there is nothing to wait for any more: also when an interactive work came, for a background step."""

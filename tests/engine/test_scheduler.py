@@ -117,6 +117,34 @@ def test_models_and_requests_take_turns_within_the_background_class() -> None:
     assert taken == [large[0], second[0], small[0]]
 
 
+def test_background_works_that_hold_memory_end_before_others_begin() -> None:
+    queue = scheduler()
+    queued(queue, MODEL, "background", *[2] * 40, phase="read")
+    read, ranked = 0, 0
+    most = 0
+    while queue.background:
+        batch, _ = queue.take(recent=True)
+        for ticket in batch:
+            if ticket.begun:
+                ranked += 1
+            else:
+                read += 1
+                ticket.work.phase, ticket.work.cost, ticket.begun = "rank", 20, True
+                queue.put(ticket)
+        most = max(most, read - ranked)
+    assert (read, ranked, most) == (40, 40, 20)
+
+
+def test_background_sequences_let_others_begin() -> None:
+    queue, model = scheduler(), FakeModel(slots=64)
+    [ticket] = queued(queue, model, "background", 1, slot=True, phase="decode")
+    queue.take()
+    ticket.begun = True
+    queue.put(ticket)
+    queued(queue, model, "background", 40, phase="encode")
+    assert [step[0].work.phase for step in steps(queue, 2)] == ["decode", "encode"]
+
+
 def test_cost_and_those_begun_are_counted_for_each_class() -> None:
     queue = scheduler()
     first, second = queued(queue, MODEL, "interactive", 7, 8)

@@ -190,8 +190,21 @@ def test_a_background_step_that_waits_for_company_lets_an_interactive_one_go_fir
             assert not model.steps
             [first] = engine.submit(engine.reserve(1, WAIT_S), model, [work(phases=("i",))])
             assert first.result(WAIT_S) == "done"
-            assert later.result(WAIT_S) == "done"  # small now, so it does not wait any more
+        assert later.result(WAIT_S) == "done"
     assert [step[0][0] for step in model.steps] == ["i", "b"]
+
+
+@pytest.mark.usefixtures("_always_recent")
+def test_a_small_background_step_waits_for_company_too() -> None:
+    model = FakeModel()
+    with running_engine(max_wait_ms=WAIT_S * 2000) as engine:
+        engine.close(engine.reserve(1, WAIT_S))
+        reservation = background(engine)
+        with engine.preparing(reservation):
+            futures = [future for _ in range(4) for future in engine.submit(reservation, model, [work(cost=20)])]
+            for future in futures:
+                future.result(WAIT_S)
+    assert [len(step) for step in model.steps] == [2, 2]
 
 
 @pytest.mark.usefixtures("_always_recent")

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from blip_serve.domain import AnyModel, Done, Failed, Outcome, Progress, WorkClass
+from blip_serve.domain import IMAGE_COST, AnyModel, Done, Failed, Outcome, Progress, WorkClass
 from blip_serve.engine.inbox import Inbox
 from blip_serve.engine.reservation import Ticket
 from blip_serve.engine.scheduler import Scheduler
@@ -139,23 +139,24 @@ class DeviceThread:
     def _wait_for_company(self) -> None:
         """Waits up to `max_wait` while a step is not full and more works are being prepared; never between steps.
 
-        Only works of one class keep each other company. A background step that has to be small does not wait for more,
-        but lets an interactive work go first that is being prepared.
+        Only works of one class keep each other company. A background step lets an interactive work go first that is
+        being prepared.
         """
         if self._flight:
             return
         scheduler = self._scheduler
         if scheduler.interactive:
-            self._wait_for_more(scheduler.interactive, "interactive")
+            self._wait_for_more(scheduler.interactive, "interactive", self._settings.max_step_cost)
         elif scheduler.background and self._inbox.preparing["interactive"]:
             self._wait(self._no_interactive_comes, self._settings.max_wait_ms / 1000)
             self._take_in()
-        elif not self._interactive_is_recent():
-            self._wait_for_more(scheduler.background, "background")
+        else:
+            full = IMAGE_COST if self._interactive_is_recent() else self._settings.max_step_cost
+            self._wait_for_more(scheduler.background, "background", full)
 
-    def _wait_for_more(self, queue: WorkQueue, work_class: WorkClass) -> None:
+    def _wait_for_more(self, queue: WorkQueue, work_class: WorkClass, full: int) -> None:
         if queue and not queue.begun and not queue.slotless:
-            self._wait(lambda: self._has_company(queue, work_class), self._settings.max_wait_ms / 1000)
+            self._wait(lambda: self._has_company(queue, work_class, full), self._settings.max_wait_ms / 1000)
             self._take_in()
 
     def _no_interactive_comes(self) -> bool:
@@ -164,14 +165,14 @@ class DeviceThread:
         came = any(ticket.owner.work_class == "interactive" for ticket in inbox.arrived)
         return inbox.stopping or not inbox.preparing["interactive"] or came
 
-    def _has_company(self, queue: WorkQueue, work_class: WorkClass) -> bool:
+    def _has_company(self, queue: WorkQueue, work_class: WorkClass, full: int) -> bool:
         """Whether there is nothing to wait for any more: also when an interactive work came, for a background step."""
         if self._inbox.stopping or not self._inbox.preparing[work_class]:
             return True
         arrived = [ticket for ticket in self._inbox.arrived if ticket.owner.work_class == work_class]
         if work_class == "background" and len(arrived) < len(self._inbox.arrived):
             return True
-        return queue.cost + sum(ticket.work.cost for ticket in arrived) >= self._settings.max_step_cost
+        return queue.cost + sum(ticket.work.cost for ticket in arrived) >= full
 
     def _wait(self, until: Callable[[], bool], timeout: float | None = None) -> None:
         """Waits for others, with nothing on the device: that is no hang."""

@@ -37,7 +37,7 @@ class Scheduler:
 
     def __init__(self, settings: EngineSettings, take_slot: Callable[[Ticket], bool]) -> None:
         self.interactive = WorkQueue(take_slot)
-        self.background = WorkQueue(self._take_background_slot)
+        self.background = WorkQueue(self._take_background_slot, end_first=True)
         self._take_slot = take_slot
         self._max_step_cost = settings.max_step_cost
         self._earned = settings.background_share / (1 - settings.background_share)  # for a cost of 1 of the others'

@@ -175,18 +175,16 @@ def test_background_calls_of_all_callers_leave_a_thread_to_interactive_ones() ->
 
 def test_interactive_calls_go_before_all_background_calls() -> None:
     async def use(threads: FairThreads, held: Held) -> None:
-        running = [call(threads, name, name, held) for name in ("a", "b", "c")]
-        await begun(held, 3)
-        later = Held()
-        asked: list[tuple[str, WorkClass]] = [(f"background {i}", "background") for i in range(4)]
-        asked += [(f"interactive {i}", "interactive") for i in range(3)]
-        waiting = [call(threads, name, name, later, work_class=work_class) for name, work_class in asked]
+        late = Held()
+        first = [call(threads, name, name, held) for name in ("a", "b", "c")]
+        await begun(held, SHARE + 1)
+        second = [call(threads, "d", f"background {i}", late, work_class="background") for i in range(4)]
+        second += [call(threads, name, name, late) for name in ("e", "f", "g")]
         await asyncio.sleep(0)
-        assert later.begun == []
         held.open.set()
-        assert sorted(await begun(later, 3)) == ["interactive 0", "interactive 1", "interactive 2"]
-        later.open.set()
-        await asyncio.gather(*running, *waiting)
+        assert sorted(await begun(late, SHARE + 1)) == ["e", "f", "g"]
+        late.open.set()
+        await asyncio.gather(*first, *second)
 
     in_loop(use)
 

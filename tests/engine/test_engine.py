@@ -430,7 +430,7 @@ def test_an_engine_that_stops_sees_off_those_that_left_its_queue() -> None:
             engine.submit(reservation, model, [work()])
         stopper = threading.Thread(target=engine.stop, args=(0.0,))
         stopper.start()
-        wait_until(lambda: engine._stopping)
+        wait_until(lambda: engine._inbox.stopping)
         assert reservation.tickets
         model.open.set()
         stopper.join(WAIT_S)

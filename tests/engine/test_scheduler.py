@@ -63,6 +63,16 @@ def test_a_share_that_was_not_used_is_not_saved_up() -> None:
     assert "bb" not in classes(steps(queue, 10))
 
 
+def test_background_works_that_run_between_interactive_ones_need_not_go_before_them() -> None:
+    queue = scheduler(background_share=0.1)
+    queued(queue, MODEL, "background", *[40] * 100)
+    taken = []
+    for _ in range(50):
+        queued(queue, MODEL, "interactive", 320)
+        taken += [queue.take(recent=True)[0] for _ in range(2)]
+    assert classes(taken) == "ib" * 50
+
+
 def test_a_background_step_is_an_image_while_interactive_works_are_recent_and_full_after_that() -> None:
     queue = scheduler()
     queued(queue, MODEL, "background", *[10] * 100)
@@ -105,6 +115,34 @@ def test_models_and_requests_take_turns_within_the_background_class() -> None:
     second = queued(queue, other, "background", 320)
     taken = [step[0] for step in steps(queue, 3)]
     assert taken == [large[0], second[0], small[0]]
+
+
+def test_background_works_that_hold_memory_end_before_others_begin() -> None:
+    queue = scheduler()
+    queued(queue, MODEL, "background", *[2] * 40, phase="read")
+    read, ranked = 0, 0
+    most = 0
+    while queue.background:
+        batch, _ = queue.take(recent=True)
+        for ticket in batch:
+            if ticket.begun:
+                ranked += 1
+            else:
+                read += 1
+                ticket.work.phase, ticket.work.cost, ticket.begun = "rank", 20, True
+                queue.put(ticket)
+        most = max(most, read - ranked)
+    assert (read, ranked, most) == (40, 40, 20)
+
+
+def test_background_sequences_let_others_begin() -> None:
+    queue, model = scheduler(), FakeModel(slots=64)
+    [ticket] = queued(queue, model, "background", 1, slot=True, phase="decode")
+    queue.take()
+    ticket.begun = True
+    queue.put(ticket)
+    queued(queue, model, "background", 40, phase="encode")
+    assert [step[0].work.phase for step in steps(queue, 2)] == ["decode", "encode"]
 
 
 def test_cost_and_those_begun_are_counted_for_each_class() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from blip_serve.domain import IMAGE_COST, Outcome
-from blip_serve.engine import engine as engine_module
+from blip_serve.engine import device_thread
 from blip_serve.errors import OutOfMemory
 from blip_serve.models.fake import FakeModel, FakeWork
 from tests.support.engine import background, held, running_engine, work
@@ -16,13 +16,13 @@ from tests.support.waiting import WAIT_S, wait_until
 @pytest.fixture
 def _always_recent(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interactive work seen once is recent for ever."""
-    monkeypatch.setattr(engine_module, "RECENT_S", math.inf)
+    monkeypatch.setattr(device_thread, "RECENT_S", math.inf)
 
 
 @pytest.fixture
 def _never_recent(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interactive work that has ended is not recent."""
-    monkeypatch.setattr(engine_module, "RECENT_S", 0.0)
+    monkeypatch.setattr(device_thread, "RECENT_S", 0.0)
 
 
 def sums(model: FakeModel) -> list[int]:
@@ -163,18 +163,48 @@ def test_an_interactive_step_does_not_wait_for_background_works_that_are_being_p
         assert engine.submit(engine.reserve(1, WAIT_S), FakeModel(), [work()])[0].result(WAIT_S) == "done"
 
 
+def test_a_background_step_lets_an_interactive_work_go_first_that_is_being_prepared() -> None:
+    model = FakeModel()
+    with running_engine(max_wait_ms=WAIT_S * 2000) as engine:
+        reservation = engine.reserve(1, WAIT_S)
+        with engine.preparing(reservation):
+            [later] = engine.submit(background(engine), model, [work(phases=("b",))])
+            wait_until(lambda: bool(engine._device._scheduler.background))
+            [first] = engine.submit(reservation, model, [work(phases=("i",))])
+        assert [future.result(WAIT_S) for future in (first, later)] == ["done", "done"]
+    assert [step[0][0] for step in model.steps] == ["i", "b"]
+
+
+def test_an_interactive_work_that_never_comes_delays_a_background_step_by_max_wait_only() -> None:
+    with running_engine(max_wait_ms=1) as engine, engine.preparing(engine.reserve(1, WAIT_S)):
+        assert engine.submit(background(engine), FakeModel(), [work()])[0].result(WAIT_S) == "done"
+
+
 def test_a_background_step_that_waits_for_company_lets_an_interactive_one_go_first() -> None:
     model = FakeModel()
     with running_engine(max_wait_ms=WAIT_S * 2000) as engine:
         reservation = background(engine)
         with engine.preparing(reservation):
             [later] = engine.submit(reservation, model, [work(phases=("b",))])
-            wait_until(lambda: engine._busy_since is None and bool(engine._scheduler.background))
+            wait_until(lambda: engine._device._busy_since is None and bool(engine._device._scheduler.background))
             assert not model.steps
             [first] = engine.submit(engine.reserve(1, WAIT_S), model, [work(phases=("i",))])
             assert first.result(WAIT_S) == "done"
-            assert later.result(WAIT_S) == "done"  # small now, so it does not wait any more
+        assert later.result(WAIT_S) == "done"
     assert [step[0][0] for step in model.steps] == ["i", "b"]
+
+
+@pytest.mark.usefixtures("_always_recent")
+def test_a_small_background_step_waits_for_company_too() -> None:
+    model = FakeModel()
+    with running_engine(max_wait_ms=WAIT_S * 2000) as engine:
+        engine.close(engine.reserve(1, WAIT_S))
+        reservation = background(engine)
+        with engine.preparing(reservation):
+            futures = [future for _ in range(4) for future in engine.submit(reservation, model, [work(cost=20)])]
+            for future in futures:
+                future.result(WAIT_S)
+    assert [len(step) for step in model.steps] == [2, 2]
 
 
 @pytest.mark.usefixtures("_always_recent")
@@ -191,7 +221,7 @@ def test_interactive_works_get_slots_while_background_works_fill_theirs() -> Non
             future.result(WAIT_S)
         wait_until(lambda: model.free_slots == 64)
     assert max(len(step) for step in model.steps) == IMAGE_COST  # 48 hold slots, and take turns in small steps
-    assert not engine._scheduler._background_slots
+    assert not engine._device._scheduler._background_slots
 
 
 def test_a_background_step_without_memory_is_split_as_well() -> None:

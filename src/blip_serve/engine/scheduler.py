@@ -25,8 +25,9 @@ class Scheduler:
 
     A background step runs when no interactive work can, and none is on the device. Besides, while interactive works
     wait, background works get `background_share` of the cost of all steps. `_credit` says how much of it is due: an
-    interactive step adds to it, and a background step that goes first takes its cost from it. No two such steps follow
-    one another, whatever the share, so that an interactive work waits for one of them only.
+    interactive step adds to it, and each background step takes its cost from it. So background works that run in the
+    gaps between interactive ones are not due to go before them. No two steps that go first follow one another,
+    whatever the share: an interactive work waits for one of them only.
 
     While interactive works are here, or were a moment ago, a background step costs at most an image, or is a single
     work, and no other one is on the device: an interactive work that comes waits for one small step only.
@@ -36,7 +37,7 @@ class Scheduler:
 
     def __init__(self, settings: EngineSettings, take_slot: Callable[[Ticket], bool]) -> None:
         self.interactive = WorkQueue(take_slot)
-        self.background = WorkQueue(self._take_background_slot)
+        self.background = WorkQueue(self._take_background_slot, end_first=True)
         self._take_slot = take_slot
         self._max_step_cost = settings.max_step_cost
         self._earned = settings.background_share / (1 - settings.background_share)  # for a cost of 1 of the others'
@@ -71,6 +72,7 @@ class Scheduler:
         batch = self._take_interactive(dropped)
         if not batch and not barred and "interactive" not in running:
             batch = self.background.take(IMAGE_COST if small else self._max_step_cost, dropped)
+            self._credit = max(0.0, self._credit - sum(ticket.work.cost for ticket in batch))
         return batch, dropped
 
     def _take_interactive(self, dropped: list[Ticket]) -> list[Ticket]:

@@ -5,7 +5,7 @@ request of thousands of works delays a small one by a step, not by its whole len
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from blip_serve.domain import AnyModel
 from blip_serve.engine.reservation import Reservation, Ticket
@@ -27,6 +27,11 @@ class PhaseQueue:
             tickets.insert(next((i for i, other in enumerate(tickets) if not other.admitted), len(tickets)), ticket)
         else:
             tickets.append(ticket)
+
+    def holds_memory(self) -> bool:
+        """Whether the next ticket had a step, and holds no slot: what that step made is let go when it ends."""
+        ticket = next(iter(self._requests.values()))[0]
+        return ticket.begun and not ticket.work.slot_count
 
     def discard(self, owner: Reservation) -> Sequence[Ticket]:
         """Removes a request's tickets and returns them."""
@@ -78,10 +83,13 @@ class WorkQueue:
 
     `slotless`: for each model, the ticket that found no slot and is the next to get one.
     `take_slot`: whether the model holds what a ticket's work needs between its steps; asks for it the first time.
+    `end_first`: of a model's phases, those whose works hold memory come first. Where steps are small, a step of an
+    early phase may make more works than one of a late phase ends, and what they hold would pile up.
     """
 
-    def __init__(self, take_slot: Callable[[Ticket], bool]) -> None:
+    def __init__(self, take_slot: Callable[[Ticket], bool], end_first: bool = False) -> None:
         self._take_slot = take_slot
+        self._end_first = end_first
         self._models: OrderedDict[AnyModel, OrderedDict[str, PhaseQueue]] = OrderedDict()
         self.slotless: dict[AnyModel, Ticket] = {}
         self.cost = 0
@@ -101,7 +109,7 @@ class WorkQueue:
         """Tickets of the next step, all of one model and one phase, as `PhaseQueue.take`; empty where none can run."""
         batch: list[Ticket] = []
         ended: list[Ticket] = []
-        for model, phase in [(model, phase) for model, phases in self._models.items() for phase in phases]:
+        for model, phase in [(model, phase) for model, phases in self._models.items() for phase in self._order(phases)]:
             batch = self._models[model][phase].take(budget, ended, self._has_slot)
             if batch:
                 self._models[model].move_to_end(phase)
@@ -110,6 +118,11 @@ class WorkQueue:
         self._settle([*batch, *ended])
         dropped += ended
         return batch
+
+    def _order(self, phases: Mapping[str, PhaseQueue]) -> Iterable[str]:
+        if self._end_first and len(phases) > 1:
+            return sorted(phases, key=lambda phase: not phases[phase].holds_memory())
+        return phases
 
     def _has_slot(self, ticket: Ticket) -> bool:
         """Who found no slot comes before all others of the model: it may need several at once."""

@@ -167,10 +167,10 @@ def captions_of(question: Question, limits: LimitSettings) -> tuple[Caption, ...
 
 
 def _filled(template: str, words: Caption, most: int) -> Caption:
-    places = template.count(PLACEHOLDER)
-    if not places:
+    count = template.count(PLACEHOLDER)
+    if not count:
         return words
-    length = len(template) + places * (len(words.text) - len(PLACEHOLDER))
+    length = len(template) + count * (len(words.text) - len(PLACEHOLDER))
     if length > most:  # checked before the caption is built: a template may have thousands of `{}`
         raise InvalidInput(
             f"The caption would have {length} characters; the limit is {most}.",

@@ -15,11 +15,11 @@ from gpu.needs import MODULES, ROOT, download, missing
 RESULTS = ROOT / "scripts" / "gpu" / "results"
 TRIALS = ROOT / "build" / "gpu"
 TESTS_S, ALL_S = 270, 400
-"""Seconds from the start after which no further test, and no further model's rows, are begun."""
+"""Seconds after the start. Later no further test starts, and no further model is measured."""
 
 
 def main() -> int:
-    """1 where a test failed or none ran, 2 where something is missing."""
+    """Returns 1 if a test failed or none ran, 2 if something is missing."""
     started = time.monotonic()
     parser = argparse.ArgumentParser(prog="gpu", description=__doc__)
     parser.add_argument("--wheels", action="store_true", help="say how all that may be missing is downloaded, and end")
@@ -36,7 +36,7 @@ def main() -> int:
         return 2
     _stand_for_an_installation()
 
-    from gpu.report import Report  # now that all they import is there
+    from gpu.report import Report  # after the check that everything they import is installed
     from gpu.rows import measure
     from gpu.tested import run_tests
 
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def _stand_for_an_installation() -> None:
-    """The package's metadata, which it reads its version of: here it is not installed but on the path."""
+    """Provides the package's version: it is on the path here, not installed, so it has no metadata."""
     folder = TRIALS / "site" / "blip_serve-0.dist-info"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: blip-serve\nVersion: 0\n")

@@ -20,7 +20,7 @@ TRIAL = "NO CARD: a trial of the script on a CPU. These are no results of a GPU.
 
 @dataclass(slots=True)
 class Report:
-    """Of a run on `machine`. `files` end in `.json` and `.md`."""
+    """The report of a run on `machine`. `files`: its `.json` and its `.md` file."""
 
     on_card: bool
     machine: dict[str, str]
@@ -31,7 +31,7 @@ class Report:
 
     @classmethod
     def begin(cls, results: Path, trials: Path) -> "Report":
-        """On a card it goes into `results`, without one into `trials`."""
+        """Starts a report: in `results` with a card, in `trials` without one."""
         on_card = torch.cuda.is_available()
         date = {"date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")}
         card = _card() if on_card else {"gpu": "none"}

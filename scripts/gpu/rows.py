@@ -1,7 +1,7 @@
 """The quick benchmark: what a model does on the device, without the service around it.
 
-Works are prepared before they are timed: no picture is decoded and no text tokenized in a figure. Every figure is the
-median of some rounds after one that is not counted, the device synchronised on both sides.
+Only steps on the device are timed, not decoding and tokenizing. Every figure is the median of several rounds, after a
+warm-up round. The device is synchronised before and after each round.
 """
 
 import statistics
@@ -37,7 +37,7 @@ LARGE_STEP: dict[str, Any] = {"engine": {"max_step_cost": 65536, "max_sequences"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A figure: `count` of something in `ms`, of which the host was busy launching for `launching_ms`."""
+    """A figure: `count` units in `ms`. `launching_ms`: the part of this time in which the host was launching."""
 
     name: str
     model: str
@@ -68,7 +68,7 @@ class Timed:
 
 
 def measure(on_card: bool, until: float) -> Iterator[Row]:
-    """Rows until the time is `until`; of base size on a card, of the embedded checkpoints on a CPU."""
+    """Measures until the time is `until`: base-size models on a card, the embedded checkpoints on a CPU."""
     device = "cuda" if on_card else "cpu"
     pictures = Pictures()
     for dtype in ("float16", "float32") if on_card else ("float32",):
@@ -98,7 +98,7 @@ def _row(
     device: str,
     pictures: Pictures,
 ) -> Row:
-    """Times `items`, whose images are new in each round, or the same and so `known` to the model."""
+    """Times `items`. `known`: each round has the same images, so they are cached; else they are new."""
     same = items(pictures) if known else None
     seconds, launching = [], []
     for _ in range(ROUNDS + 1):

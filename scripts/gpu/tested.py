@@ -1,4 +1,4 @@
-"""Runs `tests/cuda`, and reads what came of it."""
+"""Runs `tests/cuda` and reads the results."""
 
 import subprocess
 import sys
@@ -9,14 +9,14 @@ from gpu.needs import ROOT
 
 XML = ROOT / "build" / "gpu" / "tests.xml"
 A_TEST_S = 90
-"""What the last test may take beyond the limit."""
+"""Seconds that the last test may take beyond the limit."""
 NOTES = {0: "", 1: "", 2: "(stopped: the time was up)"}
 """Pytest's exit codes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tests:
-    """How many passed and were skipped, and the names of those that failed; `note` where not all were run."""
+    """Numbers of passed and skipped tests, and the names of failed ones. `note`: set if not all tests ran."""
 
     passed: int = 0
     skipped: int = 0
@@ -28,7 +28,7 @@ def run_tests(on_card: bool, limit_s: float) -> Tests:
     """Those that need a card, where there is one; else those of the folder that a CPU can run."""
     XML.parent.mkdir(parents=True, exist_ok=True)
     XML.unlink(missing_ok=True)
-    # `-W default`: what newer or older libraries warn of is shown, and fails nothing
+    # `-W default`: warnings of other library versions are shown and do not fail a test
     command = [sys.executable, "-m", "pytest", "-q", "-W", "default", "-p", "no:cacheprovider", f"--junitxml={XML}"]
     chosen = [f"--session-timeout={limit_s:.0f}", *(["-m", "cuda"] if on_card else []), "tests/cuda"]
     try:

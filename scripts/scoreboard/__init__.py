@@ -1,1 +1,1 @@
-"""The scoreboard: `make scoreboard`. What the service is asked to withstand beside what was seen, in one table."""
+"""The scoreboard, `make scoreboard`: a table of what the service must withstand, and of what was measured."""

@@ -16,7 +16,7 @@ from scoreboard.report import write
 
 PARTS: tuple[ModuleType, ...] = (threats, fuzz, ssrf, floods, overload, slow, kill, drain, disconnects, soak)
 APART = {"fuzz", "ssrf", "slow"}
-"""Parts that run in a network namespace: two have URLs fetched, and nothing may leave; one sets the system up."""
+"""Parts that run in a network namespace: two fetch URLs, which must not leave; one changes system settings."""
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("fastapi", "uvicorn", "httptools", "uvloop", "pillow", "torch", "schemathesis", "hypothesis")
 
@@ -27,7 +27,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scoreboard", description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(parts)}; all by default")
     parser.add_argument("--quick", action="store_true", help="short forms; written to build/scoreboard")
-    parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)  # of a part run apart: where its rows go
+    parser.add_argument(
+        "--rows", type=Path, help=argparse.SUPPRESS
+    )  # for a part in a network namespace: the file for its rows
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(parts):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
@@ -46,13 +48,13 @@ def main() -> None:
 
 
 def _machine() -> dict[str, str]:
-    """With what else it has to do: latencies mean little where others take its cores."""
+    """The machine and its load: on a busy machine latencies mean little."""
     minute, *_ = os.getloadavg()
     return {**describe("cpu", PACKAGES), "processes waiting for a core, before": f"{minute:.1f}"}
 
 
 def _run(names: list[str], parts: dict[str, ModuleType], board: Board, apart: bool = False) -> None:
-    """A part that breaks off is a row that did not pass; the others still run."""
+    """Runs a part. If it raises, it adds a failed row, and the other parts still run."""
     for name in names:
         started = time.monotonic()
         try:

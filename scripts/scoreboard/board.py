@@ -1,4 +1,4 @@
-"""What every part is given: servers to try, and where its rows go."""
+"""What every part gets: servers to test, and a place to write rows to."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,14 +14,14 @@ from bench.process import Server, running
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "scoreboard"
 QUIET: Mapping[str, Any] = {"log": {"format": "json"}, "device": "cpu", "dtype": "float32", "catalogue": False}
-"""Settings of every server here: the same on every machine, and nothing to be had from the hub."""
+"""Settings of every server here: the same on every machine, and offline."""
 FAKE: Mapping[str, Any] = {"id": "scoreboard/fake", "aliases": ["demo-captioning", "demo-vqa"], "preload": True}
 """The one model of a server whose model is fake; it goes by the names that the OpenAPI document's examples use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing asked of the service in `part`, and what was seen."""
+    """One requirement that `part` tests, and the result."""
 
     part: str
     what: str
@@ -32,7 +32,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One run. `quick`: short forms, which prove that a part works rather than what it asks."""
+    """One run. `quick`: short versions, which only test that the parts themselves work."""
 
     quick: bool
     file: Path
@@ -51,7 +51,7 @@ class Board:
     ) -> Iterator[Server]:
         """`blip-serve serve` as a process, ready; its log is `log_of(name)`.
 
-        `fake_step_s`: in place of the embedded checkpoints a fake model, whose steps take so long.
+        `fake_step_s`: serve a fake model in place of the embedded checkpoints. Seconds that one of its steps takes.
         """
         config = BUILD / f"{name}.yaml"
         config.parent.mkdir(parents=True, exist_ok=True)

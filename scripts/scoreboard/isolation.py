@@ -1,4 +1,4 @@
-"""Network namespaces: who runs in one reaches its own loopback and nothing else, whatever the service is told to fetch.
+"""Network namespaces: a process in one reaches only its own loopback, whatever URL the service is told to fetch.
 
 Python's resolver asks `NAMESERVER` there; without a server behind it no name is found.
 """
@@ -19,7 +19,7 @@ exec "$@"
 def run_apart(module: str, *arguments: str) -> None:
     """Runs `python -m MODULE ARGUMENTS` in a namespace of its own.
 
-    Raises `RuntimeError` where that cannot be had, or ends badly.
+    Raises `RuntimeError` if there can be no namespace, or if the module fails.
     """
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as names:
         names.write(f"nameserver {NAMESERVER}\noptions timeout:1 attempts:1\n")

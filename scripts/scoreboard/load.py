@@ -1,4 +1,4 @@
-"""Requests to a fake model, and what became of each."""
+"""Sends requests to a fake model and records their outcomes."""
 
 import asyncio
 import json
@@ -24,13 +24,13 @@ ONE_PAIR: Mapping[str, Any] = {
     "max_beams": 1,
     "max_new_tokens": 1,
 }
-"""Limits that leave no request larger than `PAIR`: the queue may then be as short as one wishes."""
+"""Limits under which no request is larger than `PAIR`, so that the queue may be as short as a test needs."""
 PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of a request due `at` (`time.perf_counter`): its status, 0 where none came, and the seconds from then."""
+    """A request due `at` (`time.perf_counter`): its status (0: no answer), and the seconds until its end."""
 
     at: float
     status: int
@@ -38,7 +38,7 @@ class Outcome:
 
 
 async def open_loop(url: str, rate: float, seconds: float, seed: int) -> list[Outcome]:
-    """Asks for `PAIR` at times of a Poisson process, `rate` a second, whatever became of the requests before."""
+    """Requests `PAIR` as an open loop: a Poisson process of `rate` per second, independent of earlier answers."""
     pool = Pool(url)
 
     async def ask(at: float) -> Outcome:
@@ -61,14 +61,14 @@ def of_status(outcomes: Iterable[Outcome], *statuses: int) -> list[float]:
 
 
 def p99(seconds: Sequence[float]) -> float:
-    """Within which 99 in 100 came; 0 of none."""
+    """The 99th percentile of the latencies; 0 if there are none."""
     if len(seconds) < 2:
         return max(seconds, default=0.0)
     return statistics.quantiles(seconds, n=100, method="inclusive")[98]
 
 
 async def closed_loop(url: str, clients: int, *, keep: bool, until: asyncio.Event) -> list[Outcome]:
-    """`clients` that each ask for `PAIR` anew once answered, until the event or until nobody listens there any more.
+    """A closed loop: each of `clients` requests `PAIR` again and again, until the event or the end of the server.
 
     `keep`: on one connection as long as the server keeps it, else on a new one each time.
     """

@@ -10,7 +10,7 @@ Sample = tuple[float, float]
 
 
 def growth(samples: Sequence[Sample]) -> float:
-    """By the straight line that fits best (least squares): its rise from first to last, as a share of its start."""
+    """The growth by a linear fit (least squares): from its first to its last value, relative to the first."""
     times, sizes = zip(*samples, strict=True)
     line = statistics.linear_regression(times, sizes)
     rise: float = line.slope * (times[-1] - times[0])

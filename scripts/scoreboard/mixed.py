@@ -21,7 +21,7 @@ Ask = Callable[[httpx.AsyncClient, "Mixed"], Awaitable[int]]
 
 
 class Mixed:
-    """Clients that ask for one thing after the other, by chance from a seed; counts what they were answered."""
+    """Clients that send random requests from a seed, one after the other. Counts the answers."""
 
     def __init__(self, url: str, seed: int) -> None:
         self.url = url
@@ -123,7 +123,7 @@ EXPECTED = {
     "wrong": {400, 404},
     "leave": {0, 200},
 }
-"""What each may be answered; 0 is a client's own leaving."""
+"""The statuses allowed for each kind of request. 0: the client itself left."""
 
 
 def unexpected(statuses: Counter[str]) -> int:

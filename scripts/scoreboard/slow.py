@@ -1,4 +1,4 @@
-"""Clients that are slow on purpose, and how long the server bears with each."""
+"""Clients that are slow on purpose, and how long the server keeps their connections."""
 
 import asyncio
 import math
@@ -16,7 +16,7 @@ SMALL_BUFFER = 4096
 """Bytes of a client's receive buffer: little of an answer is on its way when it is not read."""
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter, float], Awaitable[bool]]
-"""Goes on for so many seconds, or until the server ends the connection; whether it did."""
+"""A slow client: runs for so many seconds, or until the server closes the connection. Returns whether it did."""
 
 
 async def drip_head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, patience_s: float) -> bool:

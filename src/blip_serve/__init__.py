@@ -1,6 +1,6 @@
 """blip-serve: an OpenAI-compatible HTTP inference service for the BLIP family of vision-language models.
 
-`BlipServe` is the same service as a Python object; it is imported when it is first asked for.
+`BlipServe` is the same service as a Python object. It is imported when it is first used.
 """
 
 from importlib import import_module
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __version__ = version("blip-serve")
 __all__ = ["AsyncBlipServe", "BlipServe", "__version__", "choice", "predicate", "scale"]
 
-_FOUND_IN = {
+_MODULE_OF = {
     "AsyncBlipServe": "blip_serve.in_process",
     "BlipServe": "blip_serve.in_process",
     "choice": "blip_serve.tasks.questions",
@@ -27,7 +27,7 @@ _FOUND_IN = {
 
 
 def __getattr__(name: str) -> Any:
-    """A name of the interface, from the module that has it."""
-    if name not in _FOUND_IN:
+    """Imports a public name at its first use."""
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'blip_serve' has no attribute '{name}'")
-    return getattr(import_module(_FOUND_IN[name]), name)
+    return getattr(import_module(_MODULE_OF[name]), name)

@@ -1,4 +1,7 @@
-"""How the C library gives memory back: on a CPU, activations of megabytes come and go in every step."""
+"""When the C library returns freed memory to the system.
+
+On a CPU every step allocates and frees activations of several megabytes.
+"""
 
 import ctypes
 import platform
@@ -6,13 +9,13 @@ import platform
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Parameters of mallopt(3)."""
 KEPT = 1 << 30
-"""Bytes that freed memory may amount to before it is given back to the system."""
+"""Bytes of freed memory that the process keeps before it returns any to the system."""
 
 
 def keep_memory() -> None:
-    """Keeps freed memory, up to `KEPT` bytes, for all threads together: mapping it anew costs a page fault per 4 kB.
+    """Keeps up to `KEPT` bytes of freed memory for reuse. To map it again would cost a page fault for every 4 kB.
 
-    To be called before there are threads. Does nothing where the C library is not glibc.
+    All threads share one arena. Call this before any thread starts. Does nothing if the C library is not glibc.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
@@ -21,6 +24,6 @@ def keep_memory() -> None:
 
 
 def give_back() -> None:
-    """Gives back all freed memory, as after a load, whose tensors are not needed again in that size."""
+    """Returns all freed memory to the system. Used after a load: no later step needs buffers as large."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)

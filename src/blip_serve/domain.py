@@ -1,6 +1,7 @@
-"""The nouns every layer shares: items (asked), works (scheduled), outcomes, and the Model protocol.
+"""The types that all layers share.
 
-Knows no HTTP, no tensors and no scheduling.
+An item is what a request asks of a model. A work is a part of an item that the engine schedules. An outcome is what
+a step made of a work. `Model` is the interface of a loaded checkpoint. Knows no HTTP, no tensors and no scheduling.
 """
 
 from collections.abc import Sequence
@@ -18,20 +19,22 @@ WorkClass = Literal["interactive", "background"]
 """How the engine schedules a work. Background works run when no interactive one waits, and have a small share."""
 
 IMAGE_COST = 40
-"""Cost of encoding an image. The unit is a caption of up to `CAPTION_TOKENS` tokens through the text tower once:
-ViT-B at 384 px takes ~0.116 TFLOP, BERT-base with cross-attention ~0.2 GFLOP a token."""
+"""Cost of encoding one image. The unit of cost is one pass of up to `CAPTION_TOKENS` tokens through the text tower.
+
+ViT-B at 384 px takes ~0.116 TFLOP; BERT-base with cross-attention takes ~0.2 GFLOP per token.
+"""
 PROJECTION_COST = 6
-"""Cost of projecting one image to the cross-attention keys and values of a step (~0.016 TFLOP on ViT-B)."""
+"""Cost of computing one image's cross-attention keys and values for a step (~0.016 TFLOP on ViT-B)."""
 CAPTION_TOKENS = 15
-"""Tokens that make one unit of cost."""
+"""Tokens per unit of cost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whom a request is answered for, and the models that may be used: names, or patterns such as `Salesforce/*`.
+    """Who sent a request. `models`: the models it may use, as names or patterns such as `Salesforce/*`.
 
-    `address`: where it calls from, if that is all that tells one caller from another. `flex_only`: its requests are
-    background work; it may not ask for another service tier.
+    `address`: the caller's IP address, set only if nothing else tells callers apart. `flex_only`: all its requests
+    are background work, and it may not ask for another service tier.
     """
 
     name: str
@@ -41,12 +44,12 @@ class Caller:
 
 
 ANYONE = Caller("anyone")
-"""Where no keys are asked for."""
+"""The caller where no API keys are configured."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageBytes:
-    """An image file's bytes, not yet decoded. `digest` is the SHA-256 of `data`; `param` the request's field."""
+    """The bytes of an image file, not yet decoded. `digest`: SHA-256 of `data`. `param`: the request's field."""
 
     data: bytes
     digest: str
@@ -55,7 +58,7 @@ class ImageBytes:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A text as the client gave it, and the request's field it came from."""
+    """A text as the client sent it. `param`: the request's field that it came from."""
 
     text: str
     param: str
@@ -63,7 +66,7 @@ class Caption:
 
 @dataclass(frozen=True, slots=True)
 class MatchItem:
-    """One image to be scored against captions."""
+    """Score one image against captions."""
 
     image: ImageBytes
     captions: tuple[Caption, ...]
@@ -73,9 +76,10 @@ class MatchItem:
 
 @dataclass(frozen=True, slots=True)
 class PairScore:
-    """Scores of one image and one caption; `None` where not asked for.
+    """Scores of one image and one caption. A score that was not asked for is `None`.
 
-    `itm_logits` are `[no match, match]`, `itm_score` their softmax at 1 (0..1), `cosine_score` is in -1..1.
+    `itm_logits`: `(no match, match)`. `itm_score`: probability of a match, the softmax of the logits (0..1).
+    `cosine_score`: -1..1.
     """
 
     itm_logits: tuple[float, float] | None = None
@@ -85,7 +89,7 @@ class PairScore:
 
 @dataclass(frozen=True, slots=True)
 class EmbedItem:
-    """A text or an image to become a unit vector."""
+    """Embed one text or one image as a unit vector."""
 
     source: Caption | ImageBytes
     protocol: ScoringProtocol = "hf"
@@ -93,13 +97,14 @@ class EmbedItem:
 
 @dataclass(frozen=True, slots=True)
 class GenerationOptions:
-    """How a text is generated; the defaults are the model cards': greedy, at most 20 new tokens.
+    """How a text is generated. The defaults are those of the model cards: greedy, at most 20 new tokens.
 
-    `max_tokens` counts what is generated, the end included, and not the prompt; `max_tokens_param` is the request's
-    field. `min_tokens` must come before the end may; a stop string ends a text sooner. `temperature` 0 takes the
-    likeliest token, whatever `top_k` (0: all tokens), `top_p` and `min_p`, which narrow what is drawn from in this
-    order. Beams do not sample. `stop` strings end a text before them. `ignore_eos`: no token but the last of
-    `max_tokens` ends it. `top_logprobs`: alternatives to list a token; `None`: no log-probabilities.
+    `max_tokens`: generated tokens, with the end token and without the prompt. `max_tokens_param`: the request's field.
+    `min_tokens`: no end token before so many tokens; a stop string may still end the text earlier.
+    `temperature`: 0 takes the likeliest token and ignores `top_k` (0: all tokens), `top_p` and `min_p`. Otherwise these
+    three filter the tokens in this order, and one of the rest is sampled. A beam search never samples.
+    `stop`: strings that end the text; they are not part of it. `ignore_eos`: only `max_tokens` ends the text.
+    `top_logprobs`: alternatives listed per token; `None`: no log-probabilities at all.
     """
 
     max_tokens: int = 20
@@ -119,10 +124,10 @@ class GenerationOptions:
 
 @dataclass(frozen=True, slots=True)
 class GenerateItem:
-    """`n` texts to be generated from an image.
+    """Generate `n` texts from one image.
 
-    `text` is a caption's beginning (the output contains it; may be blank) or a question, as the model has it.
-    `stream`: whether pieces are wanted as they come.
+    `text`: for a captioning model the beginning of the caption (part of the output; may be blank), for an answering
+    model the question. `stream`: whether to deliver pieces as they are generated.
     """
 
     image: ImageBytes
@@ -135,7 +140,7 @@ class GenerateItem:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A generated token as the text it adds, its natural log-probability, and the likeliest tokens in its place."""
+    """One generated token. `logprob`: its natural log-probability. `top`: the likeliest tokens at its position."""
 
     text: str
     logprob: float
@@ -144,7 +149,7 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedText:
-    """One of an item's `n` texts. `tokens` counts what was generated, the end included."""
+    """One of an item's `n` texts. `tokens`: number of generated tokens, with the end token."""
 
     text: str
     finish_reason: FinishReason
@@ -154,7 +159,7 @@ class GeneratedText:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """More of the text number `choice` while it is generated; the last piece of each carries its `finish_reason`."""
+    """The next piece of text number `choice`. Only the last piece of a text has a `finish_reason`."""
 
     choice: int
     text: str
@@ -164,10 +169,11 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class RankItem:
-    """Texts about an image, to be given their likelihood: the summed natural log-probability of their tokens.
+    """Compute the log-likelihood of each of `answers`: the sum of the natural log-probabilities of its tokens.
 
-    `answers` answer `question`; of a captioning model it is the beginning (may be blank) that they go on from.
-    `beginnings`: how likely an answer begins so, not that it ends there; each of them must then be a single token.
+    `question`: for a captioning model the beginning of the caption (may be blank), which the answers continue.
+    `beginnings`: compute how likely an answer starts with these tokens, and leave out the end token. Each of `answers`
+    must then be a single token.
     """
 
     image: ImageBytes
@@ -181,7 +187,7 @@ Item = MatchItem | EmbedItem | GenerateItem | RankItem
 
 
 def image_of(item: Item) -> ImageBytes | None:
-    """The item's image, if it has one."""
+    """The item's image, or `None`."""
     if isinstance(item, EmbedItem):
         return item.source if isinstance(item.source, ImageBytes) else None
     return item.image
@@ -189,10 +195,11 @@ def image_of(item: Item) -> ImageBytes | None:
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Work:
-    """What the engine schedules: one piece of an item, in the phase its next step belongs to.
+    """The unit that the engine schedules: a part of an item.
 
-    `cost` is that step's share of `max_step_cost`, in captions; works of like `length` (tokens) go together.
-    A model subclasses it with what its steps need; the engine writes only `phase` and `cost`, from `Progress`.
+    `phase`: the phase of its next step. `cost`: the cost of that step, counted against `max_step_cost`.
+    `length`: tokens; the engine batches works of similar length. A model subclasses this with the state its steps need.
+    The engine changes only `phase` and `cost`, to those of a `Progress`.
     """
 
     phase: str
@@ -207,7 +214,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The work goes on, in `phase`, at `cost`; `pieces` are ready to be delivered."""
+    """The work needs another step, of this `phase` and `cost`. `pieces`: text to deliver now."""
 
     phase: str
     cost: int
@@ -216,7 +223,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The work ended with `result`; `pieces` go before it."""
+    """The work ended with `result`. `pieces`: text to deliver before it."""
 
     result: object
     pieces: tuple[Piece, ...] = ()
@@ -224,7 +231,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The work ended with `error`; its neighbours did not."""
+    """The work ended with `error`. The other works of the step are not affected."""
 
     error: Exception
 
@@ -234,13 +241,13 @@ Outcome = Progress | Done | Failed
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An item made ready for the engine.
+    """An item that is ready for the engine.
 
-    `works`: together the whole item; each work's result is a tuple of (position in the item, result).
-    `image_tokens`: vision tokens of the image; `cached_tokens`: those the image cache saved.
-    `text_tokens`: tokens of each text, in the item's order. `alike`: for each of them the place of the first that the
-    model reads the same and cannot tell from it; nothing, where all differ. `decode_seconds`: spent decoding and
-    resizing.
+    `works`: together the whole item. The result of a work is a tuple of (index in the item, result) pairs.
+    `image_tokens`: vision tokens of the image. `cached_tokens`: those that the image cache saved.
+    `text_tokens`: tokens of each text, in the item's order. `alike`: for each text the index of the first text with the
+    same tokens, which the model cannot tell from it; empty if all texts differ.
+    `decode_seconds`: time for decoding and resizing.
     """
 
     works: tuple[Work, ...]
@@ -257,25 +264,25 @@ LaunchedT = TypeVar("LaunchedT")
 
 
 class Model(Protocol[ItemT, WorkT, LaunchedT]):
-    """A checkpoint on a device, with items, works and launches of its own kinds.
+    """A checkpoint on a device, with its own types of items, works and launches.
 
-    `known` runs on the event loop, `prepare` on worker threads; all else on the engine's one device thread, which holds
-    no lock meanwhile. Where the device does not work any more, any of it raises `DeviceLost`: the engine ends, and the
-    process with it.
+    `known` runs on the event loop and `prepare` on worker threads. All other methods run on the engine's one device
+    thread, which holds no lock during the call. Any method raises `DeviceLost` if the device has failed: then the
+    engine ends, and the process with it.
     """
 
     @property
     def tasks(self) -> frozenset[Task]:
-        """What it can be asked."""
+        """The tasks it can do."""
         ...
 
     @property
     def depth(self) -> int:
-        """Launches that may be under way at once: 1 where `launch` itself computes, 2 where the device runs behind."""
+        """Launches that may be in flight at once: 1 if `launch` computes by itself, 2 if the device is asynchronous."""
         ...
 
     def known(self, item: ItemT) -> object | None:
-        """What keeps the item's image known for as long as it is held; `None` where `prepare` has to decode it."""
+        """The cached state of the item's image; a reference keeps it cached. `None`: `prepare` must decode it."""
         ...
 
     def prepare(self, item: ItemT) -> Prepared:
@@ -283,34 +290,34 @@ class Model(Protocol[ItemT, WorkT, LaunchedT]):
         ...
 
     def admit(self, work: WorkT) -> bool:
-        """Takes what `work` must hold between its steps (a slot); `False`: none is free, ask again later.
+        """Reserves the slots that `work` needs between its steps. `False`: too few are free, try again later.
 
-        Books only, and touches no device: the next launch does what it takes.
+        Only does bookkeeping and does not touch the device: the next launch sets the slots up.
         """
         ...
 
     def launch(self, works: Sequence[WorkT]) -> LaunchedT:
-        """Starts one step of one phase for all of `works` and returns at once where the device allows it.
+        """Starts one step of one phase for all of `works`. Returns at once if the device is asynchronous.
 
-        Changes no state, so that a launch that failed can be split and tried again. Raises `OutOfMemory`.
+        Changes no state, so that the engine can split a failed launch and try again. Raises `OutOfMemory`.
         """
         ...
 
     def collect(self, launched: LaunchedT) -> Sequence[Outcome]:
-        """Waits for a launch and commits it: an outcome per work, in the launch's order. Raises `OutOfMemory`."""
+        """Waits for a launch and commits its results: one outcome per work, in order. Raises `OutOfMemory`."""
         ...
 
     def release(self, work: WorkT) -> None:
-        """Gives back what `admit` took; called once for every admitted work, however it ended. Touches no device.
+        """Frees the slots that `admit` reserved. Called once for every admitted work. Does not touch the device.
 
-        A fault in it ends the engine: nobody knows any more what is free.
+        An exception here ends the engine, because the number of free slots is then unknown.
         """
         ...
 
     def warm_up(self) -> ItemT:
-        """An item that exercises every phase, for the first run after a load."""
+        """An item that runs every phase once, for the warm-up after a load."""
         ...
 
 
 AnyModel: TypeAlias = Model[Any, Any, Any]
-"""A model to those who hand its items, works and launches back to it unread."""
+"""A model whose items, works and launches are opaque to the code that holds it."""

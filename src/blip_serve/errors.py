@@ -1,14 +1,14 @@
-"""What can go wrong, as the service says it. Knows no HTTP: `api/errors.py` gives each class its status."""
+"""The errors of the service. Knows no HTTP: `api/errors.py` maps each class to a status."""
 
 from pathlib import Path
 
 
 class ServiceError(Exception):
-    """An answer other than success.
+    """An error that the client sees.
 
-    `message` goes to the client as it is: it names the field and the remedy, never a path, a library or a traceback.
-    `code` is the machine-readable reason, `param` the path of the request's field (`images[1]`), `retry_after` whole
-    seconds after which the same request may succeed (`None`: trying again only adds load).
+    `message` is sent to the client unchanged. It names the field and the remedy, and never a path, a library or a
+    traceback. `code`: the machine-readable reason. `param`: the request's field, such as `images[1]`. `retry_after`:
+    whole seconds after which the same request may succeed (`None`: a retry would only add load).
     """
 
     code = "internal_error"
@@ -54,64 +54,64 @@ class Unauthenticated(ServiceError):
 
 
 class PermissionDenied(ServiceError):
-    """The API key is good, but not for this."""
+    """The API key is valid but does not allow this."""
 
     code = "model_not_allowed"
 
 
 class RateLimited(ServiceError):
-    """The API key's rate or concurrency is used up; nothing was done."""
+    """The API key has reached its rate or concurrency limit. No work was done."""
 
     code = "rate_limit_exceeded"
 
 
 class Overloaded(ServiceError):
-    """The queue has no room; nothing was done."""
+    """The queue is full. No work was done."""
 
     code = "overloaded"
 
 
 class Unavailable(ServiceError):
-    """Not now: a model is loading or failed to load, the service drains, the device is out of memory or gone."""
+    """Not possible now: a model is loading or failed to load, the service drains, or the device failed."""
 
     code = "unavailable"
 
 
 class DeadlineExceeded(Unavailable):
-    """The request's time ran out before its answer was there."""
+    """The request's deadline passed before it was answered."""
 
     code = "deadline_exceeded"
 
 
 class OutOfMemory(Unavailable):
-    """There was no memory: of the device for a step, or of the process for an image."""
+    """Out of memory: on the device for a step, or in the process for an image."""
 
     code = "out_of_memory"
 
 
 class InternalError(ServiceError):
-    """A fault of ours; the cause is in the log, not in the message."""
+    """A bug in the service. The cause is in the log, not in the message."""
 
 
 def not_finite() -> InternalError:
-    """What a work fails with whose model gave NaN or infinity: counted by a code of its own."""
+    """The error of a work for which the model returned NaN or infinity. It has its own code in the metrics."""
     return InternalError("The model gave no finite score for this input.", code="not_finite")
 
 
 class DeviceLost(Exception):
-    """The device does not work any more; the engine ends, and the process with it."""
+    """The device has failed. The engine ends, and the process with it."""
 
 
 class ConfigurationError(Exception):
-    """The settings cannot be used. The message names the file and the key; the start is refused."""
+    """The settings are invalid, and the service does not start. The message names the file and the key."""
 
 
 class CheckpointError(Exception):
-    """A checkpoint cannot be loaded, and why: in full for the log, with `brief` for the models page.
+    """A checkpoint cannot be loaded. The message is for the log; `brief`, without folders, is for the models page.
 
-    `place`: the file or folder at fault, or a name on the hub.
+    `source`: the file or folder at fault, or a name on the hub.
     """
 
-    def __init__(self, place: Path | str, reason: str) -> None:
-        super().__init__(f"{place}: {reason}")
-        self.brief = f"{place.name if isinstance(place, Path) else place}: {reason}"
+    def __init__(self, source: Path | str, reason: str) -> None:
+        super().__init__(f"{source}: {reason}")
+        self.brief = f"{source.name if isinstance(source, Path) else source}: {reason}"

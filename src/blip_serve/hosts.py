@@ -1,4 +1,4 @@
-"""Hosts as URLs and the operator's lists name them: what is a name, what an address, which are the same."""
+"""Hosts in URLs and in settings: tells names from addresses, and brings both to one spelling to compare them."""
 
 import re
 from ipaddress import ip_address, ip_network
@@ -16,7 +16,7 @@ _ENDPOINT = re.compile(r"(\[[^\]]*\]|[^:]*):([0-9]{1,5})")
 
 
 def is_address(host: str) -> bool:
-    """Whether `host` is an address, written plainly and without brackets."""
+    """Whether `host` is an IP address in its usual notation, without brackets."""
     try:
         ip_address(host)
     except ValueError:
@@ -25,7 +25,7 @@ def is_address(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine as it calls itself: `localhost`, a name below it, or an address of loopback."""
+    """Whether `host` is this machine: `localhost`, a name below it, or a loopback address."""
     if is_address(host):
         address = ip_address(host)
         return (getattr(address, "ipv4_mapped", None) or address).is_loopback
@@ -33,20 +33,20 @@ def is_loopback(host: str) -> bool:
 
 
 def is_name(host: str) -> bool:
-    """Whether `host` is a name as look-ups take them: lower case, ASCII, no dot at its end."""
+    """Whether `host` is a DNS name: lower case, ASCII, no final dot."""
     return len(host) <= MAX_NAME_CHARS and _NAME.fullmatch(host) is not None
 
 
 def is_disguised(host: str) -> bool:
-    """Whether resolvers read `host` as an address though it is not written as one (`127.1`, `0x7f000001`, `a.`)."""
+    """Whether `host` ends with a dot, or is an address in a form that only resolvers read (`127.1`, `0x7f000001`)."""
     last = host.rpartition(".")[2]
     return bool(host) and (not last or _NUMBER.fullmatch(last) is not None) and not is_address(host)
 
 
 def same_spelling(host: str) -> str:
-    """A host's name or address as hosts are compared: lower case, IDNA, no dot at its end, no brackets.
+    """A host's name or address in the spelling used to compare hosts: lower case, IDNA, no final dot, no brackets.
 
-    Raises `ValueError` for what is neither.
+    Raises `ValueError` if `host` is neither a name nor an address.
     """
     if is_address(bare := host.removeprefix("[").removesuffix("]")):
         return str(ip_address(bare))
@@ -61,19 +61,19 @@ def same_spelling(host: str) -> str:
 
 
 def host_pattern(text: str) -> str:
-    """A host, or `*.` and a name for all hosts below it, in one spelling. Raises `ValueError`."""
+    """A host, or `*.` and a name for all hosts below it, in the spelling of `same_spelling`. Raises `ValueError`."""
     if text.startswith("*."):
         return f"*.{same_spelling(text[2:])}"
     return same_spelling(text)
 
 
 def host_pattern_or_network(text: str) -> str:
-    """A pattern, or a network such as `203.0.113.0/24`, in one spelling. Raises `ValueError`."""
+    """A pattern as in `host_pattern`, or a network such as `203.0.113.0/24`. Raises `ValueError`."""
     return str(ip_network(text)) if "/" in text else host_pattern(text)
 
 
 def endpoint(text: str) -> str:
-    """`host` or `host:port` in one spelling; an IPv6 address before a port stands in brackets. Raises `ValueError`."""
+    """`host` or `host:port` in one spelling; an IPv6 address with a port has brackets. Raises `ValueError`."""
     found = _ENDPOINT.fullmatch(text)
     if found is None:
         return same_spelling(text)
@@ -83,7 +83,7 @@ def endpoint(text: str) -> str:
 
 
 def origin(text: str) -> str:
-    """A page's origin as browsers write it, `https://host` or `http://host:80`, or `*` for all. Raises `ValueError`."""
+    """The origin of a web page as browsers send it, without a default port, or `*` for all. Raises `ValueError`."""
     if text == "*":
         return text
     scheme, separator, authority = text.lower().removesuffix("/").partition("://")
@@ -95,10 +95,10 @@ def origin(text: str) -> str:
 
 
 def endpoint_of(host: str, port: int) -> str:
-    """A host, as `same_spelling` gives it, and a port, as `endpoint` spells them."""
+    """`host:port` as `endpoint` returns it. `host` is in the spelling of `same_spelling`."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def matches(host: str, pattern: str) -> bool:
-    """Whether a host, as `same_spelling` gives it, is what `pattern` means."""
+    """Whether `pattern` covers `host`, which is in the spelling of `same_spelling`."""
     return host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern

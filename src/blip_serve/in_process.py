@@ -1,6 +1,6 @@
-"""The service as a Python object: `BlipServe`, and `AsyncBlipServe` for code that awaits. Needs no server and no HTTP.
+"""The service as a Python object: `BlipServe`, and `AsyncBlipServe` for asynchronous code. Needs no server.
 
-The command line is made of it, and notebooks and jobs are.
+The command line is built on it. It is also meant for notebooks and jobs.
 """
 
 import asyncio
@@ -40,14 +40,14 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 DOWNLOAD_S = 3600.0
-"""Time for a first download, a load and the answer."""
+"""Seconds for a request, enough to download and load its model first."""
 CLOSED = "this BlipServe is not open"
 
 
 def local_settings(config: Path | None = None) -> Settings:
-    """The settings for use on one's own machine: a model is loaded when it is first asked for, and no log is written.
+    """Settings for local use: models load at their first request, and only errors are logged.
 
-    The files are one's own: all image formats are read that can be. Raises `ConfigurationError`.
+    All installed image formats are read, because local files are trusted. Raises `ConfigurationError`.
     """
     settings = Settings.load(config)
     models = tuple(model.model_copy(update={"preload": False}) for model in settings.models)
@@ -59,10 +59,10 @@ def local_settings(config: Path | None = None) -> Settings:
 
 
 class AsyncBlipServe:
-    """The service in this process, for code that awaits; open while inside its `async with`.
+    """The service in this process, for asynchronous code. Use it in an `async with`.
 
-    Every method raises `ServiceError`s that name the argument at fault, and `OSError` for a file that cannot be read.
-    `model` is an id or an alias; the configured default for the task where it is `None`.
+    Every method raises a `ServiceError` that names the argument at fault, or `OSError` for a file that cannot be read.
+    `model` is an id or an alias. `None` means the configured default for the task.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -83,7 +83,7 @@ class AsyncBlipServe:
         await self.close()
 
     async def close(self) -> None:
-        """Ends the service. What is under way fails."""
+        """Ends the service. Requests in flight fail."""
         self._tasks = None
         await self._stack.aclose()
 
@@ -106,7 +106,7 @@ class AsyncBlipServe:
         protocol: ScoringProtocol | None = None,
         service_tier: ServiceTier = "auto",
     ) -> MatchResult:
-        """Scores every image with every caption (`cross`), or first with first (`zip`)."""
+        """Scores every image with every caption (`cross`), or each image with the caption at its index (`zip`)."""
         return await self.run(
             MatchRequest(
                 await _sources(_several(images), "images"),
@@ -131,7 +131,7 @@ class AsyncBlipServe:
         protocol: ScoringProtocol | None = None,
         service_tier: ServiceTier = "auto",
     ) -> GenerateResult:
-        """Writes `n` captions of an image. They go on from `beginning`, which they contain."""
+        """Writes `n` captions of an image. They start with `beginning`."""
         [source] = await _sources([image], "image")
         return await self.run(
             CaptionRequest(
@@ -179,7 +179,7 @@ class AsyncBlipServe:
         protocol: ScoringProtocol | None = None,
         service_tier: ServiceTier = "auto",
     ) -> EmbedResult:
-        """Unit vectors in one space: those of the images, then those of the texts. Their dot product is the cosine."""
+        """Unit vectors of the images, then of the texts, in one space. Their dot products are cosines."""
         inputs: tuple[Input, ...] = (*await _sources(_several(images), "images"), *_texts(texts, "texts"))
         return await self.run(EmbedRequest(inputs, model=model, protocol=protocol, service_tier=service_tier))
 
@@ -236,7 +236,7 @@ class AsyncBlipServe:
         )
 
     async def run(self, request: Request[R]) -> R:
-        """The result of any task's request. The methods above make one each."""
+        """Runs the request of any task and returns its result. The methods above build such requests."""
         try:
             return await self.tasks.run(request)
         except Unavailable as error:
@@ -247,7 +247,7 @@ class AsyncBlipServe:
         return self.tasks.stream(request)
 
     def _with_reason(self, error: Unavailable) -> ServiceError:
-        """The error with the reason why a model could not be loaded: there is no models page to look it up."""
+        """The error with the reason why a model failed to load. Here the user has no models page to look it up."""
         failed = [f"The model '{m.id}' could not be loaded: {m.error}." for m in self.tasks.models() if m.error]
         return Unavailable(" ".join(failed), code=error.code) if failed else error
 
@@ -255,7 +255,7 @@ class AsyncBlipServe:
 def _waiting(
     method: Callable[Concatenate[AsyncBlipServe, P], Coroutine[Any, Any, R]],
 ) -> "Callable[Concatenate[BlipServe, P], R]":
-    """The method of `BlipServe` that calls one of `AsyncBlipServe` and waits for it."""
+    """The synchronous version of a method of `AsyncBlipServe`: calls it and waits for the result."""
 
     @wraps(method)
     def call(self: "BlipServe", /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -265,10 +265,10 @@ def _waiting(
 
 
 class BlipServe:
-    """The service in this process, for code that does not await: scripts and notebooks.
+    """The service in this process, for synchronous code such as scripts and notebooks.
 
-    It runs on a thread of its own, so that it may be called inside a running event loop and from several threads.
-    Its methods are those of `AsyncBlipServe`. Close it, use it in a `with`, or leave that to the end of the process.
+    It runs on its own thread. So it works inside a running event loop too, and several threads may call it.
+    It has the methods of `AsyncBlipServe`. Call `close`, use it in a `with`, or let it end with the process.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -276,7 +276,7 @@ class BlipServe:
         self._service = AsyncBlipServe(settings)
         self._loop = _LoopThread()
         self._end = weakref.finalize(self, _end, self._loop, self._service)
-        self._end.atexit = False  # the process ends by itself then: all the threads are daemons
+        self._end.atexit = False  # at exit nothing has to be closed: all threads are daemons
         self._loop.wait_for(self._service.__aenter__())
 
     def __enter__(self) -> Self:
@@ -288,7 +288,7 @@ class BlipServe:
         self.close()
 
     def close(self) -> None:
-        """Ends the service. What is under way fails."""
+        """Ends the service. Requests in flight fail."""
         self._end()
 
     match = _waiting(AsyncBlipServe.match)
@@ -308,7 +308,7 @@ class _LoopThread:
         self._thread.start()
 
     def wait_for(self, call: Coroutine[Any, Any, T]) -> T:
-        """The call's result. Whoever is interrupted meanwhile (Ctrl-C) cancels it."""
+        """Runs `call` on the loop and returns its result. Ctrl-C in the waiting thread cancels it."""
         if self._loop.is_closed():
             call.close()
             raise RuntimeError(CLOSED)
@@ -332,7 +332,7 @@ def _end(loop: _LoopThread, service: AsyncBlipServe) -> None:
 
 
 async def _sources(pictures: Sequence[Picture], name: str) -> tuple[ImageSource, ...]:
-    """Image sources of pictures. Files are read, and Pillow's images written, off the event loop."""
+    """The image sources of pictures. Reads files and encodes Pillow images on another thread."""
     if all(isinstance(picture, ImageSource) for picture in pictures):
         return tuple(picture for picture in pictures if isinstance(picture, ImageSource))
     return await asyncio.to_thread(

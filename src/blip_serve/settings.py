@@ -1,6 +1,6 @@
 """The service's settings: typed, frozen, built once from a YAML file and the environment, and passed down.
 
-The only place that reads the environment. Environment beats file beats default.
+Only this module reads the environment. A variable overrides the file, and the file overrides the default.
 """
 
 import json
@@ -36,12 +36,12 @@ NESTED = "__"
 MiB = 1024 * 1024
 Access = Annotated[
     Literal["open", "key", "off"],
-    BeforeValidator(lambda value: "off" if value is False else value),  # as YAML reads `off`
+    BeforeValidator(lambda value: "off" if value is False else value),  # YAML reads `off` as false
 ]
 PLAIN = ":plain"
-"""What the name of a captioning model ends in where the user's text is to have no effect."""
+"""Suffix of a captioning model's name. With it, the model ignores the user's text."""
 HARD_LIMIT = 10_000
-"""Images, or captions, that a request may hold whatever the settings: what is read before they are asked."""
+"""Upper bound of images, or of captions, per request. It holds before the settings are known."""
 
 
 HostPattern = Annotated[str, AfterValidator(host_pattern)]
@@ -65,7 +65,7 @@ def _rate(text: str) -> str:
 
 
 Rate = Annotated[str, AfterValidator(_rate)]
-"""Requests a span of time as the library `limits` reads it: `100/minute`, `10 per second`."""
+"""Requests per span of time, in the syntax of the library `limits`: `100/minute`, `10 per second`."""
 
 
 class KeySettings(Section):
@@ -274,7 +274,7 @@ DEMO_ANSWERS = ModelSettings(id="blip-serve/demo-vqa", preload=True)
 
 
 class Settings(BaseSettings):
-    """All settings. Raises `ConfigurationError` from `load` only."""
+    """All settings. Build them with `load` or `of`, which raise `ConfigurationError`."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -357,14 +357,14 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The file's values come as arguments, so the environment goes first."""
+        """The environment first, then the arguments, which are the file's values."""
         return env_settings, init_settings
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:
-        """Settings of the YAML file at `path` (or named by `BLIP_SERVE_CONFIG`), overridden by the environment.
+        """Reads the YAML file at `path`, or else the one that `BLIP_SERVE_CONFIG` names. The environment overrides it.
 
-        Raises `ConfigurationError` naming the file and the key.
+        Raises `ConfigurationError` that names the file and the key.
         """
         named = os.environ.get(CONFIG)
         source = path or (Path(named) if named else None)
@@ -372,9 +372,9 @@ class Settings(BaseSettings):
 
     @classmethod
     def of(cls, values: Mapping[str, Any], source: Path | None = None) -> Self:
-        """Settings of `values`, which come from `source`, overridden by the environment.
+        """Settings from `values`, which were read from `source`. The environment overrides them.
 
-        Raises `ConfigurationError` naming the key.
+        Raises `ConfigurationError` that names the key.
         """
         _refuse_unreadable_variables([k for k in os.environ if k.startswith(PREFIX) and k != CONFIG], cls)
         _refuse_worker_processes()
@@ -382,22 +382,22 @@ class Settings(BaseSettings):
             return cls(**values)
         except ValidationError as error:
             raise ConfigurationError(explain(error, source)) from None
-        except ValueError as error:  # pydantic-settings: a variable that is not JSON where JSON is needed
+        except ValueError as error:  # pydantic-settings: a variable must be JSON and is not
             raise ConfigurationError(f"environment: {error}") from None
 
 
 def request_cost(images: int, pairs: int) -> int:
-    """What a request weighs in the queue before it is read: its images as encodings, its pairs as short captions."""
+    """Estimated cost of a request before its inputs are read: every image is encoded, every pair is a short caption."""
     return images * (IMAGE_COST + PROJECTION_COST) + pairs
 
 
 def generation_cost(sequences: int, tokens: int) -> int:
-    """What a request for texts weighs in the queue: an image, and a step a token for each sequence."""
+    """Estimated cost of generating texts: one image, and one step per token and sequence."""
     return request_cost(1, sequences * tokens)
 
 
 def caption_cost(tokens: int) -> int:
-    """Cost of a caption of `tokens` tokens through the text tower once."""
+    """Cost of one pass of `tokens` tokens through the text tower."""
     return -(-tokens // CAPTION_TOKENS)
 
 
@@ -406,12 +406,19 @@ def _text(path: Path) -> str:
 
 
 def read_yaml(path: Path, read: Callable[[Path], str] = _text) -> dict[str, Any]:
-    """The keys and values of a file. Raises `ConfigurationError` naming it, and what `read` raises beside `OSError`."""
+    """The keys and values of a YAML file.
+
+    Raises `ConfigurationError` that names the file. Other errors of `read` are passed on.
+    """
     try:
         content = yaml.safe_load(read(path))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
-    except (ValueError, yaml.YAMLError, RecursionError) as error:  # also no UTF-8, no such day, nested a thousand deep
+    except (
+        ValueError,
+        yaml.YAMLError,
+        RecursionError,
+    ) as error:  # also: not UTF-8, an impossible date, nested too deeply
         raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if content is None:
         return {}
@@ -421,18 +428,20 @@ def read_yaml(path: Path, read: Callable[[Path], str] = _text) -> dict[str, Any]
 
 
 def explain(error: ValidationError, path: Path | None) -> str:
-    """What pydantic found, the first fault of each key, in the file at `path`."""
+    """An error message for the file at `path`: the first fault that pydantic found in each key."""
     faults: dict[str, str] = {}
     for fault in error.errors(include_url=False):
         parts = [str(part) for part in fault["loc"]]
-        key = ".".join(part for part in parts if "[" not in part) or "settings"  # but the names of types it tried
+        key = (
+            ".".join(part for part in parts if "[" not in part) or "settings"
+        )  # without the names of the types that pydantic tried
         reason = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
         faults.setdefault(key, reason)
     return f"{path or 'settings'}: " + "; ".join(f"{key}: {reason}" for key, reason in faults.items())
 
 
 def _refuse_unreadable_variables(environment: Iterable[str], settings: type[BaseModel]) -> None:
-    """Raises `ConfigurationError` for variables that name no key, and for lists that are not JSON."""
+    """Raises `ConfigurationError` for a variable that matches no key, and for a list that is not JSON."""
     for name in environment:
         field = _field(name.removeprefix(PREFIX).lower().split(NESTED), settings)
         if field is None:

@@ -1,4 +1,4 @@
-"""What an operator sees: log lines and Prometheus metrics. Knows no HTTP framework and no model."""
+"""The log and the Prometheus metrics. Knows no HTTP framework and no model."""
 
 import logging
 import sys
@@ -20,7 +20,7 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Telemetry:
-    """The log and the metrics of one service; each metric is written through a method named for what happened."""
+    """The log and the metrics of one service. Each method records one kind of event."""
 
     def __init__(self, settings: LogSettings) -> None:
         self.log = make_log(settings)
@@ -69,7 +69,7 @@ class Telemetry:
         return generate_latest(self._registry)
 
     def samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
-        """Name, labels and value of all that the page shows, but for when each began."""
+        """Name, labels and value of every sample on the page, without the times at which the counters were created."""
         for metric in self._registry.collect():
             for sample in metric.samples:
                 if not sample.name.endswith("_created"):
@@ -80,16 +80,16 @@ class Telemetry:
         self._in_flight.inc()
 
     def request_ended(self, route: str, method: str, status: int, seconds: float) -> None:
-        """A request was answered; `route` is the template of its path, so that the label stays bounded."""
+        """A request was answered. `route` is the template of its path, so that the label has few values."""
         self._in_flight.dec()
         self._request_seconds.labels(route, method, str(status)).observe(seconds)
 
     def request_cancelled(self) -> None:
-        """A client left before its answer."""
+        """A client disconnected before it was answered."""
         self._cancelled.inc()
 
     def request_failed(self, code: str, rejected: bool) -> None:
-        """An error was answered; `rejected` where no work was done for it because there was no room."""
+        """A request was answered with an error. `rejected`: it was refused for lack of room, before any work."""
         self._errors.labels(code).inc()
         if rejected:
             self._rejected.labels(code).inc()
@@ -99,16 +99,16 @@ class Telemetry:
         self._key_requests.labels(key, str(status)).inc()
 
     def used(self, key: str, model: str, **tokens: int) -> None:
-        """What a request used, by kind."""
+        """A request used so many `tokens` of each kind."""
         for kind, count in tokens.items():
             self._used_tokens.labels(key, model, kind).inc(count)
 
     def connection_refused(self, reason: str) -> None:
-        """A connection went over one of the bounds on HTTP."""
+        """A connection was closed because it exceeded one of the HTTP limits."""
         self._refused.labels(reason).inc()
 
     def image_fetched(self, seconds: float) -> None:
-        """One image's bytes are here."""
+        """The bytes of one image were received."""
         self._fetch_seconds.observe(seconds)
 
     def image_prepared(self, model: str, cached: bool, seconds: float) -> None:
@@ -118,11 +118,11 @@ class Telemetry:
             self._decode_seconds.observe(seconds)
 
     def queued(self, seconds: float) -> None:
-        """A request's first work left the queue."""
+        """A request's first work started, after `seconds` in the queue."""
         self._queue_seconds.observe(seconds)
 
     def step_started(self, phase: str, works: int) -> None:
-        """The device begins a step."""
+        """The device started a step."""
         self._batch_size.labels(phase).observe(works)
 
     def step_ended(self, phase: str, seconds: float) -> None:
@@ -130,12 +130,12 @@ class Telemetry:
         self._device_seconds.labels(phase).observe(seconds)
 
     def model_changed(self, model: str, state: str, states: tuple[str, ...]) -> None:
-        """A model is in a new state, of `states`."""
+        """A model entered `state`, one of `states`."""
         for known in states:
             self._model_state.labels(model, known).set(known == state)
 
     def watch_queue(self, cost: Callable[[], float], requests: Callable[[], float]) -> None:
-        """Where the queue's gauges read."""
+        """Sets the functions that the queue's gauges read."""
         self._queue_cost.set_function(cost)
         self._queue_requests.set_function(requests)
 
@@ -145,7 +145,7 @@ class Telemetry:
         self._background_waiting.set_function(waiting)
 
     def watch_cache(self, model: str, kind: str, cache: C, size: Callable[[C], float]) -> None:
-        """Where a cache's gauge reads, in bytes. The cache is not kept alive: once it is gone, the gauge reads 0."""
+        """Sets the function that a cache's gauge reads, in bytes. The gauge does not keep the cache alive."""
         watched = weakref.ref(cache)
 
         def read() -> float:
@@ -155,12 +155,12 @@ class Telemetry:
         self._cache_bytes.labels(model, kind).set_function(read)
 
     def watch_device(self, memory: Callable[[], float]) -> None:
-        """Where the device memory's gauge reads, in bytes."""
+        """Sets the function that the device memory's gauge reads, in bytes."""
         self._device_memory.set_function(memory)
 
 
 def make_log(settings: LogSettings) -> structlog.stdlib.BoundLogger:
-    """A logger that writes one line an event to standard error."""
+    """A logger that writes one line per event to standard error."""
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if settings.format == "json"
@@ -185,41 +185,44 @@ def make_log(settings: LogSettings) -> structlog.stdlib.BoundLogger:
 
 
 class Unfailing:
-    """A file of which nothing fails: where the log's disk is full or its reader gone, lines are lost, not requests."""
+    """A file whose errors are ignored. If the log cannot be written, lines are lost, but requests do not fail."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
 
     def write(self, text: str) -> None:
-        """Writes, where it can be written."""
+        """Writes `text`, or does nothing if that fails."""
         with suppress(OSError, ValueError):
             self._file.write(text)
 
     def flush(self) -> None:
-        """Flushes, where it can be flushed."""
+        """Flushes, or does nothing if that fails."""
         with suppress(OSError, ValueError):
             self._file.flush()
 
 
 class LibraryLog(logging.Handler):
-    """Writes what libraries log as lines of ours."""
+    """Writes the log records of libraries to our log."""
 
     def __init__(self, log: structlog.stdlib.BoundLogger) -> None:
         super().__init__()
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes one."""
+        """Writes one record."""
         text = printable(record.getMessage().strip())
         self._log.log(record.levelno, "library", name=record.name, text=text, exc_info=record.exc_info or None)
 
 
 def _write_traceback(out: TextIO, error: structlog.typing.ExcInfo) -> None:
-    """Without local variables, which hold keys and captions, and indented, so that no message can pass for a line."""
+    """Writes a traceback without local variables, which hold keys and captions.
+
+    Its lines are indented, so that no error message can look like a line of the log.
+    """
     for line in "".join(traceback.format_exception(*error)).splitlines():
         out.write(f"\n    {printable(line)}")
 
 
 def printable(text: str) -> str:
-    """In one line, whatever it holds: control characters and what no encoding has become escapes."""
+    """`text` in one line: characters that cannot be printed are escaped."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -1,4 +1,4 @@
-"""Waiting for a call on a thread of its own, one that a process about to end does not wait for."""
+"""Runs a call on its own daemon thread and awaits it. The process does not wait for the thread when it ends."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 async def in_thread(call: Callable[[], T], name: str) -> T:
-    """The result of a call made on a thread called `name`. Raises what it raises."""
+    """Runs `call` on a new thread called `name` and returns its result. Raises what `call` raises."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[T] = loop.create_future()
 
@@ -24,7 +24,7 @@ async def in_thread(call: Callable[[], T], name: str) -> T:
 
     def run() -> None:
         value, error = outcome_of(call)
-        with suppress(RuntimeError):  # the loop is gone, and whoever waited with it
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
             loop.call_soon_threadsafe(settle, value, error)
 
     threading.Thread(target=run, name=name, daemon=True).start()
@@ -32,7 +32,7 @@ async def in_thread(call: Callable[[], T], name: str) -> T:
 
 
 def outcome_of(call: Callable[[], T]) -> tuple[T | None, Exception | None]:
-    """What a call on a thread returns, or what it raises; a thread has nobody to exit to."""
+    """The result of a call, or its error. `SystemExit` and the like become errors: a thread would lose them."""
     try:
         return call(), None
     except Exception as error:

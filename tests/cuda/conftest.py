@@ -1,6 +1,6 @@
 """Where the tests of this folder run: on a CUDA card, which the marker `cuda` stands for, and on the CPU where cheap.
 
-On the CPU they show that they are right themselves, and that both devices are asked for the same.
+On the CPU they test themselves: both devices get the same inputs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,11 +31,11 @@ class Place:
     folders: Path
 
     def some(self, cases: Sequence[T]) -> Sequence[T]:
-        """All of them on a card; on a CPU some of each way, since its own tests compare more."""
+        """All of them on a card. On a CPU only some, because the CPU's own tests compare more."""
         return cases[::5] if self.device == "cpu" else cases
 
     def checkpoint(self, kind: Kind, calm: bool = False) -> Path:
-        """The folder of one of a kind, drawn once; `calm` as `build` has it, for a drawn one."""
+        """The folder of a checkpoint of a kind, made once. `calm`: see `build`."""
         if self.size == "demo":
             return EMBEDDED / DEMO[kind]
         folder = self.folders / f"{kind}{'-calm' * calm}"

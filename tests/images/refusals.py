@@ -1,4 +1,4 @@
-"""How a test says what answer it expects."""
+"""An assertion on the error that a test expects."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ _LEAKS = ("pillow", "pil.", "httpx", "httpcore", "traceback", "errno", "127.0.0.
 
 @contextmanager
 def refused(code: str, param: str = "images[1]") -> Iterator[None]:
-    """Expects an `InvalidInput` with `code` and `param` whose message tells nothing of the inside."""
+    """Expects an `InvalidInput` with `code` and `param`. Its message must not reveal internals."""
     with pytest.raises(InvalidInput) as caught:
         yield
     assert (caught.value.code, caught.value.param) == (code, param)

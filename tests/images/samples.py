@@ -53,7 +53,7 @@ def webp(width: int, height: int) -> bytes:
 
 
 def avif_of_items(count: int) -> bytes:
-    """A sound AVIF that speaks of `count` items beside its picture. Its metadata stand last."""
+    """A valid AVIF that lists `count` more items. Its metadata are at the end of the file."""
     data = file_bytes(gradient(), "AVIF")
     meta, pixels = data.index(b"meta") - 4, data.index(b"mdat") - 4
     items = bytearray(data[meta:pixels])
@@ -65,7 +65,7 @@ def avif_of_items(count: int) -> bytes:
 
 
 def tiff(tags: Mapping[int, Sequence[int]], pixels: bytes, order: str = "<") -> bytes:
-    """A TIFF of `tags`, each of 32-bit numbers, behind 8 bytes and `pixels`."""
+    """A TIFF: 8 bytes, `pixels`, and a directory of `tags` with 32-bit values."""
     start = 8 + len(pixels)
     entries, beyond = [struct.pack(order + "H", len(tags))], b""
     for tag, values in sorted(tags.items()):

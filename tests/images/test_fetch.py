@@ -70,7 +70,7 @@ def _server_tls() -> ssl.SSLContext:
 
 
 def fetch_one(answer: Answer, **options: object) -> bytes:
-    """What comes of fetching `/image` when the server gives `answer`."""
+    """Fetches `/image` from a server that sends `answer`."""
 
     async def run() -> bytes:
         async with fetching({"/image": answer}, **options) as (fetcher, origin):  # type: ignore[arg-type]
@@ -334,7 +334,7 @@ def test_the_address_that_was_checked_is_the_one_dialled() -> None:
             url = f"http://rebinding.test:{origin.port}/image"
             assert await fetcher.fetch(url, PARAM) == b"pixels"
             assert names.asked == ["rebinding.test"]
-            with refused("blocked_url"):  # no connection is kept for which nothing would be checked
+            with refused("blocked_url"):  # no connection is reused, because it would not be checked again
                 await fetcher.fetch(url, PARAM)
             assert len(origin.heads) == 1
 

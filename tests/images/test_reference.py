@@ -157,7 +157,7 @@ def test_base64_of_any_bytes_gives_them_back(data: bytes) -> None:
 
 
 def _param(value: str) -> str | None:
-    """The field named by what becomes of `value`, an image or a refusal."""
+    """The field that the parsed image, or the error, names."""
     try:
         source = parse_image(value, "image")
         if isinstance(source, Base64Image):

@@ -51,7 +51,7 @@ def test_only_the_end_is_missing(data: bytes, cut: int) -> None:
 @pytest.mark.parametrize("data", FILES.values(), ids=FILES)
 @pytest.mark.parametrize("filling", [b"", bytes(500)], ids=["cut off", "never filled"])
 def test_where_pixels_are_missing_the_file_is_refused(data: bytes, filling: bytes) -> None:
-    """Or they made no difference: what is read is always the whole picture."""
+    """If the file is accepted, the picture must be whole."""
     scan = data.rindex(b"\xff\xda") + 20
     steps = 1 + max(0, len(data) - scan) // 20
     for end in {*range(scan, len(data) - 2, steps), *range(max(scan, len(data) - 12), len(data) - 2)}:

@@ -157,7 +157,7 @@ def _stds(config: Any, kind: Kind, calm: bool) -> tuple[float, float, float]:
     text = config.text_config
     if calm:
         return 0.02, 0.35 / text.hidden_size**0.5, 0.35 / text.hidden_size**0.5
-    # the deeper, the weaker a layer: else the words before it no longer tell in what comes out
+    # deeper layers have smaller weights; else the output would not depend on the earlier words
     wide = 2.3 / text.hidden_size**0.5
     return 0.7 / config.vision_config.hidden_size**0.5, wide * 3 / text.num_hidden_layers, wide
 

@@ -32,7 +32,7 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 class _Linears(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annotates only half of it
-    """Tells the weight of every linear layer that computes."""
+    """Reports the weight of every linear layer that computes."""
 
     def __init__(self, tell: Callable[[torch.Tensor], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch annotates half of it

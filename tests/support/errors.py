@@ -16,7 +16,7 @@ _LEAKS = re.compile(
 
 
 def check(response: httpx.Response, status: int, code: str, param: str | None) -> None:
-    """An error in the envelope that tells nothing of the inside."""
+    """Checks that the body is an error in the envelope and reveals no internals."""
     assert response.status_code == status, response.text
     error = response.json()["error"]
     assert set(response.json()) == {"error"}

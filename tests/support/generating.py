@@ -23,7 +23,7 @@ class Recorder(FakeModel):
 
 
 class Stepwise(FakeModel):
-    """Takes as many decoding steps as it is allowed, each of which makes one word a text, and waits for more."""
+    """Takes as many decoding steps as it is allowed, then waits. Each step adds one word to each text."""
 
     def __init__(self, *tasks: Task) -> None:
         super().__init__(*tasks, on_launch=self._wait)
@@ -35,7 +35,7 @@ class Stepwise(FakeModel):
 
     @property
     def decoding_steps(self) -> int:
-        """Those begun so far, the one that waits included."""
+        """The decoding steps begun so far, with the one that waits."""
         return sum(step[0][0] == "decode" for step in self.steps)
 
     def _wait(self, works: Sequence[FakeWork]) -> None:

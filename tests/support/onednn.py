@@ -31,7 +31,7 @@ HAS_BFLOAT16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 @contextmanager
 def multiplying(by: Bfloat16) -> Iterator[None]:
-    """Models loaded within take the CPU to multiply bfloat16 by that; to be run within, too."""
+    """Models loaded inside use this emulation of bfloat16. Run them inside too."""
     with pytest.MonkeyPatch.context() as patch, nullcontext() if HAS_BFLOAT16 else emulated():
         patch.setattr(device, "BFLOAT16", by)
         yield

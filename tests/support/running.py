@@ -1,4 +1,4 @@
-"""Runs items through a model without an engine: all works of a phase in one step, in the order of their coming."""
+"""Runs items through a model without an engine. Each step takes all works of one phase, in order."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -71,7 +71,7 @@ def run_prepared(
 
 
 def run_by_turns(model: AnyModel, *groups: Sequence[Prepared]) -> list[list[list[Any]]]:
-    """The results of groups of prepared items, each as `run_prepared` has them, a step of one and then of the next.
+    """The results of groups of prepared items, as from `run_prepared`. The groups' steps alternate.
 
     A group's step is collected when its turn comes again: all others have launched one meanwhile.
     """

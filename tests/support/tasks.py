@@ -25,7 +25,7 @@ class WatchedWork(FakeWork):
 
 
 def with_service(model: FakeModel, use: Callable[[Tasks], Awaitable[T]], **given: Any) -> T:
-    """What `use` makes of a service of one model, and of the settings `given`."""
+    """Runs `use` with a service of one model and the settings `given`. Returns its result."""
 
     async def run() -> T:
         async with open_service(fake_settings(**given), Telemetry(QUIET), always(model)) as tasks:
@@ -35,7 +35,7 @@ def with_service(model: FakeModel, use: Callable[[Tasks], Awaitable[T]], **given
 
 
 def check_a_failure_leaves_nothing(ask: Callable[[Tasks], Awaitable[object]]) -> None:
-    """Without the garbage collector's help: errors must not refer back to what they failed on."""
+    """Checks this without the garbage collector: an error must not refer to the inputs that it failed on."""
     alive: list[weakref.ref[object]] = []
 
     class Watched(FakeModel):
@@ -56,7 +56,7 @@ def check_a_failure_leaves_nothing(ask: Callable[[Tasks], Awaitable[object]]) ->
     gc.disable()
     try:
         with_service(Watched("match", "embed", "caption", "answer", on_launch=fail), use)
-        wait_until(lambda: all(work() is None for work in alive))  # a worker's thread lets go in its own time
+        wait_until(lambda: all(work() is None for work in alive))  # a worker thread may release it a moment later
     finally:
         gc.enable()
     assert len(alive) > WARM_UP

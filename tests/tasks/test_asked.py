@@ -1,4 +1,4 @@
-"""Who asked about which images: a caller is told of its own requests, within a bound."""
+"""Remembered callers: a caller sees cached tokens of its own requests only, and the memory is bounded."""
 
 from blip_serve.tasks.asked import Asked
 

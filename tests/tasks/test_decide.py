@@ -1,4 +1,4 @@
-"""The decide task without HTTP: what each kind of model is asked, and what its numbers become."""
+"""The decide task without HTTP: the items for each kind of model, and the answers from its scores."""
 
 import asyncio
 import pickle
@@ -291,7 +291,7 @@ def test_captions_are_also_held_to_the_pairs_of_a_request() -> None:
 
 
 def test_what_was_read_of_a_question_is_let_go_once_it_is_ranked(tmp_path: Path) -> None:
-    """Of hundreds of questions, what was read would be gigabytes."""
+    """The prepared works of hundreds of questions would take gigabytes."""
     answerer = load(Answerer, build(tmp_path, SMALL_VQA, kind="answering"), images={"cache_tokens_bytes": 0})
     read: list[weakref.ref[QuestionState]] = []
     most = step_size = 0

@@ -1,4 +1,4 @@
-"""The generating task without HTTP: what crosses its border, how it streams, and what is left behind."""
+"""The generating task without HTTP: pickling, streams, and that nothing stays in memory."""
 
 import asyncio
 import pickle

@@ -1,4 +1,4 @@
-"""What every task refuses, without HTTP: a request of nothing, naming its field."""
+"""Every task refuses an empty request and names the field. Without HTTP."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace

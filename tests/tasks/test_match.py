@@ -1,4 +1,4 @@
-"""The match task without HTTP: what crosses its border, and what is left behind when it fails."""
+"""The match task without HTTP: its requests and results can be pickled, and a failure leaves nothing in memory."""
 
 import asyncio
 import gc
@@ -33,7 +33,7 @@ def test_requests_and_results_can_cross_a_process_border() -> None:
 
 @pytest.mark.parametrize("on_error", ["request", "item"])
 def test_an_image_is_let_go_once_it_is_scored(on_error: OnError) -> None:
-    """What the vision tower made of a thousand images would not fit into memory. One at a time, as the limit has it."""
+    """The embeddings of a thousand images would not fit into memory. The limit here is one image at a time."""
     alive: list[weakref.ref[object]] = []
 
     class Watched(FakeModel):

@@ -1,6 +1,6 @@
-"""Rows of the table of threats as cases, and what each of them is held to.
+"""The rows of the table of threats as test cases, and the check for a case.
 
-Every test of a row bears its number in its id, as in `test_urls.py::test_refused[row21-AWS metadata]`: `ROW` finds it.
+A test's id contains the number of its row, as in `test_urls.py::test_refused[row21-AWS metadata]`: `ROW` finds it.
 """
 
 import re

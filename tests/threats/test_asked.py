@@ -1,4 +1,4 @@
-"""Row 84: what the image cache saved is told to those only whose own requests filled it."""
+"""Row 84: a caller sees cached tokens only for images of its own requests."""
 
 import itertools
 from collections.abc import Iterator
@@ -91,7 +91,7 @@ def test_row84_the_same_image_twice_in_a_request_tells_no_more(service: Service)
 
 
 def test_row84_an_image_encoded_anew_for_another_is_news_to_who_asked_before() -> None:
-    """A key that pushes an image out of the cache does not see whether another has asked for it since."""
+    """A caller that pushes an image out of the cache must not see whether another caller has asked for it since."""
     keys = tuple({"name": name, "sha256": digest(name)} for name in ("victim", "attacker"))
     chosen = settings(models=(DEMO,), auth={"keys": keys}, images={"cache_tokens_bytes": 150_000})
     with serving(chosen) as service:

@@ -1,4 +1,4 @@
-"""Rows 17, 35 and 39 to 43: bodies that are too large, malformed, or say what nothing can be done with."""
+"""Rows 17, 35 and 39 to 43: bodies that are too large, malformed, or have values that cannot be used."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Row 81: a decoder that is held for ever holds up nobody but who asked for it, and him until his time is up only."""
+"""Row 81: an image that hangs in a decoder delays only its own caller, and only until the request's deadline."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Whether an answer is one the service may give, whatever it was asked."""
+"""Checks that a response is valid, for any request."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Clients that leave, while queued and mid-stream: how soon their room is free for others."""
+"""Clients that disconnect, in the queue and in a stream: how soon others can use their slots and their room."""
 
 import asyncio
 import json
@@ -26,11 +26,11 @@ POLL_S = 0.01
 PATIENCE_S = 30.0
 GAUGES = ("queue_cost", "queue_requests", "in_flight_requests")
 IDLE = [0.0, 0.0, 1.0]
-"""What these say when nothing is asked for but the metrics."""
+"""The gauges' values when there is no request but the one for the metrics."""
 
 
 def run(board: Board) -> None:
-    """With a fake model so slow that what is left undone would have taken longer than the limit."""
+    """Uses a slow fake model: if the cancelled work still ran, it would take longer than the limit."""
     with board.serve(PART, {}, fake_step_s=STEP_S) as server:
         free = asyncio.run(_leave_queue(server.url))
         what = f"{QUEUED} clients leave the queue: until `queue_cost` and `in_flight_requests` are as before"
@@ -55,7 +55,7 @@ async def _leave_queue(url: str) -> float:
 
 
 async def _wait_for_slot(url: str, leave: bool) -> float:
-    """Seconds to the first word of a stream that finds no slot; those that hold them leave at once, or stay."""
+    """Seconds to the first word of a stream that finds no free slot. Those with slots leave at once, or stay."""
     async with AsyncExitStack() as clients:
         readers = [await clients.enter_async_context(_asking(url, CHAT, STREAM)) for _ in range(STREAMS)]
         await asyncio.gather(*map(_first_word, readers))
@@ -69,7 +69,7 @@ async def _wait_for_slot(url: str, leave: bool) -> float:
 
 @asynccontextmanager
 async def _asking(url: str, path: str, body: bytes) -> AsyncIterator[asyncio.StreamReader]:
-    """The answer as it comes; who goes on leaves it where it is."""
+    """Yields a streamed response. The caller may leave it unfinished."""
     place = urlsplit(url)
     reader, writer = await asyncio.open_connection(place.hostname, place.port)
     head = f"POST {path} HTTP/1.1\r\nhost: {place.netloc}\r\ncontent-type: application/json\r\n"

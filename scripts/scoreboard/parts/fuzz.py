@@ -1,4 +1,4 @@
-"""Requests that nobody would send: no 5xx, no envelope broken, no crash, memory flat."""
+"""Random and damaged requests: there must be no 5xx, no broken error body, no crash and no growth of memory."""
 
 import itertools
 import json
@@ -43,7 +43,7 @@ SETTINGS = {
         "fetch": {"timeout_s": 1},
     },
 }
-"""Small limits: what is kept up to a bound is there soon, so that memory can be flat."""
+"""Small limits, so that caches are soon full and memory can stay flat."""
 
 
 def run(board: Board) -> None:

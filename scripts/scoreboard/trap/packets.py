@@ -47,7 +47,7 @@ def seen() -> Iterator[Packets]:
                 packet, (_, _, kind, *_) = tap.recvfrom(2**16)
             except TimeoutError:
                 continue
-            if kind != socket.PACKET_OUTGOING:  # on loopback each comes once more as incoming
+            if kind != socket.PACKET_OUTGOING:  # on loopback each packet is seen twice: outgoing and incoming
                 packets.note(packet)
 
     thread = threading.Thread(target=read, daemon=True)

@@ -1,4 +1,4 @@
-"""The command line: one file a command. Settings that cannot be used end it with exit code 2 and the key's name."""
+"""The command line, one file per command. Invalid settings end it with exit code 2 and the name of the key."""
 
 import gc
 import sys
@@ -15,7 +15,7 @@ from blip_serve.errors import ConfigurationError
 
 
 class Entry(NamedTuple):
-    """A command before it is imported: where it is, and its line in the list of commands."""
+    """A command that is not yet imported: its path, and its line in the list of commands."""
 
     path: str
     summary: str
@@ -43,24 +43,24 @@ COMMANDS = {
     ),
     "keys": Entry("blip_serve.cli.keys:app", "Make, list and revoke API keys."),
 }
-"""The commands; one is imported when it is called, and with it all that it needs and the others do not."""
+"""The commands. A command and its dependencies are imported only when it is called."""
 
 
 class LazyGroup(TyperGroup):
-    """Lists the commands of the table, and imports the one that is called."""
+    """Lists the commands in `COMMANDS`, and imports the one that is called."""
 
     def __init__(self, **attributes: Any) -> None:
         listed = {name: TyperCommand(name, help=entry.summary) for name, entry in COMMANDS.items()}
         super().__init__(**attributes | {"commands": listed})
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """The command that `args` begin with, imported, and the rest of them."""
+        """Imports the command that `args` start with. Returns it and the rest of `args`."""
         name, listed, rest = super().resolve_command(ctx, args)
         return name, listed and imported(str(listed.name)), rest
 
 
 def imported(name: str) -> Any:
-    """A command of the table."""
+    """Imports a command of `COMMANDS`."""
     module, _, attribute = COMMANDS[name].path.partition(":")
     found = getattr(import_module(module), attribute)
     if not isinstance(found, typer.Typer):
@@ -82,7 +82,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 def main() -> None:
     """Runs the command line."""
-    # Pillow warns of damaged EXIF data in words taken from the file, and Python would keep each for ever.
+    # Pillow's warnings of damaged EXIF data quote the file, and Python would keep every different warning for ever.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         app()
@@ -90,4 +90,4 @@ def main() -> None:
         print(f"blip-serve: {error}", file=sys.stderr)
         sys.exit(2)
     finally:
-        gc.freeze()  # Python's last collection would go over all that torch and transformers are made of: half a second
+        gc.freeze()  # saves half a second at exit: no collection over torch's objects

@@ -1,4 +1,4 @@
-"""`blip-serve caption`: writes captions of pictures, or answers about them, without a server."""
+"""`blip-serve caption`: captions pictures, or answers a question about them, without a server."""
 
 import asyncio
 import json
@@ -22,12 +22,12 @@ from blip_serve.tasks.generate import GenerateRequest
 from blip_serve.telemetry import printable
 
 AT_ONCE = 16
-"""Pictures under way at a time."""
+"""Pictures in flight at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of one picture: a text, or why there is none."""
+    """The text of one picture, or the error."""
 
     image: str
     text: str | None
@@ -65,7 +65,7 @@ def caption(
 async def _print_all(
     blip: AsyncBlipServe, images: list[str], request: Callable[[str], GenerateRequest], as_json: bool
 ) -> bool:
-    """Whether a picture failed. A mistake that is not a picture's ends it all."""
+    """Prints the texts. Returns whether a picture failed. Raises errors that do not concern a single picture."""
     failed = False
     with tqdm(total=len(images), desc="captions", unit="picture", leave=False, disable=None) as bar:
         async for written in _write_all(blip, images, request):
@@ -80,7 +80,7 @@ async def _print_all(
 
 
 def _line(written: Written, as_json: bool) -> str:
-    """One line, whatever the file's name."""
+    """One line of output. Escapes a file's name that would break the line."""
     if as_json:
         line = {"image": written.image, "caption": written.text}
         return json.dumps(line, ensure_ascii=not written.image.isprintable())
@@ -90,7 +90,7 @@ def _line(written: Written, as_json: bool) -> str:
 async def _write_all(
     blip: AsyncBlipServe, images: list[str], request: Callable[[str], GenerateRequest]
 ) -> AsyncIterator[Written]:
-    """The pictures' texts in order, `AT_ONCE` of them being written at a time."""
+    """Generates the texts and yields them in order, with `AT_ONCE` pictures in flight."""
     waiting = deque(images)
     under_way: deque[asyncio.Task[Written]] = deque()
     try:
@@ -107,7 +107,7 @@ async def _write_all(
 async def _write(blip: AsyncBlipServe, image: str, request: Callable[[str], GenerateRequest]) -> Written:
     try:
         asked = request(image)
-    except typer.BadParameter as error:  # gone, or not to be read
+    except typer.BadParameter as error:  # the file is missing or not readable
         return Written(image, None, InvalidInput(error.message, param=image))
     try:
         result = await blip.run(asked)

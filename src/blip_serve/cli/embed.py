@@ -1,4 +1,4 @@
-"""`blip-serve embed`: unit vectors of images and texts, without a server."""
+"""`blip-serve embed`: embeds images and texts as unit vectors, without a server."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ from blip_serve.in_process import AsyncBlipServe, local_settings
 from blip_serve.tasks.embed import EmbedResult
 
 SHOWN = 4
-"""Numbers of a vector in the table."""
+"""How many numbers of a vector the table shows."""
 Turn = tuple[list[str], EmbedResult]
 
 

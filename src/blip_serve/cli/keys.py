@@ -1,4 +1,4 @@
-"""`blip-serve keys`: makes, lists and revokes API keys. A running service takes notice by itself."""
+"""`blip-serve keys`: makes, lists and revokes API keys. A running service reads the changed file by itself."""
 
 import sys
 from collections.abc import Sequence
@@ -70,7 +70,7 @@ def list_(file: File = None, config: Config = None) -> None:
 def revoke(name: Name, file: File = None, config: Config = None) -> None:
     """Take a key out of the file: a running service refuses it within two seconds."""
     keys_file = _file(file, config)
-    read_keys(keys_file)  # there has to be one
+    read_keys(keys_file)  # fails if there is no file
 
     def remove(keys: tuple[KeySettings, ...]) -> Sequence[KeySettings]:
         if all(known.name != name for known in keys):

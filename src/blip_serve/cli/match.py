@@ -1,4 +1,4 @@
-"""`blip-serve match`: scores images against captions here, without a server."""
+"""`blip-serve match`: scores images against captions, without a server."""
 
 import json
 import sys
@@ -73,12 +73,12 @@ def match(
 
 
 def _at_once(limits: LimitSettings, captions: int) -> int:
-    """Images a request may hold beside so many captions."""
+    """The number of images that one request with so many captions may have."""
     return max(1, min(limits.max_images, limits.max_pairs // captions))
 
 
 def _table(result: MatchResult, rows: Sequence[Row]) -> Table:
-    """The likeliest pair first, and marked where it is not the only one."""
+    """The pairs by probability. If there are several, the first is marked as the best."""
     ordered = sorted(rows, key=lambda row: row.score.itm_score or 0.0, reverse=True)
     several = len(rows) > 1
     table = table_of(f"{result.model} ({result.protocol})")

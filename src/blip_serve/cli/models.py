@@ -1,4 +1,4 @@
-"""`blip-serve models`: the catalogue, as configured here or as a running server shows it."""
+"""`blip-serve models`: lists the models of the settings, or those of a running server."""
 
 import json
 import sys
@@ -49,7 +49,7 @@ def _of_server(url: str, api_key: str | None) -> list[dict[str, Any]]:
 
 
 def _of_settings(settings: Settings) -> list[dict[str, Any]]:
-    """The models of the settings; nothing runs here, so the state is where their files are."""
+    """The models of the settings. No service runs, so `state` tells where their files are."""
     return [model_page(status).model_dump(mode="json") | {"state": where(status)} for status in list_models(settings)]
 
 

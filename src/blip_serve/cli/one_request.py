@@ -1,4 +1,4 @@
-"""The service for one command: what the commands that score, embed, rank or write here have in common."""
+"""Runs a service for one command. The commands that work without a server share this."""
 
 import asyncio
 import sys
@@ -29,17 +29,17 @@ def told_in_a_line() -> Iterator[None]:
 
 
 def answer(settings: Settings, ask: Callable[[AsyncBlipServe], Awaitable[T]]) -> T:
-    """The result of `ask`, which is given a service that runs for it alone.
+    """Starts a service, calls `ask` with it, and returns the result of `ask`.
 
-    Raises `ServiceError`, and `ConfigurationError` for a device that is not there.
+    Raises `ServiceError`, and `ConfigurationError` if the device is not available.
     """
-    # Loads and downloads show bars of tqdm's, which keep clear of one another, and of no other library's.
+    # Loads and downloads show tqdm bars. This is a tqdm bar too, so that they do not overwrite each other.
     with tqdm(bar_format="loading and running", leave=False, disable=None):
         return run(settings, ask)
 
 
 def run(settings: Settings, ask: Callable[[AsyncBlipServe], Awaitable[T]]) -> T:
-    """Like `answer`, for a caller that shows by itself what goes on."""
+    """Like `answer`, without a progress bar, for a caller that shows its own."""
     return asyncio.run(_ask(settings, ask))
 
 

@@ -1,4 +1,4 @@
-"""The pictures that a command is given: files, addresses, and what folders hold; in turns, where they are many."""
+"""The pictures given to a command: files, URLs, folders. Splits many pictures into several requests."""
 
 import os
 import sys
@@ -20,22 +20,23 @@ from blip_serve.telemetry import printable
 R = TypeVar("R")
 
 NAMED = 3
-"""Files that are named of those passed over for the same reason."""
+"""For each reason, how many of the skipped files are named."""
 
 
 def pictures(given: Sequence[str], decoder: Decoder) -> list[str]:
-    """Files and addresses as they are given, and for a folder the pictures in it and below, in the order of names.
+    """The given files and URLs. A folder stands for all pictures in it and in its subfolders, sorted by name.
 
-    A picture is what begins like one that `decoder` reads, whatever its name; files that are none, and hidden ones,
-    are counted on standard error. Raises `typer.BadParameter` for what is not there, and a folder without a picture.
+    A file in a folder is a picture if `decoder` reads its format; its name does not matter. Other files and hidden
+    files are skipped and counted on standard error. Raises `typer.BadParameter` for a path that does not exist, and for
+    a folder without pictures.
     """
     return [image for each in given for image in _expand(each, decoder)]
 
 
 def image_source(image: str) -> ImageSource:
-    """A file, an http(s) URL or a data URI as a source; its name is its field.
+    """The source of a file, an http(s) URL or a data URI. Errors name `image` as their field.
 
-    Raises `typer.BadParameter` for a file that cannot be read, `InvalidInput` for a URL that is none.
+    Raises `typer.BadParameter` for a file that cannot be read, `InvalidInput` for an invalid URL.
     """
     try:
         return source_of(image, image)
@@ -46,9 +47,9 @@ def image_source(image: str) -> ImageSource:
 async def in_turns(
     images: Sequence[str], at_once: int, ask: Callable[[tuple[ImageSource, ...]], Awaitable[R]]
 ) -> AsyncIterator[tuple[list[str], R]]:
-    """Asks about `at_once` images at a time: those of a turn, and the answer.
+    """Calls `ask` with `at_once` images at a time. Yields each group of images with its answer.
 
-    One that cannot be read is told on standard error, and asked without; what else is wrong is raised.
+    An image that cannot be read is reported on standard error and left out. Other errors are raised.
     """
     for start in range(0, len(images), at_once):
         sources = list(_readable(images[start : start + at_once]))
@@ -66,16 +67,16 @@ async def in_turns(
                 break
 
 
-def tell(image: str, what: str) -> None:
-    """A line on standard error about a picture, above the progress bar if there is one."""
-    tqdm.write(f"blip-serve: {printable(image)}: {what}", file=sys.stderr)
+def tell(image: str, message: str) -> None:
+    """Prints a line about a picture to standard error, above the progress bar if there is one."""
+    tqdm.write(f"blip-serve: {printable(image)}: {message}", file=sys.stderr)
 
 
 def _readable(images: Sequence[str]) -> Iterator[ImageSource]:
     for image in images:
         try:
             yield image_source(image)
-        except typer.BadParameter as error:  # gone, or not to be read
+        except typer.BadParameter as error:  # the file is missing or not readable
             tell(image, error.message)
         except InvalidInput as error:
             tell(image, error.message)
@@ -92,29 +93,29 @@ def _expand(image: str, decoder: Decoder) -> list[str]:
 
 def _pictures_of(folder: Path, decoder: Decoder) -> list[str]:
     found: list[Path] = []
-    passed_over: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(_files(folder, passed_over["not readable"])):
-        reason = _why_not(path, decoder)
-        (passed_over[reason] if reason else found).append(path)
-    _count(folder, passed_over)
+    skipped: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(_files(folder, skipped["not readable"])):
+        reason = _reason_to_skip(path, decoder)
+        (skipped[reason] if reason else found).append(path)
+    _count(folder, skipped)
     if not found:
         raise typer.BadParameter(f"{folder}: no pictures in this folder", param_hint="IMAGE")
     return [str(path) for path in found]
 
 
 def _files(folder: Path, unreadable: list[Path]) -> Iterator[Path]:
-    """What is in a folder and below, but for what hidden folders hold: those come as they are. Follows no links."""
-    for place, folders, files in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):
+    """The files in a folder and its subfolders. Yields hidden folders themselves, not their files. Follows no links."""
+    for directory, folders, files in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):
         hidden = [name for name in folders if name.startswith(".")]
         folders[:] = [name for name in folders if name not in hidden]
-        yield from (Path(place) / name for name in (*files, *hidden))
+        yield from (Path(directory) / name for name in (*files, *hidden))
 
 
-def _why_not(path: Path, decoder: Decoder) -> str | None:
-    """Why a file of a folder is passed over. Systems leave hidden ones there: thumbnails, and `._a.jpg` of macOS."""
+def _reason_to_skip(path: Path, decoder: Decoder) -> str | None:
+    """The reason to skip a file, or `None`. Systems create hidden files: thumbnails, and `._a.jpg` on macOS."""
     if path.name.startswith("."):
         return "hidden"
-    if not path.is_file():  # opening a pipe would wait for whoever writes to it
+    if not path.is_file():  # opening a pipe would wait for a writer
         return "no file"
     try:
         with path.open("rb") as file:
@@ -124,8 +125,8 @@ def _why_not(path: Path, decoder: Decoder) -> str | None:
     return None if decoder.reads(head) else f"none of {', '.join(sorted(decoder.formats))}"
 
 
-def _count(folder: Path, passed_over: Mapping[str, list[Path]]) -> None:
-    for reason, paths in passed_over.items():
+def _count(folder: Path, skipped: Mapping[str, list[Path]]) -> None:
+    for reason, paths in skipped.items():
         if paths:
             names = [printable(str(path.relative_to(folder))) for path in paths[:NAMED]]
             more = ["..."] if len(paths) > NAMED else []

@@ -1,4 +1,4 @@
-"""`blip-serve pull`: brings the settings' checkpoints here, ahead of a service that runs offline."""
+"""`blip-serve pull`: downloads the settings' checkpoints, so that a service can run offline later."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`blip-serve rerank`: images in the order they fit a text, or texts an image, without a server."""
+"""`blip-serve rerank`: orders images by a text, or texts by an image, without a server."""
 
 import json
 import sys
@@ -77,7 +77,7 @@ def rerank(
 
 
 def _best(turns: Sequence[Turn], rank_by: RankBy, shortlist: int | None) -> list[Ranked]:
-    """All that the turns found, the best first; the shortlist of all is made of those of the turns."""
+    """The documents of all turns, the best first. The shortlists of the turns are merged to one."""
     found = [(names[ranked.index], ranked) for names, result in turns for ranked in result.documents]
     if shortlist is not None:
         found = sorted(found, key=lambda each: relevance(each[1].score, "cosine"), reverse=True)[:shortlist]
@@ -102,6 +102,6 @@ def _table(result: RerankResult, rank_by: RankBy, best: Sequence[Ranked]) -> Tab
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("document")
     table.add_column(f"relevance ({rank_by})", justify="right", no_wrap=True)
-    for place, (document, ranked) in enumerate(best, start=1):
-        table.add_row(str(place), Name(document), f"{ranked.relevance:.4f}")
+    for rank, (document, ranked) in enumerate(best, start=1):
+        table.add_row(str(rank), Name(document), f"{ranked.relevance:.4f}")
     return table

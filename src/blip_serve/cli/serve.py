@@ -25,7 +25,7 @@ from blip_serve.settings import AuthSettings, Settings
 from blip_serve.telemetry import LibraryLog
 
 OWN_DESCRIPTORS = 512
-"""Files that the process may have open beside its clients' connections: checkpoints, images fetched, uploads."""
+"""File descriptors for all but client connections: checkpoints, image fetches, uploads."""
 
 
 def serve(
@@ -36,7 +36,9 @@ def serve(
 ) -> None:
     """Serve over HTTP until SIGTERM, SIGHUP or Ctrl-C; requests in flight are finished first."""
     for number in set(ending_signals()) - {signal.SIGINT}:
-        signal.signal(number, lambda *_: sys.exit(0))  # until the server handles it: nothing was accepted yet
+        signal.signal(
+            number, lambda *_: sys.exit(0)
+        )  # until the server sets its own handler: no request was accepted yet
     keep_memory()
     settings = Settings.load(config)
     address = host or settings.server.host
@@ -54,7 +56,7 @@ def serve(
 
 
 def _refuse_without_keys(auth: AuthSettings, address: str, no_auth: bool) -> None:
-    """Raises `ConfigurationError` where others could call and nobody said that they may."""
+    """Raises `ConfigurationError` if other machines could call without a key and no setting allows it."""
     if no_auth and auth.asks:
         raise ConfigurationError("--no-auth contradicts auth.keys and auth.keys_file")
     if not (auth.asks or auth.no_auth or no_auth or is_loopback(address)):
@@ -65,7 +67,7 @@ def _refuse_without_keys(auth: AuthSettings, address: str, no_auth: bool) -> Non
 
 
 def _allow_descriptors(count: int) -> None:
-    """Raises the process's limit of open files to `count`, as far as the system lets it."""
+    """Raises the process's limit of open files to `count`, or to the system's hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < count:
         allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
@@ -73,7 +75,7 @@ def _allow_descriptors(count: int) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """The listening socket; an address that cannot be had ends the start with its reason."""
+    """The listening socket. If the address cannot be used, prints the reason and exits."""
     try:
         return socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
@@ -84,7 +86,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _address(listener: socket.socket) -> str:
-    """The URL that someone on this machine may try."""
+    """The service's URL, as seen from this machine."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -94,7 +96,7 @@ def _announce(app: FastAPI, at: str) -> None:
     picture = EMBEDDED / "pictures" / "red-circle.png"
     app.state.telemetry.log.info("serving", at=at, docs=f"{at}/docs", ready=f"{at}/readyz")
     key = '-H "Authorization: Bearer $KEY" ' if app.state.settings.auth.asks else ""
-    with suppress(OSError):  # whoever read it is gone
+    with suppress(OSError):  # standard error is closed
         print(
             f'\nTry it:\n\n  curl {at}/v1/match {key}-F image=@{picture} -F caption="a large red circle" '
             '-F caption="a large blue circle"\n',

@@ -1,4 +1,4 @@
-"""What tables of pictures are made of: names that no line breaks in the middle of a word, texts as they are."""
+"""Parts of the tables that commands print: names of files, which break between words, and texts without markup."""
 
 import re
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from blip_serve.telemetry import printable
 SHOWN = 60
 """Characters of a data URI that are shown."""
 BREAKS = ("/", "-_.,; ")
-"""Where a name goes on in the next line: after these, or only if they do not do, after those."""
+"""Characters after which a name may break. The second group is used only if the first is not enough."""
 
 
 class Name:
-    """A file's name or a URL: broken after a `/`, or where that does not do, after another mark."""
+    """A file's name or a URL. It breaks after a `/`, or else after another character of `BREAKS`."""
 
     def __init__(self, name: str) -> None:
         is_data = name[:5].lower() == "data:" and len(name) > SHOWN
@@ -33,7 +33,7 @@ class Name:
 
 
 def broken(text: str, width: int, marks: Sequence[str] = BREAKS) -> list[str]:
-    """The lines of a text of which none is wider than `width` cells; inside a word only where it is wider itself."""
+    """`text` in lines of at most `width` cells. Breaks a word only if it is wider than a line."""
     if cell_len(text) <= width:
         return [text]
     if not marks:
@@ -48,7 +48,7 @@ def broken(text: str, width: int, marks: Sequence[str] = BREAKS) -> list[str]:
 
 
 def words(text: str) -> Text:
-    """A text of the user's: its brackets are no markup."""
+    """A text from the user. Brackets in it are not markup."""
     return Text(printable(text), overflow="fold")
 
 
@@ -58,6 +58,6 @@ def table_of(title: str) -> Table:
 
 
 def _parts(text: str, marks: str) -> list[str]:
-    """The text in pieces, each up to and with marks."""
+    """The text in pieces. Each piece ends after one or more of `marks`."""
     any_of = re.escape(marks)
     return re.findall(rf"[^{any_of}]*[{any_of}]+|[^{any_of}]+", text)

@@ -1,1 +1,1 @@
-"""Images on their way in: reference (grammar), fetch (guarded), decode (checked). Knows no HTTP API and no model."""
+"""Turns an image in a request into pixels: parse, fetch, check, decode. Knows no HTTP API and no model."""

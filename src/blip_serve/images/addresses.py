@@ -1,11 +1,11 @@
-"""Which addresses may be dialled: those of the public internet. Knows no names and no sockets."""
+"""Tells public IP addresses, to which connections are allowed, from all others. Knows no host names and no sockets."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 Address = IPv4Address | IPv6Address
 
-# IANA's special-purpose registries, written out because `ipaddress` changes its mind between Python releases.
+# From IANA's special-purpose registries. Not from `ipaddress`, whose answers differ between Python releases.
 _REFUSED_V4 = tuple(
     IPv4Network(network)
     for network in (
@@ -13,7 +13,7 @@ _REFUSED_V4 = tuple(
         "10.0.0.0/8",
         "100.64.0.0/10",  # carrier-grade NAT; some clouds keep their metadata at 100.100.100.200
         "127.0.0.0/8",
-        "168.63.129.16/32",  # Azure's metadata, in the middle of public space
+        "168.63.129.16/32",  # Azure's metadata, inside public address space
         "169.254.0.0/16",  # link-local, and metadata at 169.254.169.254
         "172.16.0.0/12",
         "192.0.0.0/24",
@@ -31,7 +31,7 @@ _GLOBAL_V6 = IPv6Network("2000::/3")
 _REFUSED_V6 = tuple(
     IPv6Network(network)
     for network in (
-        "2001::/23",  # protocol assignments, Teredo among them
+        "2001::/23",  # protocol assignments, with Teredo
         "2001:db8::/32",
         "2002::/16",  # 6to4
         "3fff::/20",  # documentation
@@ -58,15 +58,15 @@ _METADATA = tuple(
         "fd20:ce::254/128",  # Google Cloud
     )
 )
-"""Where clouds hand out credentials inside `_PRIVATE`; their other addresses are link-local or Azure's."""
+"""Addresses inside `_PRIVATE` where clouds hand out credentials. Other clouds use link-local addresses, or Azure's."""
 
 
 def is_public(address: Address) -> bool:
     """Whether `address` is a globally reachable unicast address.
 
-    Forms of IPv6 that carry an IPv4 address are refused whole (mapped, compatible, 6to4, Teredo, local NAT64): no
-    picture is served there. The exception is the well-known NAT64 prefix, which is what names answer with on a network
-    without IPv4: there the address inside decides.
+    IPv6 addresses that contain an IPv4 address (mapped, compatible, 6to4, Teredo, local NAT64) are not public: no
+    images are served there. The exception is the well-known NAT64 prefix, which DNS returns on networks without IPv4.
+    For it, the IPv4 address inside decides.
     """
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _REFUSED_V4)
@@ -79,9 +79,9 @@ def is_public(address: Address) -> bool:
 
 
 def is_private(address: Address) -> bool:
-    """Whether `address` is one of a private network or this host: what an operator may exempt.
+    """Whether `address` is in a private network or on this host. An operator may allow such addresses.
 
-    Never those at which a cloud hands out credentials, nor link-local, multicast and reserved ones.
+    `False` for addresses where a cloud hands out credentials, and for link-local, multicast and reserved addresses.
     """
     if isinstance(address, IPv6Address) and address.scope_id is not None:
         return False
@@ -89,12 +89,12 @@ def is_private(address: Address) -> bool:
 
 
 def innermost(address: Address) -> Address:
-    """The IPv4 address inside one of the well-known NAT64 prefix; any other address itself."""
+    """The IPv4 address inside an address with the well-known NAT64 prefix. Any other address is returned unchanged."""
     if isinstance(address, IPv6Address) and address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
 
 def within(address: Address, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
-    """Whether `address` is of one of the networks."""
+    """Whether `address` is in one of `networks`."""
     return any(address.version == network.version and address in network for network in networks)

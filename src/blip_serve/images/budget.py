@@ -1,4 +1,4 @@
-"""A bound on the memory of the images being decoded at once. Knows no images."""
+"""Limits the memory of the images that are decoded at the same time. Knows no images."""
 
 import threading
 import time
@@ -8,37 +8,37 @@ from contextlib import contextmanager
 from blip_serve.fair_threads import NotNow
 
 FREE = 16 * 1024 * 1024
-"""Bytes. What takes no more is not counted: the threads that decode bound it, and nothing large holds it up."""
+"""Bytes. Smaller reservations are not counted, so they never wait for large ones. The number of threads limits them."""
 
 
 class ByteBudget:
-    """`total` bytes for threads to share. What weighs more than all of it has it for itself.
+    """`total` bytes that threads share. A larger reservation needs the whole budget, and then fits.
 
-    Bytes held for longer than `patience_s` count no more: whoever holds them hangs, and shall hold up nobody else.
+    A reservation older than `patience_s` seconds is no longer counted: its thread hangs, and must not block others.
     """
 
     def __init__(self, total: int, patience_s: float) -> None:
         self._total = total
         self._patience_s = patience_s
-        self._held: dict[object, tuple[int, float]] = {}  # bytes, and since when (monotonic seconds)
+        self._held: dict[object, tuple[int, float]] = {}  # bytes, and the start in monotonic seconds
         self._lock = threading.Lock()
 
     @contextmanager
-    def reserve(self, weight: int) -> Iterator[None]:
-        """Holds `weight` bytes while inside. Raises `NotNow` where they are not free."""
-        weight = 0 if weight <= FREE else min(weight, self._total)
+    def reserve(self, size: int) -> Iterator[None]:
+        """Reserves `size` bytes inside the `with`. Raises `NotNow` if they are not free."""
+        size = 0 if size <= FREE else min(size, self._total)
         key = object()
         with self._lock:
-            if not self._fits(weight):
-                raise NotNow(lambda: self._fits(weight))
-            self._held[key] = weight, time.monotonic()
+            if not self._fits(size):
+                raise NotNow(lambda: self._fits(size))
+            self._held[key] = size, time.monotonic()
         try:
             yield
         finally:
             with self._lock:
                 del self._held[key]
 
-    def _fits(self, weight: int) -> bool:
+    def _fits(self, size: int) -> bool:
         oldest = time.monotonic() - self._patience_s
-        held = sum(weight for weight, since in list(self._held.values()) if since > oldest)
-        return not weight or weight <= self._total - held
+        held = sum(each for each, since in list(self._held.values()) if since > oldest)
+        return not size or size <= self._total - held

@@ -1,4 +1,4 @@
-"""Image files to RGB pixels, within bounds. Knows no models and where no file came from."""
+"""Decodes image files to RGB pixels, within limits. Knows no models, and not where a file came from."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping
@@ -29,14 +29,14 @@ from blip_serve.images.unended import with_end
 from blip_serve.settings import ImageSettings
 
 MAX_SIDE = 65535
-"""Pixels; the most a JPEG can have."""
+"""Pixels; the largest side of a JPEG."""
 HEAVY = 320 * 1024 * 1024
-"""Bytes. Where decoding took more, freed memory goes back; a usual photo needs less, and mapping it anew takes time."""
+"""Bytes. After a larger decode, freed memory returns to the system. Usual photos need less: returning it costs time."""
 NO_MEMORY = "out of memory"
-"""How Pillow's `OSError` of a decoder without memory begins."""
+"""Start of the message of Pillow's `OSError` when a decoder runs out of memory."""
 
 Opener = Callable[[io.BytesIO], ImageFile.ImageFile]
-# The classes rather than `Image.open`, which tries every format it was given and warns of large images by its own rule.
+# Not `Image.open`: it tries every format, and warns of large images by a limit of its own.
 _OPENERS: Mapping[ImageFormat, Opener] = MappingProxyType(
     {
         "PNG": PngImageFile,
@@ -50,21 +50,24 @@ _OPENERS: Mapping[ImageFormat, Opener] = MappingProxyType(
 )
 _OPTIONAL: Mapping[ImageFormat, str] = MappingProxyType({"WEBP": "webp", "AVIF": "avif"})
 _HEIC = "pillow_heif.as_plugin"
-"""What reads HEIC, of an optional package; imported where the format is on."""
+"""The module that reads HEIC. Its package is optional; it is imported only if the format is enabled."""
 
 BYTES_A_PIXEL: Mapping[ImageFormat, int] = MappingProxyType(
     {"PNG": 14, "JPEG": 16, "WEBP": 24, "GIF": 11, "BMP": 8, "AVIF": 24, "TIFF": 18, "HEIC": 24}
 )
-"""What decoding takes at most, all copies together: the decoder's own buffers (a progressive JPEG's coefficients, a
-WebP's canvases), Pillow's raster of up to 4 bytes a pixel, the white page under a transparent one, and one turned
-upright. Measured with Pillow 13, by the tests again."""
+"""Peak memory of decoding, in bytes per pixel. It is the sum of all copies of the image.
+
+These are: the decoder's buffers (coefficients of a progressive JPEG, canvases of a WebP), Pillow's raster of up to 4
+bytes per pixel, the white page under a transparent image, and the rotated image. Measured with Pillow 13; a test
+measures it again.
+"""
 
 
 class Decoder:
-    """Decodes on several threads at once; together they take at most `settings.max_decode_bytes`.
+    """Decodes images on several threads. Together they use at most `settings.max_decode_bytes` of memory.
 
-    `formats`: what is read; `patience_s`: how long an image may take before its memory counts no more.
-    Raises `ConfigurationError` where the settings name HEIC and its package is not there.
+    `formats`: the formats that it reads. `patience_s`: seconds after which the memory of an image is no longer counted.
+    Raises `ConfigurationError` if the settings enable HEIC and its package is not installed.
     """
 
     def __init__(self, settings: ImageSettings, patience_s: float = 60) -> None:
@@ -76,17 +79,18 @@ class Decoder:
             quiet()
 
     def reads(self, head: bytes) -> bool:
-        """Whether a file that begins with `head`, `HEAD_BYTES` of it, is of a format that is read."""
+        """Whether a file is of a format that this decoder reads. `head`: the file's first `HEAD_BYTES` bytes."""
         return sniff(head) in self.formats
 
     @contextmanager
     def open(self, image: ImageBytes) -> Iterator[Image.Image]:
-        """The first frame as an RGB image, upright by its EXIF or XMP orientation, transparency over white.
+        """The first frame as an RGB image, rotated by its EXIF or XMP orientation, transparent parts white.
 
-        16 bits a channel are cut to the upper 8; colour profiles are not applied, nor is the colour that a 16-bit grey
-        PNG may name transparent. Its memory is reserved until the block ends. Raises `InvalidInput`: `empty_image`,
-        `unsupported_image_format`, `invalid_image_dimensions`, `image_too_large`, `invalid_image`; `OutOfMemory`;
-        and `NotNow` where other images take the memory it needs.
+        Channels of 16 bits are cut to their upper 8 bits. Colour profiles are ignored, and so is the transparent colour
+        of a 16-bit grey PNG. The memory stays reserved until the `with` ends.
+
+        Raises `InvalidInput`: `empty_image`, `unsupported_image_format`, `invalid_image_dimensions`, `image_too_large`,
+        `invalid_image`. Raises `OutOfMemory`, and `NotNow` if other images use the memory that it needs.
         """
         kind = self._kind(image)
         declared = declared_size(image.data, kind)
@@ -95,8 +99,8 @@ class Decoder:
             essence = WALKS[kind](image.data)
             picture = self._open(essence.data, kind)
         self._check_size(picture.size, image.param)
-        weight = _pixels(declared, picture.size) * BYTES_A_PIXEL[kind]
-        with self._budget.reserve(weight + essence.tables):
+        needed = _pixels(declared, picture.size) * BYTES_A_PIXEL[kind]
+        with self._budget.reserve(needed + essence.tables):
             with _named_failures(image.param):
                 if not essence.ended:
                     picture = self._open(with_end(essence.data), kind)
@@ -106,7 +110,7 @@ class Decoder:
             finally:
                 picture.close()
                 rgb.close()
-        if weight > HEAVY:
+        if needed > HEAVY:
             give_back()
 
     def _open(self, data: bytes, kind: ImageFormat) -> ImageFile.ImageFile:
@@ -140,7 +144,7 @@ class Decoder:
 
 
 def own_formats() -> tuple[ImageFormat, ...]:
-    """All that can be read here, for files of one's own."""
+    """All formats that can be read on this machine. Meant for trusted files."""
     try:
         _opener("HEIC")
     except ConfigurationError:
@@ -149,7 +153,7 @@ def own_formats() -> tuple[ImageFormat, ...]:
 
 
 def check_formats(settings: ImageSettings) -> None:
-    """Raises `ConfigurationError` where the settings name HEIC and its package is not there."""
+    """Raises `ConfigurationError` if the settings enable HEIC and its package is not installed."""
     if "HEIC" in settings.formats:
         _opener("HEIC")
 
@@ -171,19 +175,19 @@ def _opener(kind: ImageFormat) -> Opener:
 
 
 def _pixels(*sizes: Size | None) -> int:
-    """Of the largest: what a file declares may be more than what its decoder says, and less."""
+    """Pixels of the largest of `sizes`. The size in a header may be larger or smaller than the decoder's."""
     return max(size[0] * size[1] for size in sizes if size)
 
 
 @contextmanager
 def _named_failures(param: str) -> Iterator[None]:
-    """Decoders fail with whatever they like (SyntaxError, struct.error ...); for the client it is one.
+    """Turns any error of a decoder (`SyntaxError`, `struct.error` ...) into one error for the client.
 
-    That memory lacks is no fault of the file: its size was bounded before.
+    A lack of memory is not the file's fault, because its size was checked before. It becomes `OutOfMemory`.
     """
     try:
         yield
-    except Image.DecompressionBombError as error:  # only where `max_pixels` is set above Pillow's own limit
+    except Image.DecompressionBombError as error:  # only if `max_pixels` is above Pillow's own limit
         raise InvalidInput("The image has too many pixels.", code="image_too_large", param=param) from error
     except MemoryError as error:
         raise _no_memory() from error
@@ -209,12 +213,12 @@ def _to_rgb(picture: ImageFile.ImageFile) -> Image.Image:
 
 
 def _in_mode(picture: Image.Image, mode: str) -> Image.Image:
-    """`picture.convert(mode)`, which would copy one that has the mode."""
+    """Like `picture.convert(mode)`, without a copy if the picture already has the mode."""
     return picture if picture.mode == mode else picture.convert(mode)
 
 
 def _upper_bytes(picture: Image.Image) -> Image.Image:
-    """16-bit grey as 8-bit; Pillow's own conversion makes everything from 256 up white."""
+    """16-bit grey as 8-bit grey. Pillow's own conversion turns all values from 256 up to white."""
     return Image.frombytes("L", picture.size, picture.tobytes("raw", "I;16B")[::2])
 
 
@@ -225,6 +229,6 @@ def _over_white(rgba: Image.Image) -> Image.Image:
 
 
 def _upright(picture: ImageFile.ImageFile, rgb: Image.Image, essence: Essence) -> Image.Image:
-    """`rgb` turned as the file says: what was taken out of it, or what its decoder gives."""
+    """`rgb`, rotated by the orientation in `essence`, or else in what the decoder read."""
     exif, xmp = (picture.info.get(key, b"") for key in ("exif", "xmp"))
     return upright(rgb, essence.exif or exif, essence.xmp or xmp)

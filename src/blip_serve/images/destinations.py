@@ -1,4 +1,7 @@
-"""Where images may be fetched from: the public web, less or more as the operator's lists say. Dials nothing."""
+"""Which hosts, ports and addresses images may be fetched from: the public web, and the settings' lists.
+
+Opens no connections.
+"""
 
 from collections.abc import Callable
 from ipaddress import ip_network
@@ -13,9 +16,9 @@ WEB_PORTS = frozenset({80, 443})
 
 
 class Destinations:
-    """The rules for hosts and ports, asked of every hop, and for addresses, asked of every answer of a look-up.
+    """Checks the host and port of every hop, and every address that a DNS lookup returns.
 
-    `allow` and `ports` say what the public web is.
+    `allow` and `ports` define the public web.
     """
 
     def __init__(self, settings: FetchSettings, *, allow: Allow = is_public, ports: frozenset[int] = WEB_PORTS) -> None:
@@ -28,7 +31,7 @@ class Destinations:
         self._denied = [entry for entry in settings.denied_hosts if entry not in networks]
 
     def may_ask(self, host: str, port: int) -> bool:
-        """Whether this port of this host may be asked for anything, whatever its address."""
+        """Whether a request may go to this host and port. The address is checked by `may_dial`."""
         host = same_spelling(host)
         if any(matches(host, pattern) for pattern in self._denied):
             return False
@@ -38,7 +41,7 @@ class Destinations:
         return allowed and port in self._ports
 
     def may_dial(self, host: str, port: int, address: Address) -> bool:
-        """Whether `address`, one of the host's, may be dialled."""
+        """Whether a connection to `address`, one of the host's addresses, is allowed."""
         inner = innermost(address)
         if within(address, self._denied_networks) or within(inner, self._denied_networks):
             return False

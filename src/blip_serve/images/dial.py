@@ -1,4 +1,4 @@
-"""Opening connections to checked addresses only. Knows no URLs and no HTTP."""
+"""Opens connections, and only to addresses that were checked. Knows no URLs and no HTTP."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -11,20 +11,19 @@ from blip_serve.images.resolve import Resolve
 from blip_serve.images.stream import HeadLimitedStream
 
 MayDial = Callable[[str, int, Address], bool]
-"""Whether a host's port may be dialled at an address."""
+"""Whether a connection to a host and port at this address is allowed."""
 
 _ATTEMPTS = 4
 
 
 class BlockedAddressError(Exception):
-    """A host's address, or one of them, must not be dialled."""
+    """One of a host's addresses is not allowed."""
 
 
 class Dialler(httpcore.AsyncNetworkBackend):
-    """Resolves a host once, checks every answer, and dials the very addresses it checked.
+    """Resolves a host once, checks all its addresses, and connects to one of the checked addresses.
 
-    It stands below TLS and HTTP, which go on using the host's name: a name that answers otherwise at a second look-up
-    gains nothing, because there is none.
+    There is no second lookup, so DNS rebinding has no effect. TLS and HTTP on top still use the host's name.
     """
 
     def __init__(self, resolve: Resolve, may_dial: MayDial) -> None:
@@ -40,9 +39,9 @@ class Dialler(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """A connection to the first of the host's addresses that takes one; they share `timeout` seconds.
+        """Connects to the first of the host's addresses that accepts. All attempts share `timeout` seconds.
 
-        Raises `BlockedAddressError`; `httpcore.ConnectError` or `ConnectTimeout` where none can be reached.
+        Raises `BlockedAddressError`. Raises `httpcore.ConnectError` or `ConnectTimeout` if no address can be reached.
         """
         *others, last = (await self._addresses(host, port))[:_ATTEMPTS]
         share = timeout and timeout / (len(others) + 1)

@@ -1,7 +1,7 @@
-"""Fetching an image by URL without being led astray. Knows nothing of what the bytes mean.
+"""Fetches an image by URL, with protection against server-side request forgery. Does not look at the bytes.
 
-Spoken to the network is HTTP/1.1 through httpcore alone: no proxies or certificates from the environment, no cookies,
-no decompression, no redirects but those followed here. httpx reads the URLs.
+Uses HTTP/1.1 through httpcore only. It takes no proxies and no certificates from the environment, has no cookies, does
+not decompress, and follows redirects by its own rules. httpx only parses URLs.
 """
 
 import asyncio
@@ -24,16 +24,15 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PAGES = ("text/html", "application/xhtml+xml")
 _FREE_PIECES = 1000
 _MIN_PIECE_BYTES = 256
-"""A body may come in `_FREE_PIECES` chunks of any size; beyond, they must be this large on average."""
+"""The first `_FREE_PIECES` chunks of a body may have any size. Further chunks must be this large on average."""
 _FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, OSError)
 
 
 class Fetcher:
-    """Fetches images, at most `settings.max_concurrent` at once.
+    """Fetches images, at most `settings.max_concurrent` at once. Checks each hop against the settings' lists of hosts.
 
-    Each hop is held to `settings`' lists of hosts. `allow` says which addresses may be dialled, `ports` which ports;
-    `resolve` looks names up, `tls` verifies certificates. The defaults are the public internet, the web's ports, the
-    system's resolver and certifi's roots.
+    `allow`: which addresses are allowed; default: the public internet. `ports`: which ports; default: 80 and 443.
+    `resolve`: looks up names; default: the system's resolver. `tls`: verifies certificates; default: certifi's roots.
     """
 
     def __init__(
@@ -49,25 +48,25 @@ class Fetcher:
         self._settings = settings
         self._max_bytes = max_bytes
         self._destinations = Destinations(settings, allow=allow, ports=ports)
-        self._slots = asyncio.Semaphore(settings.max_concurrent)
+        self._fetches = asyncio.Semaphore(settings.max_concurrent)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls or httpx.create_ssl_context(trust_env=False),
             max_connections=settings.max_concurrent,
-            max_keepalive_connections=0,  # every request dials anew, and so is checked
+            max_keepalive_connections=0,  # every request opens a new connection, which is checked
             network_backend=Dialler(resolve or Resolver(settings.max_concurrent), self._destinations.may_dial),
         )
 
     async def fetch(self, url: str, param: str) -> bytes:
-        """The body that `url` leads to, at most `max_bytes` of it, within `settings.timeout_s` seconds in all.
+        """The body at `url`, after redirects: at most `max_bytes`, within `settings.timeout_s` seconds in total.
 
         Raises `InvalidInput`: `url_fetch_disabled`, `blocked_url`, `too_many_redirects`, `image_fetch_timeout`,
-        `image_too_large`, `image_fetch_failed`, and `parse_url`'s.
+        `image_too_large`, `image_fetch_failed`, and those of `parse_url`.
         """
         if not self._settings.enabled:
             raise InvalidInput("Images by URL are switched off here.", code="url_fetch_disabled", param=param)
         try:
-            # the wait for a slot is no fault of the image's server: the request's own deadline bounds it
-            async with self._slots, asyncio.timeout(self._settings.timeout_s):
+            # the time to wait for other fetches is not counted here: the request's deadline limits it
+            async with self._fetches, asyncio.timeout(self._settings.timeout_s):
                 return await self._follow(url, param)
         except BlockedAddressError as error:
             raise blocked(param) from error
@@ -79,7 +78,7 @@ class Fetcher:
             raise _failed("The image's server could not be reached or broke off.", param) from error
 
     async def aclose(self) -> None:
-        """Closes what is open; nothing can be fetched afterwards."""
+        """Closes all connections. Nothing can be fetched afterwards."""
         await self._pool.aclose()
 
     async def _follow(self, url: str, param: str) -> bytes:
@@ -92,7 +91,7 @@ class Fetcher:
         raise InvalidInput("The image's URL redirects too often.", code="too_many_redirects", param=param)
 
     async def _get(self, target: httpx.URL, param: str) -> bytes | httpx.URL:
-        """The body, or where the server sends us instead."""
+        """The body, or the URL that the server redirects to."""
         if not self._destinations.may_ask(target.raw_host.decode("ascii"), _port(target)):
             raise blocked(param)
         async with self._pool.stream(
@@ -115,9 +114,9 @@ class Fetcher:
         async for piece in response.aiter_stream():
             body += piece
             pieces += 1
-            if len(body) > self._max_bytes:  # whatever the header promised
+            if len(body) > self._max_bytes:  # even if `content-length` was smaller
                 raise too_many_bytes(self._max_bytes, param)
-            if pieces > _FREE_PIECES + len(body) // _MIN_PIECE_BYTES:  # each costs the event loop some 20 us
+            if pieces > _FREE_PIECES + len(body) // _MIN_PIECE_BYTES:  # each chunk costs the event loop about 20 us
                 raise _failed("The image's server sends it in too small pieces.", param)
         return bytes(body)
 

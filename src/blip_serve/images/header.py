@@ -1,6 +1,6 @@
-"""What an image file says of itself in its first bytes: the format and the size. Decodes nothing.
+"""Reads an image file's format and size from its header. Decodes nothing.
 
-Read before a decoder sees the file, because some decoders make room for the raster as soon as they open one.
+The size is checked before a decoder opens the file, because some decoders allocate the raster at once.
 """
 
 import struct
@@ -15,12 +15,12 @@ Size = tuple[int, int]
 """Width and height in pixels."""
 
 HEAD_BYTES = 64
-"""What `sniff` looks at."""
+"""Number of bytes that `sniff` looks at."""
 _HEVC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 
 
 def sniff(data: bytes) -> ImageFormat | None:
-    """The format by its signature; `None` if it is none of ours."""
+    """The format by the file's signature. `None` if the service does not know it."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if data.startswith(b"\xff\xd8\xff"):
@@ -37,16 +37,17 @@ def sniff(data: bytes) -> ImageFormat | None:
 
 
 def _by_brand(brands: bytes) -> ImageFormat | None:
-    """AVIF and HEIC are the same container; a file of both kinds is an AVIF."""
+    """AVIF or HEIC by the brands in the file: both use one container. A file with the brands of both is an AVIF."""
     if b"avif" in brands or b"avis" in brands:
         return "AVIF"
     return "HEIC" if any(brand in brands for brand in _HEVC) else None
 
 
 def declared_size(data: bytes, kind: ImageFormat) -> Size | None:
-    """The size in the header; `None` where it is cut off or, as in AVIF, only the decoder can tell.
+    """The size in the header. `None` if the header is cut off, or if only a decoder can tell, as for AVIF.
 
-    A GIF's first frame may reach beyond it, and a HEIC's is that of its largest part: ask the opened image too.
+    Check the opened image too: the first frame of a GIF may be larger, and for a HEIC this is the size of its largest
+    item.
     """
     try:
         return _SIZES[kind](data) if kind in _SIZES else None

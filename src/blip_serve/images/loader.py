@@ -1,4 +1,4 @@
-"""An image reference to the file's bytes and their digest. Knows no formats and decodes nothing."""
+"""Loads the bytes of an image and computes their digest. Knows no image formats."""
 
 import asyncio
 import hashlib
@@ -20,11 +20,11 @@ from blip_serve.images.reference import (
 from blip_serve.settings import ImageSettings
 
 SMALL = 256 * 1024
-"""Bytes, or characters of base64, that are decoded and digested (in 0.3 ms) sooner than a thread wakes up for it."""
+"""Bytes, or characters of base64. To read so few takes 0.3 ms, less than to wake up a thread."""
 
 
 class ImageLoader:
-    """Brings images in, wherever they are; `executor`'s threads do what takes long. The caller owns the executor."""
+    """Loads images from any source. Long calls run on `executor`, which the caller owns and closes."""
 
     def __init__(self, fetcher: Fetcher, settings: ImageSettings, executor: Executor) -> None:
         self._fetcher = fetcher
@@ -32,29 +32,29 @@ class ImageLoader:
         self._executor = executor
 
     async def load(self, source: ImageSource, here: bool = False) -> ImageBytes:
-        """The bytes of `source`, at least one and at most `settings.max_bytes`.
+        """The bytes of `source`: at least one, at most `settings.max_bytes`.
 
-        `here`: what is `SMALL` is worked on at once, on the event loop; for one image of a request, not for hundreds.
+        `here`: process a `SMALL` image on the event loop, without a thread. Set it for one image of a request only.
 
-        Raises `InvalidInput`: `empty_image`, `image_too_large`, `invalid_base64`, `Fetcher.fetch`'s, and an
-        `UnreadableImage`'s own.
+        Raises `InvalidInput`: `empty_image`, `image_too_large`, `invalid_base64`, those of `Fetcher.fetch`, and the
+        error of an `UnreadableImage`.
         """
         if isinstance(source, UnreadableImage):
-            raise copy(source.error)  # less its traceback, which would hold the request
+            raise copy(source.error)  # without its traceback, which would keep the request in memory
         if isinstance(source, UrlImage):
             source = BytesImage(await self._fetcher.fetch(source.url, source.param), source.param)
         size = len(source.text if isinstance(source, Base64Image) else source.data)
         if here and size <= SMALL:
-            return _seal(source, self._max_bytes)
+            return _checked(source, self._max_bytes)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, _seal, source, self._max_bytes)
+        return await loop.run_in_executor(self._executor, _checked, source, self._max_bytes)
 
     async def aclose(self) -> None:
         """Closes the fetcher."""
         await self._fetcher.aclose()
 
 
-def _seal(source: Base64Image | BytesImage, max_bytes: int) -> ImageBytes:
+def _checked(source: Base64Image | BytesImage, max_bytes: int) -> ImageBytes:
     data = decode_base64(source, max_bytes) if isinstance(source, Base64Image) else source.data
     if not data:
         raise empty_image(source.param)

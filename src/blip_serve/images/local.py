@@ -1,4 +1,4 @@
-"""Pictures as they lie on one's own machine: paths, bytes and Pillow's images to image sources."""
+"""Turns local pictures (paths, bytes, Pillow images) into image sources."""
 
 import io
 from pathlib import Path
@@ -11,14 +11,14 @@ from blip_serve.images.reference import BytesImage, ImageSource, parse_image
 Picture: TypeAlias = str | Path | bytes | Image.Image | ImageSource
 """A path, an http(s) URL, a data URI, a file's bytes, a Pillow image, or an image source."""
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
-"""Modes of Pillow's images that a PNG file holds."""
+"""Pillow's image modes that a PNG file can store."""
 
 
 def source_of(picture: Picture, param: str) -> ImageSource:
     """A picture as an image source; `param` names it in errors.
 
-    A string is a URL, a data URI or a path. Raises `OSError` for a file that cannot be read, `InvalidInput` for a URL
-    that is none.
+    A string is a URL, a data URI or a path. Raises `OSError` for a file that cannot be read, `InvalidInput` for an
+    invalid URL.
     """
     if isinstance(picture, ImageSource):
         return picture
@@ -32,12 +32,12 @@ def source_of(picture: Picture, param: str) -> ImageSource:
 
 
 def is_address(picture: str | Path) -> bool:
-    """Whether it is a URL or a data URI, and no path."""
+    """Whether `picture` is a URL or a data URI, and not a path."""
     return isinstance(picture, str) and picture.lower().startswith(("http://", "https://", "data:"))
 
 
 def _file_of(image: Image.Image) -> bytes:
-    """A PNG file of an image, lossless; of a mode that PNG does not have, of its RGB."""
+    """The image as a PNG file. An image whose mode PNG cannot store is converted to RGB."""
     file = io.BytesIO()
     kept = image if image.mode in PNG_MODES else image.convert("RGB")
     kept.save(file, "PNG", compress_level=1)

@@ -1,4 +1,4 @@
-"""Which way up a picture is, by what its file says of it. Decodes no pixels."""
+"""Rotates a picture by the orientation in its EXIF or XMP data. Decodes no pixels."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 from PIL import ExifTags, Image
 
 _MAX_EXIF = 64 * 1024
-"""Bytes that are looked at, as many as a JPEG's segment holds. The orientation stands at the beginning."""
+"""Bytes of EXIF data that are read: the size of a JPEG segment. The orientation is near the beginning."""
 _XMP = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 _UPRIGHT: Mapping[int, Image.Transpose] = MappingProxyType(
     {
@@ -25,13 +25,13 @@ _UPRIGHT: Mapping[int, Image.Transpose] = MappingProxyType(
 
 
 def upright(picture: Image.Image, exif: bytes, xmp: bytes) -> Image.Image:
-    """`picture` turned as its EXIF data say, or else its XMP. Data that cannot be read say nothing."""
+    """`picture` rotated or mirrored by its EXIF data, or else by its XMP data. Invalid data are ignored."""
     transpose = _UPRIGHT.get(_orientation(exif, xmp))
     return picture if transpose is None else picture.transpose(transpose)
 
 
 def _orientation(exif: bytes, xmp: bytes) -> Any:
-    """1 to 8, or what means nothing."""
+    """The orientation, 1 to 8. Other values mean no rotation."""
     tags = Image.Exif()
     with suppress(Exception):
         tags.load(exif[:_MAX_EXIF])

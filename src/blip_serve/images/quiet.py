@@ -1,4 +1,4 @@
-"""Keeps what decodes TIFFs from writing to standard error what it thinks of a damaged one: a line for each row."""
+"""Stops libtiff from writing to standard error: for a damaged file it writes one line per image row."""
 
 import ctypes
 from contextlib import suppress
@@ -7,9 +7,9 @@ from PIL import _imaging
 
 
 def quiet() -> None:
-    """Takes away the handler of libtiff's errors, as Pillow does that of its warnings; decoding still fails by them.
+    """Removes libtiff's error handler, as Pillow does with the warning handler. Errors still make decoding fail.
 
-    Does nothing where Pillow's module, with what it is linked to, does not give the function away.
+    Does nothing if libtiff's function cannot be reached through Pillow's module.
     """
     with suppress(AttributeError, OSError):
         # https://libtiff.gitlab.io/libtiff/functions/TIFFError.html

@@ -1,6 +1,6 @@
-"""The image grammar: what a string standing where an image is expected means. Knows no network and no image format.
+"""Parses a string that stands for an image: base64, a data URI or a URL. Knows no network and no image format.
 
-Objects such as `{"url": ...}` are unwrapped by the API before they come here.
+The API unwraps objects such as `{"url": ...}` before it calls this module.
 """
 
 import binascii
@@ -20,7 +20,7 @@ _WHITESPACE = b" \t\r\n\f\v"
 
 @dataclass(frozen=True, slots=True)
 class Base64Image:
-    """An image file as base64, without a data URI's head; not yet decoded. `param` is the request's field."""
+    """An image file as base64 text, without the head of a data URI. `param`: the request's field."""
 
     text: str
     param: str
@@ -28,7 +28,7 @@ class Base64Image:
 
 @dataclass(frozen=True, slots=True)
 class UrlImage:
-    """An image to be fetched; the URL is well formed, where it leads is not yet known."""
+    """An image to fetch. The URL is well formed; its host is not yet checked."""
 
     url: str
     param: str
@@ -36,7 +36,7 @@ class UrlImage:
 
 @dataclass(frozen=True, slots=True)
 class BytesImage:
-    """An image file that came as such, in a form's part."""
+    """The bytes of an image file, such as an upload in a form."""
 
     data: bytes
     param: str
@@ -44,7 +44,7 @@ class BytesImage:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableImage:
-    """What stands where an image should and is none; whoever loads it is told `error`."""
+    """A value in place of an image that is not one. Loading it raises `error`."""
 
     error: InvalidInput
     param: str
@@ -54,9 +54,9 @@ ImageSource = Base64Image | UrlImage | BytesImage | UnreadableImage
 
 
 def is_data_uri(value: str) -> bool:
-    """Whether `value` is a data URI of bytes, whatever type it names: the bytes say what they are.
+    """Whether `value` is a base64 data URI. Its media type does not matter: the bytes show the format.
 
-    Where a text or an image may stand, this tells them apart.
+    Use this to tell an image from a text where a field accepts both.
     """
     return _DATA.match(value) is not None
 
@@ -81,7 +81,7 @@ def parse_image(value: str, param: str) -> ImageSource:
 
 
 def decode_base64(image: Base64Image, max_bytes: int) -> bytes:
-    """The bytes of `image`: standard alphabet and padding; white space, as in MIME's lines, is skipped.
+    """The bytes of `image`, in the standard base64 alphabet with padding. Skips white space, as MIME does.
 
     Raises `InvalidInput`: `image_too_large` (before anything is decoded), `invalid_base64`.
     """
@@ -96,12 +96,12 @@ def decode_base64(image: Base64Image, max_bytes: int) -> bytes:
 
 
 def too_many_bytes(max_bytes: int, param: str) -> InvalidInput:
-    """The answer to a file over the limit."""
+    """The error for a file over the limit."""
     return InvalidInput(f"The image is larger than {max_bytes} bytes.", code="image_too_large", param=param)
 
 
 def empty_image(param: str) -> InvalidInput:
-    """The answer to an image without a byte."""
+    """The error for an empty image."""
     return InvalidInput("The image is empty.", code="empty_image", param=param)
 
 
@@ -118,7 +118,7 @@ def _base64(text: str, param: str) -> Base64Image:
 
 
 def _no_data_uri(rest: str, param: str) -> InvalidInput:
-    """The answer to what follows `data:` and holds no base64: a text of another type, or a picture badly written."""
+    """The error for a data URI that is not base64. `rest`: the part after `data:`."""
     media = rest[:_MAX_TYPE_CHARS].partition(",")[0].partition(";")[0].lower()
     if "/" in media and not media.startswith("image/"):
         return unsupported_scheme(param)

@@ -1,4 +1,4 @@
-"""Looking up names with the system's resolver. Knows nothing of what may be dialled."""
+"""Looks up host names with the system's resolver. Does not know which addresses are allowed."""
 
 import asyncio
 import socket
@@ -7,14 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from blip_serve.threads import in_thread
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
-"""A name's addresses, as text. Raises `OSError` where there is none."""
+"""Returns the addresses of a host name, as text. Raises `OSError` if it has none."""
 
 
 class Resolver:
-    """A `Resolve` on threads of its own, so that a look-up that hangs holds up nothing but other look-ups.
+    """A `Resolve` with its own threads, at most `threads` of them. A lookup that hangs can only delay other lookups.
 
-    It has at most as many as there may be fetches; a look-up given up keeps its thread until the system's own timeout,
-    which the end of the process does not wait for.
+    A cancelled lookup keeps its thread until the system's own timeout. The process does not wait for it when it ends.
     """
 
     def __init__(self, threads: int) -> None:

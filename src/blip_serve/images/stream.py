@@ -1,4 +1,4 @@
-"""A connection whose server must come to the point. Knows no HTTP beyond that an answer has a head and a body."""
+"""A connection that limits the size of an HTTP response's head. Does not parse HTTP."""
 
 import ssl
 from math import inf
@@ -7,22 +7,22 @@ from typing import Any
 import httpcore
 
 MAX_HEAD_BYTES = 32 * 1024
-"""All that may come before the body, interim answers (100 Continue) too: parsing those for ever stalls the loop."""
+"""Limit for everything before the body, interim responses (100 Continue) too: a server could send these for ever."""
 
 
 class HeadLimitedStream(httpcore.AsyncNetworkStream):
-    """`stream`, but what is read before `head_ended` is called is bounded; then nothing is."""
+    """Wraps `stream` and limits the bytes read until `head_ended` is called. After that there is no limit."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
         self._left: float = MAX_HEAD_BYTES
 
     def head_ended(self) -> None:
-        """Whoever parses the answer has seen its head."""
+        """Call this once the response's head is parsed. It removes the limit."""
         self._left = inf
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        """Raises `httpcore.RemoteProtocolError` where the head is too long."""
+        """Raises `httpcore.RemoteProtocolError` if the head is too long."""
         if self._left <= 0:
             raise httpcore.RemoteProtocolError("the head is too long")
         data = await self._stream.read(int(min(max_bytes, self._left)), timeout)

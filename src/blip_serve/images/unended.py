@@ -1,4 +1,4 @@
-"""A JPEG that stops before its end: whether its last pixels are there. Knows no other format."""
+"""Tells whether a JPEG without an end marker still has all its pixels. Knows no other format."""
 
 import io
 import re
@@ -11,23 +11,23 @@ _BITS = tuple(
     bytes((first << 6 | 27,)) + shake_128(bytes((first,))).digest(length).replace(b"\xff", b"\0")
     for first, length in enumerate((6, 6, 512, 512))
 )
-"""What may follow the data: noise. Each begins with two bits of its own, so that of any code cut off it makes another.
+"""Four different endings made of noise. Their first two bits differ, so each completes a cut-off code differently.
 
-Behind the short ones the decoder fills up with grey, which the long ones would be noise in.
+After a short ending the decoder fills missing pixels with grey. A long ending fills them with noise.
 """
 _EOI = b"\xff\xd9"
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 _UNFILLED = bytes(64)
 _STRIP = 64
-"""Rows that are compared at once."""
+"""Rows per strip that enters the checksum at once."""
 
 
 def with_end(data: bytes) -> bytes:
-    """`data` with the marker that ends a JPEG. Raises `ValueError` where it does not hold all of the last scan.
+    """`data` with an end marker. Raises `ValueError` if the last scan is not complete.
 
-    The decoder makes up for missing bits in silence. So it is asked for the picture with other bits in their place each
-    time, in this piece of the scan and in the next: it is the same only where none is missing. Many zeros at the end
-    are of a file that was never filled.
+    The decoder fills in missing bits without an error. So this decodes the picture several times, each time with other
+    bits after the data, in this restart interval and in the next. If no pixels are missing, all pictures are equal.
+    Many zero bytes at the end are cut off first: they come from a file that was not fully written.
     """
     data = data.rstrip(b"\0\xff") if data.endswith(_UNFILLED) else data.rstrip(b"\xff")
     restart = _next_restart(data)
@@ -37,7 +37,7 @@ def with_end(data: bytes) -> bytes:
 
 
 def _next_restart(data: bytes) -> bytes:
-    """The marker that would begin the next piece of the scan: they are counted from 0 to 7 and again."""
+    """The restart marker that would come next. Restart markers count from 0 to 7 and start again."""
     last = 7
     for found in _RESTART.finditer(data, data.rindex(b"\xff\xda")):
         last = found[1][0] & 7

@@ -1,4 +1,4 @@
-"""The URL of a picture: its shape, checked before anything is looked up. Knows no addresses and no network."""
+"""Parses and checks the URL of an image, before any lookup. Knows no networks."""
 
 import re
 
@@ -10,20 +10,20 @@ from blip_serve.hosts import is_address, is_disguised, is_name
 MAX_URL_CHARS = 8192
 
 BLANKS = " \t\r\n\f\v"
-"""What may surround a URL, as it comes with a line of a file; a space within it is written `%20`."""
+"""White space that is stripped from the ends of a URL. A space inside a URL becomes `%20`."""
 
-_STRANGE = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f]")  # what parsers disagree about
+_STRANGE = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f]")  # characters that URL parsers treat differently
 _WEB = re.compile(r"https?:", re.IGNORECASE)
 _AUTHORITY = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
 
 
 def parse_url(text: str, param: str) -> httpx.URL:
-    """The URL in `text`: http or https, no user, a host that is a plain name or a plainly written address.
+    """The URL in `text`: http or https, without a user, with a host name or an address in the usual notation.
 
-    Blanks around it are passed over, and a space within it becomes `%20`.
+    Strips white space, and turns a space inside the URL into `%20`.
 
-    Raises `InvalidInput`: `unsupported_url_scheme`, `invalid_url`, or `blocked_url` where the host is a number or ends
-    with a dot, which only serves to get past a filter.
+    Raises `InvalidInput`: `unsupported_url_scheme`, `invalid_url`, or `blocked_url` if the host is an address in an
+    unusual notation or ends with a dot. Such hosts only serve to get past a filter.
     """
     text = text.strip(BLANKS)
     if len(text) > MAX_URL_CHARS or _STRANGE.search(text := text.replace(" ", "%20")):
@@ -42,7 +42,7 @@ def parse_url(text: str, param: str) -> httpx.URL:
 
 
 def unsupported_scheme(param: str) -> InvalidInput:
-    """The answer to any scheme but http, https and data with an image."""
+    """The error for a scheme other than http, https and data."""
     return InvalidInput(
         "The image must be an http or https URL, a data URI of an image, or base64.",
         code="unsupported_url_scheme",
@@ -51,7 +51,7 @@ def unsupported_scheme(param: str) -> InvalidInput:
 
 
 def blocked(param: str) -> InvalidInput:
-    """The answer to a URL that leads elsewhere than to the public web."""
+    """The error for a URL to a host, port or address that is not allowed."""
     return InvalidInput(
         "This URL must not be fetched: only ports 80 and 443 of hosts on the public internet may be, and of those only "
         "what this service allows.",
@@ -65,7 +65,7 @@ def _invalid(param: str) -> InvalidInput:
 
 
 def _check_host(host: str, param: str) -> None:
-    # Again, of the host as it will be dialled: full-width digits and dots have become plain ones.
+    # Checks the host a second time, as httpx normalized it: full-width digits and dots are now plain ones.
     _refuse_disguised(host, param)
     if not (is_address(host) or is_name(host)):
         raise _invalid(param)

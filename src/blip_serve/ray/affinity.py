@@ -1,4 +1,4 @@
-"""Which replica may have a request's image encoded already: the one that had it last."""
+"""Sends requests with the same image to the same replica, which may have it in its image cache."""
 
 import zlib
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ HEAD_CHARS = 64 * 1024
 
 
 def affinity(request: Any) -> str:
-    """A key of the request's first image, and nothing where it has none; for a router that sends like keys one way.
+    """A key for the request's first image, or `""` without one. The router sends equal keys to one replica.
 
-    Made of the image's beginning and length. Where two images share these, they share a replica, and no more.
+    The key is made from the image's first bytes and its length. Two images with the same key only share a replica.
     """
     for image in _images(request):
         match image:

@@ -1,4 +1,4 @@
-"""The Ray Serve application: a deployment for HTTP, and one for every model, each with replicas of its own."""
+"""The Ray Serve application: one deployment for HTTP and one for each model. Each has its own replicas."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ from blip_serve.ray.replica import Replica
 from blip_serve.settings import AuthSettings, ModelSettings, Settings
 
 AT_ONCE = 64
-"""Requests a model's replica is handed at once: its engine makes batches of them."""
+"""Requests that a model's replica gets at once. Its engine batches them."""
 
 
 def build(args: dict[str, Any]) -> Application:
-    """The application for `args`, the service's settings: only `models` are served, not the catalogue's others.
+    """The application for `args`, the service's settings. Serves only `models`, not the rest of the catalogue.
 
-    What is said here of replicas is a default; `deployments` in Serve's own configuration goes before it.
+    The numbers of replicas set here are defaults. `deployments` in Serve's configuration overrides them.
 
-    Raises `ConfigurationError` naming the key.
+    Raises `ConfigurationError` that names the key.
     """
     settings = Settings.of(args).model_copy(update={"catalogue": False})
     if not (settings.auth.asks or settings.auth.no_auth):
@@ -39,17 +39,17 @@ def build(args: dict[str, Any]) -> Application:
 
 
 def deployment_name(model: str) -> str:
-    """The name of a model's deployment, which file names are made of: `org--name`, as in the hub's cache."""
+    """The name of a model's deployment: `org--name`, as in the hub's cache. Ray uses it in file names."""
     return model.replace("/", "--")
 
 
 def _replica(settings: Settings, model: ModelSettings) -> Application:
-    """A model that is to be preloaded always has a replica; another gets its first with its first request."""
+    """The deployment of one model. With `preload` it always has a replica; else the first request starts one."""
     alone = settings.model_copy(
         update={
             "models": (model.model_copy(update={"preload": True}),),
             "default_model": None,
-            "auth": AuthSettings(),  # asked for by the gateway, and no other needs to know the keys
+            "auth": AuthSettings(),  # the gateway checks the keys, so replicas need not know them
         }
     )
     return serve.deployment(

@@ -1,4 +1,4 @@
-"""The models' deployments by name, and the states that Serve says they are in."""
+"""The models' deployments, and their states as Ray Serve reports them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -24,23 +24,23 @@ from blip_serve.settings import ModelSettings, Settings
 from blip_serve.telemetry import Telemetry
 
 LOOK_S = 1.0
-"""How often Serve is asked for states, and replicas for cards that are not known yet."""
+"""Seconds between two questions to Serve for states, and to replicas for missing cards."""
 CARD_S = 5.0
-"""How long a replica has to tell what it knows of its model."""
+"""Seconds that a replica has to return its model's card."""
 ANSWERING = ("RUNNING", "UPDATING", "RECOVERING", "PENDING_MIGRATION")
-"""States of replicas that answer: those found again by a new controller, or about to move, do."""
+"""States in which a replica answers, also while a new controller finds it again or before it moves."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Deployed(Known):
-    """A model and its deployment."""
+    """A model and its deployment. `card_is_full`: its card came from a replica that has loaded it."""
 
     handle: DeploymentHandle
     card_is_full: bool = False
 
     @contextmanager
     def faults(self) -> Iterator[None]:
-        """Turns what comes of asking a deployment into errors of the service; a fault of its code stays what it is."""
+        """Turns Ray's errors and timeouts into errors of the service. An exception in a replica's code is passed on."""
         try:
             yield
         except TimeoutError:
@@ -60,7 +60,7 @@ class Deployed(Known):
 
 
 class Deployments:
-    """Lives on the event loop; `directory` is as Serve had it at the last look."""
+    """Use this on the event loop only. `directory`: the models with their states at the last `look`."""
 
     def __init__(self, settings: Settings, telemetry: Telemetry, handles: Mapping[str, DeploymentHandle]) -> None:
         def make(model: ModelSettings, card: ModelCard) -> Deployed:
@@ -70,14 +70,14 @@ class Deployments:
         self._telemetry = telemetry
 
     async def watch(self) -> None:
-        """Looks and asks again and again; a replica that is slow to tell its card holds up no state."""
-        await asyncio.gather(_again_and_again(self.look), _again_and_again(self.ask_for_cards))
+        """Updates states and cards for ever. The two loops are separate, so a slow card does not delay the states."""
+        await asyncio.gather(_for_ever(self.look), _for_ever(self.ask_for_cards))
 
     async def look(self) -> None:
-        """Brings the states up to date; while Serve does not answer, they stay as they were."""
+        """Updates the states. If Serve does not answer, they stay unchanged."""
         try:
             applications = (await asyncio.to_thread(serve.status)).applications
-        except Exception as error:  # whatever it is: nobody else would notice that nobody looks any more
+        except Exception as error:  # any error: otherwise the updates would end unnoticed
             self._telemetry.log.error("states_not_known", reason=type(error).__name__)
             return
         for deployed in self.directory.entries.values():
@@ -87,7 +87,7 @@ class Deployments:
             self._enter(deployed, _state(found) if found else "loading")
 
     async def ask_for_cards(self) -> None:
-        """Brings the cards of models that came up up to date."""
+        """Asks the models that are ready for their cards."""
         await asyncio.gather(*map(self._ask_for_card, self.directory.entries.values()))
 
     def _enter(self, deployed: Deployed, state: State) -> None:
@@ -109,7 +109,7 @@ class Deployments:
 
 
 async def result_of(response: DeploymentResponse) -> Any:
-    """What a call gives; one that nobody waits for any more is cancelled."""
+    """The result of a call to a deployment. Cancels the call if the caller is cancelled."""
     try:
         return await response
     except asyncio.CancelledError:  # the client left, or the time ran out
@@ -117,7 +117,7 @@ async def result_of(response: DeploymentResponse) -> Any:
         raise
 
 
-async def _again_and_again(step: Callable[[], Awaitable[None]]) -> None:
+async def _for_ever(step: Callable[[], Awaitable[None]]) -> None:
     while True:
         await asyncio.sleep(LOOK_S)
         await step()

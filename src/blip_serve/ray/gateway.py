@@ -1,4 +1,4 @@
-"""A replica that speaks HTTP: the application as elsewhere, its tasks being those of the models' deployments."""
+"""A replica that serves HTTP: the usual application, with the models' deployments as its tasks."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -16,7 +16,7 @@ from blip_serve.settings import Settings
 
 @serve.ingress()
 class Gateway:
-    """Holds no model, and no torch."""
+    """The HTTP replica. It has no model and does not import torch."""
 
     def __init__(self, settings: Settings, replicas: Mapping[str, DeploymentHandle]) -> None:
         """`replicas`: the deployment of each model, by its id."""
@@ -24,14 +24,14 @@ class Gateway:
         self._replicas = replicas
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """The application, as Serve asks for it once this replica is made."""
+        """The application. Serve calls this after it has created the replica."""
         app = create_app(self._settings, partial(open_remote, replicas=self._replicas))
         app.add_middleware(OneRequestId)
         return app
 
 
 class OneRequestId:
-    """Takes `x-request-id` off the answer: Serve's proxy, which gave the request its id, adds the header once more."""
+    """Removes `x-request-id` from the response, because Serve's proxy, which set the id, adds the header again."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

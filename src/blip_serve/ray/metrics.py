@@ -1,4 +1,4 @@
-"""A replica's metrics by way of Ray's own exporter: a scraper does not reach replicas one by one."""
+"""Exports a replica's metrics through Ray, because Prometheus cannot scrape single replicas."""
 
 import asyncio
 
@@ -10,9 +10,10 @@ EVERY_S = 5.0
 
 
 async def export(telemetry: Telemetry) -> None:
-    """Hands every sample on, again and again: `blip_serve_x` is `ray_blip_serve_x`, with the replica as labels.
+    """Copies every sample to a Ray gauge, every `EVERY_S` seconds, for ever.
 
-    Ray's gauges hold what is counted already; `rate` and `histogram_quantile` read them as they read counters.
+    `blip_serve_x` becomes `ray_blip_serve_x`, with labels for the replica. Counters are copied to gauges too; `rate`
+    and `histogram_quantile` work with these as well.
     """
     gauges: dict[str, Gauge] = {}
     while True:

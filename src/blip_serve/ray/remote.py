@@ -1,4 +1,4 @@
-"""The service's tasks as calls of the models' deployments: to the faces of the service there is no difference."""
+"""The service's tasks as calls to the models' deployments. The HTTP application sees no difference."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -25,7 +25,7 @@ ResultT = TypeVar("ResultT")
 
 
 class Remote:
-    """The tasks, asked of the deployment of each request's model. A request has its time here, and in the replica."""
+    """Sends each request to the deployment of its model. The gateway and the replica both apply the timeout."""
 
     def __init__(self, deployments: Deployments, server: ServerSettings) -> None:
         self._deployments = deployments
@@ -43,7 +43,7 @@ class Remote:
         return cast(ResultT, result)
 
     async def stream(self, request: GenerateRequest, caller: Caller = ANYONE) -> AsyncGenerator[Event, None]:
-        """See `Tasks`. Until the first event the time is counted here; from then on, by the replica."""
+        """See `Tasks`. The timeout here holds until the first event. After that the replica's own holds."""
         deployed, asked = self._choose(request, caller)
         method = deployed.handle.options(method_name="stream", session_id=affinity(request), stream=True)
         within: float | None = self._timeout(request, caller)
@@ -75,11 +75,11 @@ class Remote:
         return self._deployments.directory.not_ready()
 
     def lost(self) -> bool:
-        """See `Tasks`. No device is here that could be lost."""
+        """See `Tasks`. Always `False`: this process has no device."""
         return False
 
     def _choose(self, request: RequestT, caller: Caller) -> tuple[Deployed, RequestT]:
-        """The deployment of the request's model, and the request naming that model."""
+        """The deployment for a request, and the request with the model's id filled in."""
         found = self._deployments.directory.choose(request.model, request.needs, caller)
         return found.model, replace(request, model=found.id)
 
@@ -91,7 +91,7 @@ class Remote:
 async def open_remote(
     settings: Settings, telemetry: Telemetry, replicas: Mapping[str, DeploymentHandle]
 ) -> AsyncIterator[Tasks]:
-    """The tasks of the deployments in `replicas`, by the id of their model."""
+    """The tasks as calls to the deployments in `replicas`, which are keyed by model id."""
     deployments = Deployments(settings, telemetry, replicas)
     await deployments.look()
     await deployments.ask_for_cards()

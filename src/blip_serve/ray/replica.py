@@ -1,4 +1,4 @@
-"""A replica of one model: the whole service but for HTTP, asked from another process."""
+"""A replica of one model: the service without HTTP, called from the gateway's process."""
 
 import asyncio
 import time
@@ -18,16 +18,16 @@ from blip_serve.telemetry import Telemetry
 
 LOOK_S = 0.05
 PAUSE_S = 10.0
-"""Between two tries to load: Serve starts another replica at once where one failed, and after three no more."""
+"""Seconds between two attempts to load. Serve replaces a failed replica at once, and gives up after three."""
 
 
 class Replica:
-    """Errors of the service are results: what is raised here is a fault of ours, or Ray's."""
+    """Returns a `ServiceError` as a result. Only a bug here, or an error of Ray, is raised."""
 
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Serve awaits it
-        """Loads the one model of `settings`, and where it cannot, tries again for as long as a request has.
+        """Loads the one model of `settings`. Tries again until a request's timeout has passed.
 
-        Raises `CheckpointError` then. The model is `failed`, until deployed anew, once three replicas raised it.
+        Then raises `CheckpointError`. After three such replicas the model is `failed` until it is deployed again.
         """
         telemetry = Telemetry(settings.log)
         self._model = settings.models[0].id
@@ -51,7 +51,7 @@ class Replica:
             return error
 
     async def stream(self, request: GenerateRequest, caller: Caller) -> AsyncGenerator[Event | ServiceError, None]:
-        """The events of a text that is generated; an error is the last."""
+        """The events of a stream. An error is the last event."""
         try:
             async with aclosing(self._tasks.stream(request, caller)) as events:
                 async for event in events:
@@ -60,23 +60,23 @@ class Replica:
             yield error
 
     async def card(self) -> ModelCard:
-        """What is known of the model now that it is loaded."""
+        """The card of the loaded model."""
         return self._tasks.model(self._model).card
 
     async def check_health(self) -> None:
-        """Raises where no new request should come here, for a stuck device too: Serve then replaces this replica.
+        """Raises if this replica should get no requests, such as for a stuck device. Serve replaces it then.
 
-        Serve has no milder measure: it does not know of replicas that are alive but not ready.
+        Serve has no state for a replica that is alive but not ready.
         """
         if reasons := self._tasks.not_ready():
             raise RuntimeError("; ".join(reasons))
 
     async def __del__(self) -> None:
-        """Serve awaits it, once the requests in flight are done, or where nothing was loaded."""
+        """Closes the service. Serve awaits this after the requests in flight, or if `__init__` failed."""
         await self._open.aclose()
 
     async def _load(self, settings: Settings, telemetry: Telemetry) -> None:
-        """Opens the service, and waits for its model."""
+        """Opens the service and waits until its model is loaded."""
         async with AsyncExitStack() as opened:
             self._tasks = await opened.enter_async_context(open_service(settings, telemetry))
             await self._loaded()

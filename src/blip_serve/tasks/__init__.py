@@ -1,1 +1,1 @@
-"""What the service does, without HTTP. Arguments and results are frozen, picklable and hold no tensors."""
+"""The tasks of the service, without HTTP. Requests and results are frozen, picklable and hold no tensors."""

@@ -1,16 +1,19 @@
-"""Who has asked about which images: what the image cache saved is told to those only whose own requests filled it."""
+"""Remembers which callers asked about which images.
+
+A caller sees `cached_tokens` only for images of its own earlier requests.
+"""
 
 from collections import OrderedDict
 
 MOST = 65_536
-"""Callers of images that are remembered, some 30 MB: as many as unit vectors are kept of one model by default."""
+"""Remembered pairs of image and caller, about 30 MB. By default a model caches as many unit vectors."""
 
 
 class Asked:
-    """The callers that asked a model about an image since it was last encoded.
+    """The callers that asked a model about an image since the model last encoded it.
 
-    Whoever is not among them is told that nothing was saved: that the image was there would tell of another's request.
-    Forgets the image that was asked about longest ago, once it remembers more than `most` callers.
+    Other callers must not learn that the image was cached, because that would reveal another caller's request.
+    Remembers at most `most` callers, counted over all images; forgets the least recently used images first.
     """
 
     def __init__(self, most: int = MOST) -> None:
@@ -19,11 +22,11 @@ class Asked:
         self._count = 0
 
     def again(self, caller: str, model: str, digest: str, *, known: bool) -> bool:
-        """Notes a request; whether `caller` may be told that the image was `known`."""
+        """Records a request. Returns whether `caller` may learn that the image was cached (`known`)."""
         callers = self._callers.pop((model, digest), set())
         self._count -= len(callers)
         if not known:
-            callers.clear()  # it is encoded anew, for this one
+            callers.clear()  # the image is encoded again, for this caller
         told = caller in callers
         callers.add(caller)
         self._callers[model, digest] = callers

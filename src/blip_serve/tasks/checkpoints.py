@@ -1,4 +1,4 @@
-"""The models of some settings, without running them."""
+"""The models that the settings list, and their files, without a running service."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,7 +10,7 @@ __all__ = ["fetch", "list_models", "where"]
 
 
 def where(status: ModelStatus) -> Literal["embedded", "folder", "cached", "on the hub"]:
-    """Where a model's files are: in the package, in a folder, in the hub's cache, or yet to be downloaded."""
+    """Where a model's files are: in the package, in a folder, in the hub's cache, or not yet downloaded."""
     if _embedded(status):
         return "embedded"
     if is_folder(status.source):
@@ -19,7 +19,7 @@ def where(status: ModelStatus) -> Literal["embedded", "folder", "cached", "on th
 
 
 def fetch(status: ModelStatus) -> Path:
-    """The folder of a model's files, downloaded into the hub's cache if need be. Raises `CheckpointError`."""
+    """The folder with a model's files. Downloads them into the hub's cache if needed. Raises `CheckpointError`."""
     return _embedded(status) or find_folder(status.source, status.revision)
 
 

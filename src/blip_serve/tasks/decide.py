@@ -1,4 +1,7 @@
-"""Questions about an image, answered with probabilities, by matching or by likelihood. Knows no HTTP and no tensors."""
+"""Answers questions about an image with probabilities, from match scores or from likelihoods.
+
+Knows no HTTP and no tensors.
+"""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -52,7 +55,7 @@ class DecideResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """A model's numbers for the questions: for each what `answer_of` takes."""
+    """For each question the numbers that `answer_of` takes."""
 
     of_questions: list[list[float]]
     usage: Usage
@@ -60,7 +63,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One question's answers: their log-likelihoods, and the tokens that it took."""
+    """The log-likelihoods of one question's answers, and the tokens counted for the question."""
 
     likelihoods: list[float]
     text_tokens: int
@@ -80,7 +83,7 @@ async def decide(request: DecideRequest, caller: Caller, sessions: Sessions) -> 
 
 
 async def _match(session: Session, request: DecideRequest, limits: LimitSettings) -> Numbers:
-    """Match probabilities of statements, log-odds of a match of options. Each caption is scored once."""
+    """Match probabilities of statements and log-odds of options. Scores each distinct caption once."""
     captions = [captions_of(question, limits) for question in request.questions]
     image = await session.load(request.image)
     unique: dict[str, Caption] = {}
@@ -104,9 +107,11 @@ async def _match(session: Session, request: DecideRequest, limits: LimitSettings
 
 
 async def _rank(session: Session, request: DecideRequest) -> Numbers:
-    """Log-likelihoods of answers to the instructions. Side by side, so that the image is encoded once."""
+    """Log-likelihoods of the options. The questions run concurrently, so the image is encoded once."""
     image = await session.load(request.image)
-    kept: list[Prepared] = []  # one holds the image; all would hold what was read of every question
+    kept: list[
+        Prepared
+    ] = []  # only the first: it keeps the encoded image, and the others would keep every question's works
 
     async def rank(question: Question) -> Ranked:
         item = _ranking(question, image, session.protocol)
@@ -127,9 +132,9 @@ async def _rank(session: Session, request: DecideRequest) -> Numbers:
 
 
 def _ranking(question: Question, image: ImageBytes, protocol: ScoringProtocol) -> RankItem:
-    """What an answering model is asked. For a predicate: how likely an answer begins with yes, and with no.
+    """The item for an answering model. For a predicate: how likely an answer begins with yes, and with no.
 
-    As Karine-Huang/T2I-CompBench:BLIPvqa_eval/models/blip_vqa.py:vqa_prob does, which asks by `paper`, at 480 pixels.
+    Source: Karine-Huang/T2I-CompBench:BLIPvqa_eval/models/blip_vqa.py:vqa_prob (protocol `paper`, at 480 pixels).
     """
     if isinstance(question, PredicateQuestion):
         words = tuple(Caption(word, f"{question.param}.type") for word in YES_NO)

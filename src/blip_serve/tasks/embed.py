@@ -1,4 +1,4 @@
-"""Texts and images to unit vectors in one space."""
+"""Embeds texts and images as unit vectors in one space."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,7 +16,7 @@ Vector = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class EmbedRequest(Request["EmbedResult"]):
-    """What to embed. `dimensions`, where given, must be the model's width; it came in the field `dimensions_param`."""
+    """`dimensions`, if given, must be the width of the model's vectors. `dimensions_param`: its field."""
 
     needs: ClassVar[tuple[Task, ...]] = ("embed",)
 
@@ -27,14 +27,14 @@ class EmbedRequest(Request["EmbedResult"]):
 
 @dataclass(frozen=True, slots=True)
 class EmbedResult(Result):
-    """A unit vector an input, in order."""
+    """One unit vector per input, in order."""
 
     vectors: tuple[Vector, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """One input: what was loaded and prepared of it, and its vector."""
+    """One input as it was loaded and prepared, and its vector."""
 
     source: Caption | ImageBytes
     prepared: Prepared

@@ -1,6 +1,6 @@
-"""Texts from an image: captions, with or without a beginning, and answers to a question; whole, or piece by piece.
+"""Generates texts from an image: captions, with or without a beginning, and answers to a question.
 
-Written, or the likeliest of those given.
+A text is generated freely, or is the likeliest of the texts that the request gives. It comes whole or piece by piece.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from blip_serve.tasks.session import Sessions
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A text that may be the answer: as the model reads it, and as it is `shown` if it is the likeliest."""
+    """A text to choose from. `text`: what the model reads. `shown`: what the client gets if it is the likeliest."""
 
     text: Caption
     shown: str
@@ -46,10 +46,10 @@ CARD = GenerationOptions()
 class GenerateRequest(Request["GenerateResult"]):
     """`n` texts from one image.
 
-    `text`: a caption's beginning for a captioning model (blank: none; a plain one never has any), the question for an
-    answering one. `options.max_tokens` is a ceiling: as many as the settings and the model allow. Where texts are
-    `given`, the answer is the likeliest of them, whatever `options` say of drawing, lengths and ends.
-    `logprobs_param` is the request's field that asks for log-probabilities.
+    `text`: for a captioning model the beginning of the caption (a `:plain` model ignores it), for an answering model
+    the question. `options.max_tokens`: an upper bound; the settings and the model may allow less.
+    `given`: texts to choose from. The likeliest is the answer, and `options` for sampling, length and stop have no
+    effect. `logprobs_param`: the request's field that asks for log-probabilities.
     """
 
     needs: ClassVar[tuple[Task, ...]] = ("caption", "answer")
@@ -64,33 +64,33 @@ class GenerateRequest(Request["GenerateResult"]):
 
 @dataclass(frozen=True, slots=True)
 class CaptionRequest(GenerateRequest):
-    """A request that a captioning model is to answer, also where it names none."""
+    """A request for a captioning model, even if it does not name a model."""
 
     needs: ClassVar[tuple[Task, ...]] = ("caption",)
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerRequest(GenerateRequest):
-    """A request that a model which answers questions is to answer, also where it names none."""
+    """A request for a model that answers questions, even if it does not name a model."""
 
     needs: ClassVar[tuple[Task, ...]] = ("answer",)
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateResult(Result):
-    """The texts, in the order of their choices."""
+    """The texts. The index of a text is its choice number."""
 
     texts: tuple[GeneratedText, ...]
 
     @property
     def text(self) -> str:
-        """The first of them."""
+        """The first text."""
         return self.texts[0].text
 
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """The first event of a stream: the request was admitted, its image read, its works queued."""
+    """The first event of a stream. The request was admitted, its image was read, and its works are queued."""
 
     model: str
     protocol: ScoringProtocol
@@ -99,7 +99,7 @@ class Began:
 
 
 Event = Began | Piece | GenerateResult
-"""What a stream consists of: one `Began`, pieces, the result."""
+"""The events of a stream: one `Began`, then pieces, then the result."""
 
 
 async def generate(request: GenerateRequest, caller: Caller, sessions: Sessions) -> GenerateResult:
@@ -108,10 +108,11 @@ async def generate(request: GenerateRequest, caller: Caller, sessions: Sessions)
 
 
 async def stream(request: GenerateRequest, caller: Caller, sessions: Sessions) -> AsyncGenerator[Event, None]:
-    """The same, as it comes; the pieces of a text join to it. Closing the generator frees what is held.
+    """Yields the texts as they are generated. The pieces of a text, joined, are the text.
 
-    Raises what `generate` raises; whatever is wrong with the request, before the first event. A reader may be slow:
-    what waits for it is bounded by the request's tokens, and takes no room in the engine.
+    Raises what `generate` raises; an error of the request itself comes before the first event. Close the generator to
+    end the request. A slow reader does not block the engine: unread events wait in a queue here, and the request's
+    tokens bound their number.
     """
     events: asyncio.Queue[Event | None] = asyncio.Queue()
     writer = asyncio.create_task(_generate(request, caller, sessions, events.put_nowait))
@@ -141,7 +142,7 @@ async def _generate(
         if given:
             check_distinct(enumerate(given, 1), started.prepared)
         usage = usage_of([(image.digest, started.prepared)], sum(started.prepared.text_tokens))
-        if emit is not None:  # pieces come later: they wait for the loop's next turn
+        if emit is not None:  # before all pieces: these arrive at the loop's next turn at the earliest
             emit(Began(session.lease.name, session.protocol, usage, session.service_tier))
         found = await started.results()
         texts = _likeliest(request, started.prepared, found, emit) if request.given else tuple(found)
@@ -150,7 +151,7 @@ async def _generate(
 
 
 def _cost(request: GenerateRequest, card: ModelCard) -> int:
-    """What it is admitted at: no more tokens than the model has positions, where these are known."""
+    """Estimated cost of a request. Counts at most as many tokens as the model has positions, if these are known."""
     if request.given:
         return request_cost(1, len(request.given))
     tokens = request.options.max_tokens
@@ -162,7 +163,7 @@ def _cost(request: GenerateRequest, card: ModelCard) -> int:
 def _item(
     request: GenerateRequest, image: ImageBytes, text: Caption, protocol: ScoringProtocol, stream: bool
 ) -> GenerateItem | RankItem:
-    """What the model is asked."""
+    """The item for the model."""
     if request.given:
         return RankItem(image, text, tuple(given.text for given in request.given), protocol)
     return GenerateItem(image, text, request.n, request.options, protocol, stream)
@@ -171,7 +172,7 @@ def _item(
 def _likeliest(
     request: GenerateRequest, prepared: Prepared, likelihoods: Sequence[float], emit: Callable[[Event], None] | None
 ) -> tuple[GeneratedText, ...]:
-    """The likeliest of the given texts, `n` times, each as one piece; its tokens and the end count as generated."""
+    """The likeliest of the given texts, `n` times, each as one piece. Its tokens and an end token count."""
     best = likelihoods.index(max(likelihoods))
     text = GeneratedText(request.given[best].shown, "stop", prepared.text_tokens[1 + best] + 1)
     if emit is not None:

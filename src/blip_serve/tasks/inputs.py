@@ -1,4 +1,4 @@
-"""The texts and images of a request: how many there may be, and which texts can be read."""
+"""Checks of a request's texts and images: how many there are, and whether the texts are valid."""
 
 from collections.abc import Iterable, Sequence, Sized
 from typing import Literal
@@ -9,7 +9,7 @@ from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings
 
 Input = Caption | ImageSource
-"""What stands where a text or an image may."""
+"""An input that may be a text or an image."""
 
 
 def split(inputs: Sequence[Input]) -> tuple[tuple[ImageSource, ...], tuple[Caption, ...]]:
@@ -19,26 +19,26 @@ def split(inputs: Sequence[Input]) -> tuple[tuple[ImageSource, ...], tuple[Capti
 
 
 def field_of(inputs: Sequence[Input]) -> str:
-    """The request's field they stand in: `documents` of `documents[3].text`."""
+    """The request's field that holds the inputs: `documents` for `documents[3].text`."""
     return inputs[0].param.partition("[")[0] if inputs else ""
 
 
 def check_any(**fields: Sized) -> None:
-    """Raises `InvalidInput` naming the first of the request's fields that has no entry."""
+    """Raises `InvalidInput` that names the first empty field."""
     for name, entries in fields.items():
         if not entries:
             raise InvalidInput(f"'{name}' is empty.", param=name)
 
 
 def check_positive(**fields: int | None) -> None:
-    """Raises `InvalidInput` naming the first of the request's fields that is below 1; `None` is not given."""
+    """Raises `InvalidInput` that names the first field below 1. A field that is `None` was not given and is skipped."""
     for name, value in fields.items():
         if value is not None and value < 1:
             raise InvalidInput(f"'{name}' is {value}; it must be 1 or more.", param=name)
 
 
 def check_inputs(images: Sequence[ImageSource], texts: Sequence[Caption], limits: LimitSettings) -> None:
-    """Raises `InvalidInput` for more than the limits, naming the field they stand in, and as `check_text` does."""
+    """Raises `InvalidInput` that names the field if there are too many inputs, and as `check_text` does."""
     check_counts(len(images), len(texts), limits, field_of(images), field_of(texts))
     for text in texts:
         check_text(text, limits)
@@ -47,7 +47,7 @@ def check_inputs(images: Sequence[ImageSource], texts: Sequence[Caption], limits
 def check_counts(
     images: int, texts: int, limits: LimitSettings, images_field: str = "images", texts_field: str = "captions"
 ) -> None:
-    """Raises `InvalidInput` for more than the limits; a face may ask before it reads them."""
+    """Raises `InvalidInput` for too many inputs. An endpoint may call this before it parses them."""
     if images > limits.max_images:
         raise _too_many("images", images, limits.max_images, images_field)
     if texts > limits.max_captions:
@@ -55,7 +55,7 @@ def check_counts(
 
 
 def check_zip(images: int, texts: int, limits: LimitSettings, images_field: str = "images") -> None:
-    """Raises `InvalidInput` where first cannot be paired with first, or that makes more pairs than the limit."""
+    """Raises `InvalidInput` if there are not as many images as texts, or too many of both."""
     if images != texts:
         raise InvalidInput(f"'zip' pairs {images} images with {texts} captions.", param="pairing")
     if images > limits.max_zip_pairs:
@@ -63,7 +63,7 @@ def check_zip(images: int, texts: int, limits: LimitSettings, images_field: str 
 
 
 def check_pairs(images: Sequence[ImageSource], texts: Sequence[Caption], limits: LimitSettings) -> None:
-    """Raises `InvalidInput` where every image with every text is more than the limit."""
+    """Raises `InvalidInput` if every image with every text makes too many pairs."""
     pairs = len(images) * len(texts)
     if pairs > limits.max_pairs:
         raise InvalidInput(
@@ -82,7 +82,7 @@ def check_text(text: Caption, limits: LimitSettings) -> None:
 
 
 def check_length(text: Caption, limits: LimitSettings) -> None:
-    """Raises `InvalidInput` for a text that is longer than the limit: blanks, too, take a tokenizer its time."""
+    """Raises `InvalidInput` for a text that is longer than the limit. Blanks count: they too cost tokenizer time."""
     if len(text.text) > limits.max_caption_chars:
         raise InvalidInput(
             f"The text has {len(text.text)} characters; the limit is {limits.max_caption_chars}.",
@@ -92,13 +92,13 @@ def check_length(text: Caption, limits: LimitSettings) -> None:
 
 
 def check_distinct(texts: Iterable[tuple[int, Caption]], prepared: Prepared) -> None:
-    """Raises `InvalidInput` for a text that the model reads like one before it: the two would share what is asked.
+    """Raises `InvalidInput` for a text with the same tokens as an earlier one: both would get the same probability.
 
-    `texts` of an item, with their places in it; `prepared`: what the model made of the item.
+    `texts`: texts of an item, with their indices in it. `prepared`: the item as the model prepared it.
     """
     met: dict[int, Caption] = {}
-    for place, text in texts:
-        first = met.setdefault(prepared.alike[place] if prepared.alike else place, text)
+    for index, text in texts:
+        first = met.setdefault(prepared.alike[index] if prepared.alike else index, text)
         if first is not text:
             raise InvalidInput(
                 f"'{text.param}' reads to the model like '{first.param}': it cannot tell them apart.",
@@ -108,7 +108,7 @@ def check_distinct(texts: Iterable[tuple[int, Caption]], prepared: Prepared) -> 
 
 
 def same_kind(part: Input) -> InvalidInput:
-    """The answer to a text that should be scored against a text, or an image against an image."""
+    """The error for a text paired with a text, or an image paired with an image."""
     kind = "text" if isinstance(part, Caption) else "image"
     is_url = isinstance(part, Caption) and part.text.lower().startswith(("http://", "https://"))
     hint = ' An image by URL is given as an object, {"url": ...}.' if is_url else ""

@@ -1,4 +1,4 @@
-"""Image-text matching: images x captions to scores. Knows no HTTP and no tensors."""
+"""Image-text matching: scores pairs of images and captions. Knows no HTTP and no tensors."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ Pairing = Literal["cross", "zip"]
 OnError = Literal["request", "item"]
 
 ITEM_ERRORS = (InvalidInput, InternalError, OutOfMemory, DeadlineExceeded)
-"""Faults that one pair may have alone. Any other is the request's, or the service's."""
+"""Errors that may concern a single pair. All others fail the whole request."""
 UNSCORED, UNPREPARED = PairScore(), Prepared(())
 
 
 @dataclass(frozen=True, slots=True)
 class MatchRequest(Request["MatchResult"]):
-    """What to score: every image with every caption (`cross`), or first with first (`zip`).
+    """What to score: every image with every caption (`cross`), or each image with the caption at its index (`zip`).
 
-    `on_error`: whether a fault of one pair fails the request, or stands in place of the pair's scores.
+    `on_error`: `request` fails the request if one pair fails; `item` returns the error in place of the pair's scores.
     """
 
     needs: ClassVar[tuple[Task, ...]] = ("match",)
@@ -40,7 +40,7 @@ class MatchRequest(Request["MatchResult"]):
 
 @dataclass(frozen=True, slots=True)
 class MatchPair:
-    """The scores of one image and one caption, by their indices in the request; none where there is an `error`."""
+    """The scores of one pair, or its `error`. The indices are those in the request."""
 
     image_index: int
     caption_index: int
@@ -57,7 +57,7 @@ class MatchResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The scores of some captions of an image, and what counts as its usage. It holds no image any more."""
+    """The scores of one image with some captions, and what its usage is counted from. Does not hold the image."""
 
     pairs: tuple[MatchPair, ...]
     digest: str = ""
@@ -74,13 +74,13 @@ async def match(request: MatchRequest, caller: Caller, sessions: Sessions) -> Ma
         if whole:
             parts = await all_of([scoring.part(image, of_it) for image, of_it in enumerate(captions)])
         else:
-            parts = await scoring.faults_in_place(captions)
+            parts = await scoring.parts_or_errors(captions)
         pairs = tuple(pair for part in parts for pair in part.pairs)
         return MatchResult(pairs, **session.served(_usage(parts)))
 
 
 def _captions_of_images(request: MatchRequest, limits: LimitSettings) -> list[range]:
-    """For each image the indices of its captions. Raises `InvalidInput` for what cannot be scored or is too much."""
+    """For each image the indices of its captions. Raises `InvalidInput` if the request is invalid or too large."""
     check_any(images=request.images, captions=request.captions, scores=request.scores)
     check_among("pairing", request.pairing, get_args(Pairing))
     check_among("on_error", request.on_error, get_args(OnError))
@@ -98,7 +98,7 @@ def _captions_of_images(request: MatchRequest, limits: LimitSettings) -> list[ra
 
 
 class Scoring:
-    """One request's images under way: as many at a time as a request may have to score with every caption."""
+    """Scores the images of one request, at most `limits.max_images` at a time."""
 
     def __init__(self, session: Session, request: MatchRequest, limits: LimitSettings) -> None:
         self._session = session
@@ -107,13 +107,15 @@ class Scoring:
         self._at_once = asyncio.Semaphore(limits.max_images)
 
     async def part(self, image: int, captions: Sequence[int]) -> Part:
-        """The image at index `image`, scored against captions. Raises what `Session.load` and `Session.run` raise."""
+        """Scores the image at index `image` with `captions`. Raises what `Session.load` and `Session.run` raise."""
         async with self._at_once:
             return await self._scored(image, captions, await self._session.load(self._request.images[image]))
 
-    async def faults_in_place(self, captions: Sequence[range]) -> list[Part]:
-        """Scores each image against its captions. A pair with a fault, or that came too late, holds its error."""
-        found = await self._session.until_deadline([self._faulty(image, of_it) for image, of_it in enumerate(captions)])
+    async def parts_or_errors(self, captions: Sequence[range]) -> list[Part]:
+        """Scores each image with its captions. A pair that failed, or was not ready in time, has an error instead."""
+        found = await self._session.until_deadline(
+            [self._part_or_error(image, of_it) for image, of_it in enumerate(captions)]
+        )
         late = DeadlineExceeded("The request's time ran out before this pair was scored.")
         return [
             part
@@ -121,16 +123,16 @@ class Scoring:
             for part in ([self._failed(image, captions[image], late)] if parts is None else parts)
         ]
 
-    async def _faulty(self, image: int, captions: range) -> list[Part]:
+    async def _part_or_error(self, image: int, captions: range) -> list[Part]:
         async with self._at_once:
             try:
                 loaded = await self._session.load(self._request.images[image])
             except ITEM_ERRORS as error:
                 return [self._failed(image, captions, error)]
-            return await self._halved(image, captions, loaded)
+            return await self._bisect(image, captions, loaded)
 
-    async def _halved(self, image: int, captions: range, loaded: ImageBytes) -> list[Part]:
-        """As `_scored`. If one of the captions is at fault, it is found by halves, and the others are scored."""
+    async def _bisect(self, image: int, captions: range, loaded: ImageBytes) -> list[Part]:
+        """Like `_scored`. If a caption is at fault, finds it by bisection and scores the others."""
         asked = [self._request.captions[i] for i in captions]
         try:
             for caption in asked:
@@ -140,8 +142,8 @@ class Scoring:
             if len(captions) == 1 or error.param not in {caption.param for caption in asked}:
                 return [self._failed(image, captions, error)]
         middle = len(captions) // 2
-        first = await self._halved(image, captions[:middle], loaded)
-        return first + await self._halved(image, captions[middle:], loaded)
+        first = await self._bisect(image, captions[:middle], loaded)
+        return first + await self._bisect(image, captions[middle:], loaded)
 
     async def _scored(self, image: int, captions: Sequence[int], loaded: ImageBytes) -> Part:
         texts = tuple(self._request.captions[i] for i in captions)
@@ -149,10 +151,10 @@ class Scoring:
             MatchItem(loaded, texts, self._session.protocol, self._request.scores)
         )
         pairs = tuple(MatchPair(image, caption, score) for caption, score in zip(captions, scores, strict=True))
-        return Part(pairs, loaded.digest, replace(prepared, works=()))  # works hold what the vision tower made of it
+        return Part(pairs, loaded.digest, replace(prepared, works=()))  # works hold the image's embeddings
 
     def _failed(self, image: int, captions: Sequence[int], error: ServiceError) -> Part:
-        fault = copy(error)  # less its traceback, which holds the image
+        fault = copy(error)  # without its traceback, which would keep the image in memory
         fault.param = fault.param or self._request.images[image].param
         return Part(tuple(MatchPair(image, caption, error=fault) for caption in captions))
 
@@ -165,7 +167,7 @@ def check_size(
     images_field: str = "images",
     captions_field: str = "captions",
 ) -> None:
-    """Raises `InvalidInput` for more than the limits; a face may ask before it reads them."""
+    """Raises `InvalidInput` for too many inputs. An endpoint may call this before it parses them."""
     if pairing == "zip":
         check_zip(images, captions, limits, images_field)
     else:
@@ -173,10 +175,10 @@ def check_size(
 
 
 def _usage(parts: Sequence[Part]) -> Usage:
-    """A caption scored against many images counts once."""
+    """The tokens of a caption count once, however many images it was scored with."""
     text_tokens = {
         pair.caption_index: tokens
         for part in parts
-        for pair, tokens in zip(part.pairs, part.prepared.text_tokens, strict=False)  # none where it failed
+        for pair, tokens in zip(part.pairs, part.prepared.text_tokens, strict=False)  # a failed part has no tokens
     }
     return usage_of(((part.digest, part.prepared) for part in parts), sum(text_tokens.values()))

@@ -1,4 +1,4 @@
-"""How a text may be generated: the bounds of every option, for every face of the service."""
+"""Checks of the generation options. The same bounds hold for HTTP, the command line and Python."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from blip_serve.tasks.inputs import check_positive, check_text, field_of
 MAX_STOPS = 4
 MAX_STOP_CHARS = 1000
 MAX_COUNT = 1_000_000
-"""No `top_k` and no `min_tokens` is larger."""
+"""Upper bound of `top_k` and of `min_tokens`."""
 MAX_TOP_LOGPROBS = 20
 MAX_TEMPERATURE = 2.0
 MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY = 0.1, 10.0
@@ -21,9 +21,9 @@ MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY = 0.1, 10.0
 def checked(
     options: GenerationOptions, n: int, given: Sequence[Caption], logprobs_param: str, limits: LimitSettings
 ) -> GenerationOptions:
-    """The options of a request for `n` texts, with no more tokens than the settings allow.
+    """The options of a request for `n` texts, with `max_tokens` cut to what the settings allow.
 
-    `given`: the texts to choose from, if any. Raises `InvalidInput` naming the field at fault.
+    `given`: the texts to choose from, if any. Raises `InvalidInput` that names the field at fault.
     """
     check_positive(n=n, num_beams=options.num_beams, **{options.max_tokens_param: options.max_tokens})
     _check_bounds(options)
@@ -47,7 +47,7 @@ def checked(
 
 
 def _check_bounds(options: GenerationOptions) -> None:
-    """Raises `InvalidInput` for a number outside the bounds that hold whatever the settings are."""
+    """Raises `InvalidInput` for a value outside the fixed bounds, which no setting changes."""
     for name, number, least, most in (
         ("temperature", options.temperature, 0, MAX_TEMPERATURE),
         ("top_k", options.top_k, 0, MAX_COUNT),

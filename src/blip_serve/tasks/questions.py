@@ -1,4 +1,4 @@
-"""The questions that `decide` takes, and how a model's numbers become answers. Knows no model and no HTTP."""
+"""The questions of `decide`, and how a model's scores become answers. Knows no model and no HTTP."""
 
 import math
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ MAX_QUESTIONS = 400
 MIN_OPTIONS = 2
 MAX_CHOICES = 255
 MAX_LEVELS = 10
-GAP = "{}"
-"""The instructions' gap that an option's words fill."""
+PLACEHOLDER = "{}"
+"""The placeholder in the instructions that an option's text replaces."""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One of what is decided between; `param` is the request's field of its value."""
+    """One option to choose from. `param`: the request's field of its value."""
 
     value: str | bool
     param: str
@@ -27,14 +27,14 @@ class Option:
 
     @property
     def text(self) -> Caption:
-        """Its words: its description if it has one, else its value, `True` as `true`."""
+        """The text that the model reads: the description if there is one, else the value (`True` as `true`)."""
         value = self.value
         return self.description or Caption(value if isinstance(value, str) else str(value).lower(), self.param)
 
 
 @dataclass(frozen=True, slots=True)
 class PredicateQuestion:
-    """Is the statement true of the image, or the answer to it yes? `param` is the request's field of the question."""
+    """Is the statement true of the image? For an answering model: is the answer yes? `param`: the question's field."""
 
     param: str
     statement: Caption
@@ -42,7 +42,7 @@ class PredicateQuestion:
 
 @dataclass(frozen=True, slots=True)
 class ChoiceQuestion:
-    """Which of 2 to 255 options of different values fits the image? `True` and `"true"` are different."""
+    """Which of 2 to 255 options fits the image? All values differ; `True` and `"true"` are different values."""
 
     param: str
     instructions: Caption
@@ -62,17 +62,17 @@ Question = PredicateQuestion | ChoiceQuestion | ScoreQuestion
 
 
 def predicate(statement: str) -> PredicateQuestion:
-    """Is the statement true of the image? For a model that answers questions: is the answer to it yes?"""
+    """Is the statement true of the image? For a model that answers questions: is the answer yes?"""
     return PredicateQuestion("questions", Caption(statement, "statement"))
 
 
 def choice(instructions: str, choices: Sequence[str]) -> ChoiceQuestion:
-    """Which of the choices fits the image? Each choice in turn fills the `{}` of the instructions."""
+    """Which of the choices fits the image? Each choice replaces the `{}` in the instructions."""
     return ChoiceQuestion("questions", Caption(instructions, "instructions"), _options("choices", choices))
 
 
 def scale(instructions: str, levels: Sequence[str]) -> ScoreQuestion:
-    """Which level, lowest first, fits the image? Each level in turn fills the `{}` of the instructions."""
+    """Which level, lowest first, fits the image? Each level replaces the `{}` in the instructions."""
     return ScoreQuestion("questions", Caption(instructions, "instructions"), _options("levels", levels))
 
 
@@ -82,14 +82,14 @@ def _options(name: str, values: Sequence[str]) -> tuple[Option, ...]:
 
 @dataclass(frozen=True, slots=True)
 class PredicateAnswer:
-    """Probability that the statement is true, or of yes in place of no."""
+    """Probability that the statement is true, or that the answer is yes and not no."""
 
     probability: float
 
 
 @dataclass(frozen=True, slots=True)
 class ChoiceAnswer:
-    """The likeliest value, the first of those equally likely; `probabilities` of all, in the options' order."""
+    """The likeliest value; of equally likely values the first. `probabilities` are in the options' order."""
 
     choice: str | bool
     confidence: float
@@ -98,7 +98,7 @@ class ChoiceAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ScoreAnswer:
-    """The expected level, counted from 0; `confidence` is the largest of the levels' `probabilities`."""
+    """The expected level, counted from 0. `confidence`: the largest of the levels' `probabilities`."""
 
     score: float
     confidence: float
@@ -109,7 +109,7 @@ Answer = PredicateAnswer | ChoiceAnswer | ScoreAnswer
 
 
 def check_captions(count: int, limits: LimitSettings) -> None:
-    """Raises `InvalidInput` for more captions than a request may have, on one image; a face may ask before it reads."""
+    """Raises `InvalidInput` for too many captions on one image. An endpoint may call this before it parses them."""
     limit = min(limits.max_captions, limits.max_pairs)
     if count > limit:
         raise InvalidInput(
@@ -120,7 +120,7 @@ def check_captions(count: int, limits: LimitSettings) -> None:
 
 
 def check_questions(questions: Sequence[Question], limits: LimitSettings) -> int:
-    """How many captions they make. Raises `InvalidInput` naming the field for what cannot be asked."""
+    """The number of captions that the questions need. Raises `InvalidInput` that names the field at fault."""
     _check_count("questions", "questions", len(questions), 1, MAX_QUESTIONS)
     captions = sum(1 if isinstance(question, PredicateQuestion) else len(question.options) for question in questions)
     check_captions(captions, limits)
@@ -154,10 +154,10 @@ def _check_count(param: str, name: str, count: int, least: int, most: int) -> No
 
 
 def captions_of(question: Question, limits: LimitSettings) -> tuple[Caption, ...]:
-    """The captions to be matched with the image: the statement, or one an option.
+    """The captions to match with the image: the statement, or one per option.
 
-    An option's words fill the `{}` of the instructions, or stand alone where there is no `{}`. Raises
-    `InvalidInput` naming the option whose caption gets too long.
+    An option's text replaces the `{}` in the instructions. Without a `{}` the option's text is the caption.
+    Raises `InvalidInput` that names the option if its caption is too long.
     """
     match question:
         case PredicateQuestion(statement=statement):
@@ -167,23 +167,23 @@ def captions_of(question: Question, limits: LimitSettings) -> tuple[Caption, ...
 
 
 def _filled(template: str, words: Caption, most: int) -> Caption:
-    gaps = template.count(GAP)
-    if not gaps:
+    count = template.count(PLACEHOLDER)
+    if not count:
         return words
-    length = len(template) + gaps * (len(words.text) - len(GAP))
-    if length > most:  # known before it is made: a short template has room for thousands of long words
+    length = len(template) + count * (len(words.text) - len(PLACEHOLDER))
+    if length > most:  # checked before the caption is built: a template may have thousands of `{}`
         raise InvalidInput(
             f"The caption would have {length} characters; the limit is {most}.",
             code="input_too_long",
             param=words.param,
         )
-    return Caption(template.replace(GAP, words.text), words.param)
+    return Caption(template.replace(PLACEHOLDER, words.text), words.param)
 
 
 def answer_of(question: Question, numbers: Sequence[float]) -> Answer:
-    """The answer for `numbers`: a predicate's probability, or a log-odds or log-likelihood for each option.
+    """The answer to a question. `numbers`: a predicate's probability, or one log-odds or log-likelihood per option.
 
-    The options' probabilities are the softmax of these.
+    The options' probabilities are the softmax of `numbers`.
     """
     if isinstance(question, PredicateQuestion):
         return PredicateAnswer(*numbers)
@@ -197,7 +197,7 @@ def answer_of(question: Question, numbers: Sequence[float]) -> Answer:
 
 
 def softmax(numbers: Sequence[float]) -> tuple[float, ...]:
-    """Probabilities in proportion to the exponentials of `numbers`, which may be of any size."""
+    """The softmax of `numbers`, without overflow however large they are."""
     largest = max(numbers)
     powers = [math.exp(number - largest) for number in numbers]
     total = math.fsum(powers)

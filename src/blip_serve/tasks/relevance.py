@@ -1,4 +1,4 @@
-"""The number that pairs are ranked by."""
+"""Computes the number that pairs are ranked by."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -6,18 +6,21 @@ from typing import Literal
 from blip_serve.domain import PairScore, Score
 
 RankBy = Literal["itm", "cosine", "paper"]
-"""`itm`: the probability of a match, 0..1; `cosine`, -1..1; `paper`: the raw match logit + cosine, unbounded."""
+"""`itm`: probability of a match, 0..1. `cosine`: -1..1. `paper`: match logit + cosine, unbounded."""
 
 NEEDED: Mapping[RankBy, frozenset[Score]] = {
     "itm": frozenset({"itm"}),
     "cosine": frozenset({"cosine"}),
     "paper": frozenset({"itm", "cosine"}),
 }
-"""The scores each is made of."""
+"""The scores that each kind of relevance is computed from."""
 
 
 def relevance(score: PairScore, by: RankBy) -> float:
-    """The number; `score` holds all that is `NEEDED`. `paper` is salesforce/BLIP:train_retrieval.py's `evaluation`."""
+    """The relevance by `by`. `paper` is computed as by `evaluation` in salesforce/BLIP:train_retrieval.py.
+
+    Raises `ValueError` if `score` lacks one of the scores that are `NEEDED`.
+    """
     found = {"itm": score.itm_score, "cosine": score.cosine_score, "paper": _paper(score)}[by]
     if found is None:
         raise ValueError(f"no {by} without its scores")

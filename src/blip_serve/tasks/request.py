@@ -1,4 +1,4 @@
-"""What every task is asked and answers with: the model, the protocol, the service tier, the tokens, the time."""
+"""The fields that all requests and all results share: model, protocol, service tier, usage and timings."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ ResultT = TypeVar("ResultT", covariant=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request(Generic[ResultT]):
-    """A request of the task whose result is a `ResultT`. `needs`: its model must be able to do one of these.
+    """A request of one task. Its result is a `ResultT`. `needs`: its model must be able to do one of these tasks.
 
-    `model` and `protocol`: `None` stands for the configured one. `service_tier`: `flex` asks for background work;
-    `auto` is background work for a caller that is limited to it.
+    `model` and `protocol`: `None` means the configured default. `service_tier`: `flex` asks for background work;
+    `auto` is background work only for a caller that is limited to it.
     """
 
     needs: ClassVar[tuple[Task, ...]] = ()
@@ -29,7 +29,7 @@ class Request(Generic[ResultT]):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of a request. An image counts its vision tokens once, a text its own. `cached` needed no encoding."""
+    """Tokens of a request. Each distinct image counts once. `cached_tokens`: part of `image_tokens`."""
 
     image_tokens: int
     text_tokens: int
@@ -38,18 +38,18 @@ class Usage:
 
     @property
     def given(self) -> int:
-        """Tokens that the request brought."""
+        """Tokens of the request's inputs."""
         return self.image_tokens + self.text_tokens
 
     @property
     def total(self) -> int:
-        """Tokens that the request brought, and those generated for it."""
+        """Tokens of the inputs and of the generated texts."""
         return self.given + self.generated_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where a request's time went, in seconds; `fetch` is its slowest image's, `decode` the sum over its images."""
+    """Where a request's time went, in seconds. `fetch`: of the slowest image. `decode`: the sum over all images."""
 
     fetch: float
     decode: float
@@ -59,7 +59,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What every result says. `model`: the name of the model that answered."""
+    """The fields of every result. `model`: the name of the model that answered."""
 
     model: str
     protocol: ScoringProtocol
@@ -79,7 +79,7 @@ class Served(TypedDict):
 
 
 def work_class(request: Request[Any], caller: Caller) -> WorkClass:
-    """How the request is to be scheduled. Raises `PermissionDenied` for a service tier that is not the caller's."""
+    """The request's class of work. Raises `PermissionDenied` for a service tier that the caller may not use."""
     if request.service_tier == "flex":
         return "background"
     if not caller.flex_only:
@@ -94,13 +94,13 @@ def work_class(request: Request[Any], caller: Caller) -> WorkClass:
 
 
 def check_options(request: Request[Any]) -> None:
-    """Raises `InvalidInput` for a protocol or a service tier that there is not."""
+    """Raises `InvalidInput` for an unknown protocol or service tier."""
     check_among("protocol", request.protocol, (None, *get_args(ScoringProtocol)))
     check_among("service_tier", request.service_tier, get_args(ServiceTier))
 
 
 def check_among(name: str, value: object, known: Iterable[object]) -> None:
-    """Raises `InvalidInput` for a value of the field `name` that is not one of those known."""
+    """Raises `InvalidInput` if the field `name` has a value that is not in `known`."""
     known = list(known)
     if value not in known:
         listed = ", ".join(repr(each) for each in known if each is not None)
@@ -108,11 +108,14 @@ def check_among(name: str, value: object, known: Iterable[object]) -> None:
 
 
 def usage_of(images: Iterable[tuple[str, Prepared]], text_tokens: int, generated_tokens: int = 0) -> Usage:
-    """Counts each of `images` once. They come with their digests; one met twice is cached where it was both times."""
+    """The usage of a request. Each of `images`, given with its digest, counts once.
+
+    An image that was prepared several times counts as cached only if it was cached every time.
+    """
     once: dict[str, Prepared] = {}
     for digest, prepared in images:
-        least = once.setdefault(digest, prepared)
-        once[digest] = min(least, prepared, key=lambda met: met.cached_tokens)
+        known = once.setdefault(digest, prepared)
+        once[digest] = min(known, prepared, key=lambda each: each.cached_tokens)
     return Usage(
         image_tokens=sum(prepared.image_tokens for prepared in once.values()),
         text_tokens=text_tokens,

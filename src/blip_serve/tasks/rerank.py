@@ -1,4 +1,4 @@
-"""Documents in the order of their relevance to a query: images to a text, or texts to an image."""
+"""Orders documents by their relevance to a query: images by a text, or texts by an image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,10 +18,10 @@ Scores = Mapping[int, PairScore]
 
 @dataclass(frozen=True, slots=True)
 class RerankRequest(Request["RerankResult"]):
-    """What to order, by what, and how many of the best are wanted (all, where `top_n` is `None`).
+    """What to order, by which number, and how many of the best to return (`top_n`; `None`: all).
 
-    `shortlist`: rank all by cosine, and only so many of the best by `rank_by`; only those come back. These are the two
-    stages of the paper's evaluation.
+    `shortlist`: first rank all documents by cosine, then rank only so many of the best by `rank_by` and return only
+    these. These are the two stages of the paper's evaluation.
     """
 
     needs: ClassVar[tuple[Task, ...]] = ("match",)
@@ -44,14 +44,14 @@ class RankedDocument:
 
 @dataclass(frozen=True, slots=True)
 class RerankResult(Result):
-    """Documents, the most relevant first; equally relevant ones in the request's order."""
+    """Documents, the most relevant first. Equally relevant documents are in the request's order."""
 
     documents: tuple[RankedDocument, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One image, scored: what was prepared of it (which keeps the image's state alive), and its captions' scores."""
+    """One scored image: its scores with the captions. `prepared` keeps the encoded image in memory."""
 
     image: ImageBytes
     prepared: Prepared
@@ -80,9 +80,9 @@ async def rerank(request: RerankRequest, caller: Caller, sessions: Sessions) -> 
 
 
 def _sides(request: RerankRequest) -> tuple[tuple[ImageSource, ...], tuple[Caption, ...]]:
-    """Images and texts, the query alone on its side: images x texts are then in the documents' order.
+    """The images and the texts to pair. One of the two is the query alone, so the pairs are in the documents' order.
 
-    Raises `InvalidInput` naming the first document of the query's kind.
+    Raises `InvalidInput` that names the first document of the same kind as the query.
     """
     images, texts = split(request.documents)
     if isinstance(request.query, Caption):
@@ -100,7 +100,7 @@ async def _score_image(
     captions: tuple[Caption, ...],
     scores: frozenset[Score],
 ) -> Run:
-    """Loads an image and scores it against `captions`. Raises what `Session.load` and `Session.run` raise."""
+    """Loads an image and scores it with `captions`. Raises what `Session.load` and `Session.run` raise."""
     image = await session.load(source)
     prepared, found = await session.run(MatchItem(image, captions, session.protocol, scores))
     return Run(image, prepared, found)
@@ -119,7 +119,10 @@ async def _score_again(
     runs: list[Run],
     shortlist: Scores,
 ) -> Scores:
-    """The shortlist with what `by` needs beyond the cosine. `runs`, being alive, keep their images encoded."""
+    """The shortlist with the scores that `by` needs beside the cosine.
+
+    The images are not encoded again, because `runs` keeps their encodings in memory.
+    """
     missing = NEEDED[by] - NEEDED["cosine"]
     if not missing:
         return shortlist

@@ -1,4 +1,4 @@
-"""One score a pair: a text and an image each, first with every second or first with first."""
+"""One score per pair of a text and an image: one input with many, or two lists entry by entry."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,7 +15,7 @@ from blip_serve.tasks.session import Sessions
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest(Request["ScoreResult"]):
-    """Pairs to score: the one of `first` with every one of `second`, or as many, first with first."""
+    """Pairs to score. `first` has one entry, paired with each of `second`, or as many: paired by index."""
 
     needs: ClassVar[tuple[Task, ...]] = ("match",)
 
@@ -26,7 +26,7 @@ class ScoreRequest(Request["ScoreResult"]):
 
 @dataclass(frozen=True, slots=True)
 class ScoreResult(Result):
-    """A score a pair, in the order of `second`."""
+    """One score per pair, in the order of `second`."""
 
     scores: tuple[float, ...]
 
@@ -46,7 +46,7 @@ async def score(request: ScoreRequest, caller: Caller, sessions: Sessions) -> Sc
 
 
 def _as_match(request: ScoreRequest) -> MatchRequest:
-    """The same pairs in the same order. Raises `InvalidInput` for lengths or kinds that make no pairs, and for none."""
+    """The same pairs in the same order. Raises `InvalidInput` if the inputs are empty or cannot be paired."""
     check_any(first=request.first, second=request.second)
     check_among("rank_by", request.rank_by, NEEDED)
     first, second, scores = request.first, request.second, NEEDED[request.rank_by]
@@ -70,7 +70,7 @@ def _as_match(request: ScoreRequest) -> MatchRequest:
 
 
 def _pair(first: Input, second: Input) -> tuple[ImageSource, Caption]:
-    """The image and the text. Raises `InvalidInput` where there are two of a kind."""
+    """The image and the text. Raises `InvalidInput` if both are of the same kind."""
     if isinstance(first, Caption) and not isinstance(second, Caption):
         return second, first
     if isinstance(second, Caption) and not isinstance(first, Caption):

@@ -1,4 +1,4 @@
-"""The service without a face: puts its pieces together, runs the tasks, and takes it apart."""
+"""The service without an interface such as HTTP: builds its parts, runs the tasks, and closes the parts."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -27,14 +27,14 @@ ResultT = TypeVar("ResultT")
 
 
 class Tasks(Protocol):
-    """All that a face of the service (HTTP, the command line, Python) may call, here or in another process."""
+    """All that HTTP, the command line and the Python interface may call. The tasks may run in another process."""
 
     async def run(self, request: Request[ResultT], caller: Caller = ANYONE) -> ResultT:
         """The request's result. Raises `ServiceError`s that name the request's fields."""
         ...
 
     def stream(self, request: GenerateRequest, caller: Caller = ANYONE) -> AsyncGenerator[Event, None]:
-        """The request's result piece by piece, as `tasks.generate.stream` says."""
+        """The request's result piece by piece; see `tasks.generate.stream`."""
         ...
 
     def models(self, caller: Caller = ANYONE) -> list[ModelStatus]:
@@ -42,20 +42,20 @@ class Tasks(Protocol):
         ...
 
     def model(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
-        """One model by any of its names. Raises `ModelNotFound`, and `PermissionDenied`."""
+        """One model by any of its names. Raises `ModelNotFound` or `PermissionDenied`."""
         ...
 
     def not_ready(self) -> list[str]:
-        """Why no request should come here now, a line each."""
+        """The reasons why this process should get no requests now, one line each. Empty: it is ready."""
         ...
 
     def lost(self) -> bool:
-        """Whether only a new process can go on."""
+        """Whether this process can never serve again and must be replaced."""
         ...
 
 
 OpenTasks = Callable[[Settings, Telemetry], AbstractAsyncContextManager[Tasks]]
-"""How a face of the service comes by its tasks: `open_service` runs them in this process."""
+"""Opens the tasks for an interface. `open_service` runs them in this process."""
 
 
 class Service:
@@ -100,9 +100,10 @@ class Service:
 async def open_service(
     settings: Settings, telemetry: Telemetry, load: Loader | None = None, fetcher: Fetcher | None = None
 ) -> AsyncIterator[Tasks]:
-    """Runs the service while inside; the models to be preloaded begin to load at once.
+    """Runs the service inside the `async with`. Models with `preload` start to load at once.
 
-    `load` replaces what loads models, `fetcher` what fetches images by URL; it is closed at the end.
+    `load` replaces the function that loads models. `fetcher` replaces the one that fetches images by URL, and is closed
+    at the end.
 
     Raises `ConfigurationError` for settings that contradict each other.
     """

@@ -1,4 +1,4 @@
-"""One request on its way: room in the queue, a leased model, its images, its works. Shared by all tasks."""
+"""A session is one admitted request: its room in the queue, its model, its images, its works. All tasks use it."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What every session works with. `workers` do what takes a moment; `decoders` decode images."""
+    """The parts of the service that sessions share. `workers`: threads for short calls. `decoders`: decode images."""
 
     settings: Settings
     registry: Registry
@@ -50,11 +50,11 @@ class Started:
     futures: "list[asyncio.Future[Any]]"
 
     async def results(self) -> list[Any]:
-        """The item's results in order. To be asked for once."""
+        """The item's results in order. Call this only once."""
         try:
             pieces = await asyncio.gather(*self.futures)
         finally:
-            self.futures.clear()  # a future refers to its error, which refers to this frame: a cycle, images and all
+            self.futures.clear()  # breaks the cycle future -> error -> this frame, which would keep the images
         found = dict(numbered for piece in pieces for numbered in piece)
         return [found[position] for position in range(len(found))]
 
@@ -77,7 +77,7 @@ class Session:
         self._decode_seconds = 0.0
 
     async def load(self, source: ImageSource) -> ImageBytes:
-        """An image's bytes; a request's first, if small, are read at once. Raises `InvalidInput` naming its field."""
+        """Loads an image. A small first image is read on the event loop. Raises `InvalidInput` that names its field."""
         started = time.monotonic()
         first, self._first = self._first, False
         async with self._parts.bounds.load(self._reservation.work_class, source):
@@ -88,30 +88,30 @@ class Session:
         return image
 
     async def run(self, item: Item) -> tuple[Prepared, list[Any]]:
-        """Prepares an item and runs its works. Returns what was prepared, and the item's results in order.
+        """Prepares an item and runs its works. Returns the prepared item, and its results in order.
 
-        Raises `InvalidInput` naming the item's field, and what the engine says of a work that failed.
+        Raises `InvalidInput` that names the item's field, and the error of a work that failed.
         """
         started = await self.start(item)
         return started.prepared, await started.results()
 
     async def start(self, item: Item, on_piece: Callable[[Piece], None] | None = None) -> "Started":
-        """Like `run`, but returns once the item's works are queued; `on_piece` is given pieces on the event loop."""
+        """Like `run`, but returns once the works are queued. Calls `on_piece` on the event loop for each piece."""
         loop = asyncio.get_running_loop()
-        async with self._preparing:  # a request of many images does not queue them all before a small one's
+        async with self._preparing:  # so a large request does not block the queue for a small one
             with self._parts.engine.preparing(self._reservation):
                 prepared = await self._prepare(item)
                 receive = None if on_piece is None else _on_loop(loop, on_piece)
                 futures = self._parts.engine.submit(self._reservation, self.lease.model, prepared.works, receive)
         self._decode_seconds += prepared.decode_seconds
         if image := image_of(item):
-            prepared = self._without_others(image, prepared)
+            prepared = self._hide_foreign_cache(image, prepared)
         return Started(prepared, [asyncio.wrap_future(future) for future in futures])
 
     async def until_deadline(self, parts: Sequence[Coroutine[None, None, T]]) -> list[T | None]:
-        """Runs `parts` side by side and returns their results; `None` for those that did not end in time.
+        """Runs `parts` concurrently and returns their results; `None` for a part that did not end in time.
 
-        The first to fail cancels the others and is raised. For a session that is not timed.
+        The first error cancels the other parts and is raised. For a session that is not timed.
         """
         left = max(0.0, self._reservation.deadline - time.monotonic())
         tasks = [asyncio.ensure_future(part) for part in parts]
@@ -123,7 +123,7 @@ class Session:
             del tasks
 
     def served(self, usage: Usage) -> Served:
-        """What every result says of the request, which ends with it. Counts what the request used for its caller."""
+        """The fields that every result has. Also records the request's usage, so call it once, at the end."""
         self._parts.telemetry.used(
             self._caller.name,
             self.lease.id,
@@ -144,9 +144,9 @@ class Session:
         )
 
     async def _prepare(self, item: Item) -> Prepared:
-        """On a worker where that takes a moment. What has an image to decode waits for its caller's turn."""
+        """Prepares an item on a worker. An image is decoded on a decoder thread; these take callers in turn."""
         model, image = self.lease.model, image_of(item)
-        known = None if image is None else model.known(item)  # and stays so while this refers to it
+        known = None if image is None else model.known(item)  # the image stays cached while this refers to it
         if image is None or known is not None:
             async with self._parts.bounds.worker(self._reservation.work_class):
                 return await asyncio.get_running_loop().run_in_executor(self._parts.workers, model.prepare, item)
@@ -159,8 +159,8 @@ class Session:
             self._reservation.work_class,
         )
 
-    def _without_others(self, image: ImageBytes, prepared: Prepared) -> Prepared:
-        """What was prepared, without what other callers' requests saved: the caller is not told of those."""
+    def _hide_foreign_cache(self, image: ImageBytes, prepared: Prepared) -> Prepared:
+        """Hides `cached_tokens` if another caller's request filled the cache: this caller must not learn of it."""
         known = bool(prepared.cached_tokens)
         self._parts.telemetry.image_prepared(self.lease.id, known, prepared.decode_seconds)
         own = self._parts.asked.again(self._caller.name, self.lease.id, image.digest, known=known)
@@ -168,24 +168,24 @@ class Session:
 
 
 class Sessions:
-    """Opens sessions: the one way from a task to the registry and the engine."""
+    """Opens sessions. Tasks reach the registry and the engine only through a session."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.limits: LimitSettings = parts.settings.limits
 
     def card(self, request: Request[Any], caller: Caller) -> ModelCard:
-        """What is known of the request's model before it is loaded. Raises as `Directory.choose`."""
+        """The card of the request's model, which may not be loaded yet. Raises what `Directory.choose` raises."""
         return self._parts.registry.directory.choose(request.model, request.needs, caller).model.card
 
     @asynccontextmanager
     async def open(
         self, request: Request[Any], caller: Caller, cost: int, timed: bool = True
     ) -> AsyncIterator[Session]:
-        """A session for a request that weighs `cost`. Leaving it cancels what has not ended.
+        """A session for a request of the estimated `cost`. Leaving it cancels works that have not ended.
 
-        A background request waits for room; an interactive one is refused where there is none. Not `timed`: what is
-        done in the session keeps the request's time by itself, by `Session.until_deadline`.
+        A background request waits for room in the queue; an interactive one is refused if there is none. `timed`:
+        whether the session ends at the request's deadline. Otherwise use `Session.until_deadline` inside it.
 
         Raises `Overloaded` before any work is done, what `Registry.lease` raises, and `DeadlineExceeded`.
         """
@@ -206,19 +206,19 @@ def _on_loop(loop: asyncio.AbstractEventLoop, receive: Callable[[Piece], None]) 
     """Calls `receive` on the loop, from any thread."""
 
     def hand_over(piece: Piece) -> None:
-        with suppress(RuntimeError):  # the loop is gone, and whoever waited with it
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
             loop.call_soon_threadsafe(receive, piece)
 
     return hand_over
 
 
 async def all_of(parts: Sequence[Coroutine[None, None, T]]) -> list[T]:
-    """Runs `parts` side by side and returns their results. The first to fail cancels the others and is raised.
+    """Runs `parts` concurrently and returns their results. The first error cancels the other parts and is raised.
 
-    A `TaskGroup` would raise a group, which the error in it refers back to: the request's images would stay in memory
-    until the garbage collector comes by.
+    This is no `TaskGroup`: the exception group that one raises is part of a reference cycle, which would keep the
+    request's images in memory until the next garbage collection.
     """
-    if len(parts) == 1:  # as most requests have it: no task, and no turns of the loop for its start and its end
+    if len(parts) == 1:  # the usual case: saves a task, and two turns of the event loop
         return [await parts[0]]
     tasks = [asyncio.ensure_future(part) for part in parts]
     try:
@@ -229,7 +229,7 @@ async def all_of(parts: Sequence[Coroutine[None, None, T]]) -> list[T]:
 
 
 async def _end(tasks: "Sequence[asyncio.Task[T]]") -> None:
-    """Cancels what still runs and waits for it. Errors of what failed meanwhile are dropped."""
+    """Cancels the tasks that still run and waits for them. Ignores their errors."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

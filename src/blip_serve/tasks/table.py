@@ -1,4 +1,4 @@
-"""The table of tasks: what runs a request, by the request's type. A new task is a file and a row."""
+"""The table of tasks: which functions run a request, by the request's type. A new task is a new file and a new row."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from blip_serve.tasks.session import Sessions
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A task. `run` returns the request's result; `stream`, where there is one, yields it piece by piece."""
+    """A task. `run` returns the request's result. `stream` yields it piece by piece, if the task can."""
 
     run: Callable[[Any, Caller, Sessions], Awaitable[Any]]
     stream: Callable[[Any, Caller, Sessions], AsyncGenerator[Any, None]] | None = None

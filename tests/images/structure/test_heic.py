@@ -1,4 +1,4 @@
-"""HEICs whose tiles would be a long work for their size."""
+"""HEIC files whose tiles would take long to decode for the size of the picture."""
 
 import struct
 

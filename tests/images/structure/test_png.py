@@ -42,7 +42,7 @@ def test_a_file_without_its_end_gets_one(cut: int) -> None:
 
 @pytest.mark.parametrize("at", [33, -12], ids=["before the pixels", "behind them"])
 def test_what_ends_the_walk_early_stays_hidden_from_the_decoder(at: int) -> None:
-    """However many chunks there are: the decoder takes an underscore for a letter."""
+    """However many chunks there are. The decoder would read on, because it accepts an underscore in a name."""
     for extra in range(4):
         data = PLAIN[:at] + chunk(b"tEXt", b"a\0b") * extra + chunk(b"_a__", b"") * 3 + PLAIN[at:]
         assert b"_a__" not in essence(data).data

@@ -1,4 +1,4 @@
-"""What the walks take away changes no picture, whatever the file."""
+"""A walk never changes the picture of a file."""
 
 import io
 import struct

@@ -1,4 +1,5 @@
-"""What in an image file makes the picture, found by walks that are bounded in steps. Decodes no pixels.
+"""Reduces an image file to the parts that make the picture: its essence. Decodes no pixels.
 
-A decoder is handed this and no more: what a file says beside the picture neither refuses it nor holds a decoder up.
+A walk goes over the structure of a file in a limited number of steps. The decoder gets only the essence. So metadata
+cannot make the decoder fail or take long.
 """

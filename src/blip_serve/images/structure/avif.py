@@ -1,6 +1,6 @@
-"""The boxes of an AVIF: so few items and samples that its decoder, which compares all items, may see them.
+"""Walks over the boxes of an AVIF and limits its items and samples, because the decoder compares all items.
 
-A HEIC is made of the same. Decodes no pixels. https://aomediacodec.github.io/av1-avif/, ISO/IEC 14496-12 and 23008-12.
+A HEIC has the same boxes. Decodes no pixels. https://aomediacodec.github.io/av1-avif/, ISO/IEC 14496-12 and 23008-12.
 """
 
 import struct
@@ -10,21 +10,21 @@ from typing import NamedTuple
 from blip_serve.images.structure.essence import Essence
 
 _MAX_BOXES = 10_000
-"""In all; a picture of 64 tiles has some 200."""
+"""Limit of boxes in a file. A picture of 64 tiles has about 200."""
 _MAX_LISTS = 32 * 1024
-"""Bytes of the lists of items; those of 64 tiles take 4,000. The decoder looks for each item among all the others."""
+"""Limit in bytes of all lists of items. 64 tiles take 4,000. The decoder searches all items for each item."""
 _MAX_SAMPLES = 250_000
-"""Frames of a sequence, an hour at 60 a second; the decoder lists them all."""
+"""Limit of frames in a sequence: an hour at 60 per second. The decoder lists them all."""
 
-_HEAD = struct.Struct(">I4s")  # a box's size, with this, and its name
+_HEAD = struct.Struct(">I4s")  # a box's size, including this head, and its name
 _PARENTS = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0}
-"""Boxes that hold boxes, and how many bytes stand before these."""
+"""Boxes that contain boxes, and the number of bytes before the first inner box."""
 _LISTS = frozenset({b"iinf", b"iloc", b"iref", b"ipma", b"grpl"})
 _CHUNKS = frozenset({b"stco", b"co64"})
 
 
 class Box(NamedTuple):
-    """A box's name, and where its content begins and ends."""
+    """A box: its name, and the offsets at which its content starts and ends."""
 
     name: bytes
     start: int
@@ -32,7 +32,7 @@ class Box(NamedTuple):
 
 
 def essence(data: bytes) -> Essence:
-    """The file without its EXIF data, which Pillow reads and writes anew, to no end: the picture is turned by a box.
+    """The file without its EXIF data. They have no effect, as a box gives the orientation; Pillow would copy them.
 
     Raises `ValueError` for too many boxes, items or samples.
     """
@@ -41,12 +41,14 @@ def essence(data: bytes) -> Essence:
         raise ValueError("too many items")
     if _samples(data, found) > _MAX_SAMPLES:
         raise ValueError("too many samples")
-    return Essence(_without_exif(data, [place for box in found if box.name == b"iinf" for place in _types(data, box)]))
+    return Essence(
+        _without_exif(data, [offset for box in found if box.name == b"iinf" for offset in _types(data, box)])
+    )
 
 
 def boxes(data: bytes) -> Iterator[Box]:
-    """Each box of the file, those that hold others before what they hold. Raises `ValueError` for too many."""
-    left = [(0, len(data))]  # where a box begins, and where its parent ends
+    """All boxes of the file, each before the boxes inside it. Raises `ValueError` for too many."""
+    left = [(0, len(data))]  # offsets: the start of a box, the end of its parent
     for _ in range(_MAX_BOXES):
         while left and left[-1][0] + _HEAD.size > left[-1][1]:
             left.pop()
@@ -62,7 +64,7 @@ def boxes(data: bytes) -> Iterator[Box]:
 
 
 def children(data: bytes, parent: Box) -> Iterator[Box]:
-    """The boxes that stand right in `parent`."""
+    """The boxes directly inside `parent`."""
     position = parent.start
     while position + _HEAD.size <= parent.end:
         box = _box(data, position, parent.end)
@@ -73,14 +75,14 @@ def children(data: bytes, parent: Box) -> Iterator[Box]:
 def _box(data: bytes, position: int, limit: int) -> Box:
     size, name = _HEAD.unpack_from(data, position)
     start = position + _HEAD.size
-    if size == 1:  # it stands behind the name, in 8 bytes
+    if size == 1:  # the size follows the name, in 8 bytes
         start += 8
         size = int.from_bytes(data[start - 8 : start])
     return Box(name, start, min(limit, max(start, position + size)) if size else limit)
 
 
 def _samples(data: bytes, boxes: Iterable[Box]) -> int:
-    """At most so many samples there are: the chunks of all tracks, each with as many as any has."""
+    """An upper bound of the number of samples: all chunks, times the most samples that a chunk has."""
     chunks = sum(_count(data, box) for box in boxes if box.name in _CHUNKS)
     runs = [box for box in boxes if box.name == b"stsc"]
     if sum(_count(data, box) for box in runs) > _MAX_SAMPLES:
@@ -89,7 +91,7 @@ def _samples(data: bytes, boxes: Iterable[Box]) -> int:
 
 
 def _count(data: bytes, table: Box) -> int:
-    """How many entries a table claims to have."""
+    """The number of entries that a table's header states."""
     return int.from_bytes(data[table.start + 4 : table.start + 8])
 
 
@@ -99,20 +101,20 @@ def _samples_a_chunk(data: bytes, table: Box) -> Iterator[int]:
 
 
 def _types(data: bytes, items: Box) -> Iterator[int]:
-    """Where the items' types stand."""
+    """The offsets of the items' types."""
     start = items.start + (6 if data[items.start : items.start + 1] == b"\0" else 8)
     for item in children(data, Box(items.name, start, items.end)):
         yield item.start + (8 if data[item.start : item.start + 1] == b"\2" else 10)
 
 
 def _without_exif(data: bytes, types: Sequence[int]) -> bytes:
-    """`data` in which EXIF data, and XMP beside them, have a type that decoders pass over."""
-    if not any(data.startswith(b"Exif", place) for place in types):
+    """`data` with the type of EXIF and XMP items changed to one that decoders skip. Unchanged if there is no EXIF."""
+    if not any(data.startswith(b"Exif", offset) for offset in types):
         return data
     view, position = memoryview(data), 0
     parts: list[bytes | memoryview] = []
-    for place in types:
-        if data.startswith((b"Exif", b"mime"), place):
-            parts += view[position:place], b"skip"
-            position = place + 4
+    for offset in types:
+        if data.startswith((b"Exif", b"mime"), offset):
+            parts += view[position:offset], b"skip"
+            position = offset + 4
     return b"".join((*parts, view[position:]))

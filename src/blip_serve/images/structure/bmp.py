@@ -1,6 +1,6 @@
-"""The rows of a bitmap, spelled out where they are run-length encoded. Decodes no other pixels.
+"""Expands the rows of a run-length encoded bitmap. Leaves all other bitmaps as they are.
 
-Pillow expands runs a pixel at a time: three kilobytes that declare 40 megapixels take it seconds.
+Pillow expands runs pixel by pixel: a file of three kilobytes that declares 40 megapixels would take seconds.
 https://learn.microsoft.com/windows/win32/gdi/bitmap-compression
 """
 
@@ -9,8 +9,8 @@ import struct
 from blip_serve.images.structure.essence import Essence
 
 MAX_RUNS = 500_000
-"""Those of 2 megapixels in which every fourth pixel begins another; they take a quarter of a second."""
-_FILE = struct.Struct("<2sIII")  # signature, bytes, reserved, where the rows begin
+"""Limit of runs: 2 megapixels with a new run at every fourth pixel. So many take a quarter of a second."""
+_FILE = struct.Struct("<2sIII")  # signature, bytes, reserved, offset of the rows
 _INFO = struct.Struct("<IiiHHIIiiII")  # bytes, width, height, planes, bits, compression, size, resolution, colours
 _INFO_SIZES = frozenset({40, 52, 56, 64, 108, 124})
 _RLE8, _RLE4 = 1, 2
@@ -19,9 +19,9 @@ _DIGITS = bytes.maketrans(b"0123456789abcdef", bytes(range(16)))
 
 
 def essence(data: bytes) -> Essence:
-    """The file as it is, or with a byte a pixel where it has runs. Its size must have been checked.
+    """The file as it is, or with one byte per pixel if it has runs. Check the declared size before this call.
 
-    Raises `ValueError` where there are too many runs, or too few for the picture.
+    Raises `ValueError` if there are too many runs, or too few for the picture.
     """
     if len(data) < _FILE.size + _INFO.size:
         return Essence(data)
@@ -38,24 +38,24 @@ def essence(data: bytes) -> Essence:
 
 
 def _bitmap(width: int, height: int, palette: bytes, indices: bytearray) -> bytes:
-    """A file with a row of `indices` after the other, each filled up to 4 bytes."""
+    """A bitmap file with the rows of `indices`, each padded to a multiple of 4 bytes."""
     first = _FILE.size + _INFO.size + len(palette)
     head = _FILE.pack(b"BM", 0, 0, first) + _INFO.pack(_INFO.size, width, height, 1, 8, 0, 0, 0, 0, 256, 0)
-    if filling := bytes(-width % 4):
-        rows = (indices[at : at + width] + filling for at in range(0, len(indices), width))
+    if padding := bytes(-width % 4):
+        rows = (indices[at : at + width] + padding for at in range(0, len(indices), width))
         return b"".join((head, palette, *rows))
     return b"".join((head, palette, indices))
 
 
 def _indices(data: bytes, position: int, width: int, height: int, nibbles: bool) -> bytearray:
-    """The palette's index for each pixel, as Pillow reads the runs at `position`."""
+    """The palette index of each pixel. Reads the runs at `position` as Pillow does."""
     out, x, total = bytearray(), 0, width * height
     for _ in range(MAX_RUNS):
         if len(out) >= total:
             return out
         count, value = data[position : position + 2]
         position += 2
-        if count:  # that many pixels of a colour, or of two by turns
+        if count:  # `count` pixels of one colour, or of two alternating colours
             count = max(0, min(count, width - x))
             out += (bytes((value >> 4, value & 15)) * 128)[:count] if nibbles else bytes((value,)) * count
             x += count
@@ -64,12 +64,12 @@ def _indices(data: bytes, position: int, width: int, height: int, nibbles: bool)
             x = 0
         elif value == 1:  # the end of the picture
             break
-        elif value == 2:  # a leap
+        elif value == 2:  # a jump to the right and up
             right, up = data[position : position + 2]
             position += 2
             out += bytes(min(total - len(out), right + up * width))
             x = len(out) % width
-        else:  # that many pixels as they are, up to an even place in the file
+        else:  # `value` literal pixels, padded to an even offset
             count = min(total - len(out), value)
             end = position + (count + 1) // 2 if nibbles else position + count
             out += _digits(data[position:end])[:count] if nibbles else data[position:end]

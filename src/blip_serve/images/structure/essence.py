@@ -1,23 +1,23 @@
-"""What a walk over a file's structure finds, and how far it goes. Knows no format."""
+"""The result of a walk over a file's structure, and the limits of a walk. Knows no format."""
 
 from dataclasses import dataclass
 
 MAX_STEPS = 100_000
-"""Chunks, blocks or boxes in one file; a walk takes some 50 ms for them.
+"""Limit of chunks, blocks or boxes in one file. A walk over so many takes about 50 ms.
 
-A PNG may have a chunk for each of its rows, 65,535 at most; other files have hundreds.
+A PNG may have one chunk per row, at most 65,535. Other files have hundreds.
 """
 MAX_METADATA = 1024 * 1024
-"""Bytes of one text that are looked at, as they stand and inflated. Cameras and editors write some kilobytes."""
+"""Limit in bytes for one metadata text, compressed and decompressed. Cameras and editors write a few kilobytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Essence:
-    """What makes the picture: a file of the same format, and what says which way up it is.
+    """The parts of an image file that make the picture. `data`: a file of the same format with only these parts.
 
-    `exif` and `xmp` are empty where the file has none, or where the decoder gives them. `ended` is false for a JPEG
-    that stops before the marker that ends it: whether its last pixels are there only decoding it can tell. `tables`:
-    bytes that the decoder may need beside the pixels.
+    `exif`, `xmp`: the metadata with the orientation. Empty if the file has none, or if the decoder returns them.
+    `ended`: `False` for a JPEG without an end marker. Only decoding can then tell whether its last pixels are there.
+    `tables`: bytes of memory that the decoder may need in addition to the pixels.
     """
 
     data: bytes

@@ -1,6 +1,6 @@
-"""The boxes of a HEIC: those of an AVIF, and a bound on what its tiles are together. Decodes no pixels.
+"""Checks the boxes of a HEIC like those of an AVIF, and limits the size of its tiles. Decodes no pixels.
 
-ISO/IEC 23008-12: an image item has its size in a property, `ispe`, and a grid is made of items that it refers to.
+ISO/IEC 23008-12: the property `ispe` holds the size of an image item. A grid refers to the items that it is made of.
 """
 
 import struct
@@ -11,30 +11,32 @@ from blip_serve.images.structure import avif
 from blip_serve.images.structure.avif import Box
 from blip_serve.images.structure.essence import Essence
 
-_MOST_WORK = 4
-"""Pixels of all items that others are made of, as a multiple of the largest picture's. A phone's photo has two or
-three: its tiles, and those of the map that brightens it."""
+_MAX_FACTOR = 4
+"""Limit of the pixels of all items that other items are made of, as a multiple of the largest item's pixels.
+
+A phone's photo has a factor of two or three: its own tiles, and those of its gain map.
+"""
 
 
 def essence(data: bytes) -> Essence:
-    """The file as of an AVIF; EXIF data do not turn a HEIC either.
+    """The file without its EXIF data, as for an AVIF. They do not set the orientation of a HEIC either.
 
-    Raises `ValueError` as there, and where items are used so often or are so large that decoding takes long.
+    Raises `ValueError` as for an AVIF, and if an item is used twice or the items are so large that decoding takes long.
     """
-    sound = avif.essence(data)
+    stripped = avif.essence(data)
     boxes = list(avif.boxes(data))
     sizes = _sizes(data, boxes)
     used = Counter(item for box in _named(boxes, b"iref") for item in _parts(data, box))
     if max(used.values(), default=1) > 1:
         raise ValueError("an item is used twice")
     width, height = _largest(data, boxes)
-    if sum(sizes.get(item, 0) for item in used) > _MOST_WORK * width * height:
+    if sum(sizes.get(item, 0) for item in used) > _MAX_FACTOR * width * height:
         raise ValueError("too many tiles")
-    return sound
+    return stripped
 
 
 def size(data: bytes) -> tuple[int, int]:
-    """Width and height in pixels of the largest item. Raises `ValueError` where none has a size."""
+    """Width and height in pixels of the largest item. Raises `ValueError` if no item has a size."""
     return _largest(data, list(avif.boxes(data)))
 
 
@@ -52,7 +54,7 @@ def _extent(data: bytes, box: Box) -> tuple[int, int]:
 
 
 def _sizes(data: bytes, boxes: list[Box]) -> dict[int, int]:
-    """The pixels of each item, by the properties that it is associated with."""
+    """The number of pixels of each item, from its properties."""
     containers = _named(boxes, b"ipco")
     if len(containers) != 1:
         raise ValueError("no properties, or several lists of them")
@@ -67,7 +69,7 @@ def _sizes(data: bytes, boxes: list[Box]) -> dict[int, int]:
 
 
 def _associations(data: bytes, box: Box) -> Iterator[tuple[int, int]]:
-    """Each item, and the number of a property that it has; they are counted from 1."""
+    """Pairs of an item and the number of one of its properties. Properties count from 1."""
     version, wide = data[box.start], data[box.start + 3] & 1
     item_bytes, index_bytes = (4 if version else 2), 1 + wide
     (count,) = struct.unpack_from(">I", data, box.start + 4)
@@ -83,11 +85,11 @@ def _associations(data: bytes, box: Box) -> Iterator[tuple[int, int]]:
 
 
 def _parts(data: bytes, references: Box) -> Iterator[int]:
-    """The items that others are made of, as often as they are named."""
+    """The items that other items are made of. An item that is used twice comes twice."""
     size = 4 if data[references.start] else 2
     for box in avif.children(data, Box(references.name, references.start + 4, references.end)):
         if box.name == b"dimg":
             at = box.start + size + 2
             (count,) = struct.unpack_from(">H", data, at - 2)
-            for place in range(at, min(at + size * count, box.end), size):
-                yield int.from_bytes(data[place : place + size])
+            for position in range(at, min(at + size * count, box.end), size):
+                yield int.from_bytes(data[position : position + size])

@@ -1,7 +1,7 @@
-"""The chunks of a PNG that make its picture. Decodes no pixels.
+"""Finds the chunks of a PNG that make its picture. Decodes no pixels.
 
-https://www.w3.org/TR/png-3/. Of an animation the picture is the one in IDAT, which Pillow too takes for the first; the
-other frames begin with an fcTL behind it.
+https://www.w3.org/TR/png-3/. For an animation the picture is the one in IDAT, which is the first frame for Pillow too.
+An fcTL chunk after IDAT starts the next frame.
 """
 
 import struct
@@ -16,15 +16,15 @@ _HEADERS = frozenset({b"IHDR", b"PLTE", b"tRNS"})
 _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _EXIF, _RAW_EXIF, _XMP = b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp"
 _SUBJECTS = frozenset({_EXIF, _RAW_EXIF, _XMP})
-"""Of chunks that say which way up the picture is."""
+"""Subjects of the chunks that hold the orientation."""
 _FEW = 1_000
-"""Chunks of pixels that are left as they are. Each costs the decoder microseconds, and a file may have millions."""
+"""More IDAT chunks than this are joined. Each costs the decoder microseconds, and a file may have millions."""
 
 
 def essence(data: bytes) -> Essence:
-    """Chunks of pixels become one; of others that stand more than once the last counts.
+    """The file as it is, or with one IDAT chunk and without metadata.
 
-    Raises `ValueError` for too many chunks.
+    If another chunk occurs more than once, the last one counts. Raises `ValueError` for too many chunks.
     """
     view, count, ended = memoryview(data), 0, False
     headers: dict[bytes, memoryview] = {}
@@ -40,14 +40,14 @@ def essence(data: bytes) -> Essence:
             headers[name] = view[start - 8 : end + 4]
         elif (subject := _subject(name, view[start:end])) in _SUBJECTS:
             words[subject] = view[start - 8 : end + 4]
-    if ended and count == len(headers) + len(pixels) + 1 and len(pixels) <= _FEW:  # these, and IEND
+    if ended and count == len(headers) + len(pixels) + 1 and len(pixels) <= _FEW:  # no other chunks but IEND
         return Essence(data)
     picture = b"".join((_SIGNATURE, *headers.values(), *_chunk(b"IDAT", pixels), *_chunk(b"IEND", [])))
     return Essence(picture, _exif(words), _value(words.get(_XMP)))
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Each chunk's name and where its data begin and end: up to IEND, to the second frame, or to what is no chunk."""
+    """Each chunk's name, and the offsets of its data. Stops at IEND, at the second frame, or at an invalid chunk."""
     position, last, framed = len(_SIGNATURE), len(data) - _HEAD.size, False
     for _ in range(MAX_STEPS):
         if position > last:
@@ -64,7 +64,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _subject(name: bytes, data: memoryview) -> bytes:
-    """What a chunk is about: a text has a keyword of up to 79 bytes for it."""
+    """The subject of a chunk: the keyword of a text chunk (up to 79 bytes), else the chunk's name."""
     return bytes(data[:80]).partition(b"\0")[0] if name in _TEXTS else name
 
 
@@ -78,7 +78,7 @@ def _chunk(name: bytes, data: Sequence[memoryview]) -> Iterator[bytes | memoryvi
 
 
 def _exif(words: Mapping[bytes, memoryview]) -> bytes:
-    """As a chunk of its own, or as ImageMagick writes it: an empty line, the name, the length, hexadecimals."""
+    """The EXIF data, from their own chunk or from ImageMagick's text: empty line, name, length, hexadecimal."""
     if _EXIF in words:
         return _value(words[_EXIF])
     lines = _value(words.get(_RAW_EXIF)).split(b"\n", 3)
@@ -89,7 +89,7 @@ def _exif(words: Mapping[bytes, memoryview]) -> bytes:
 
 
 def _value(chunk: memoryview | None) -> bytes:
-    """What a chunk says behind its keyword, inflated; nothing where it is damaged, and no more than is looked at."""
+    """The content of a chunk after its keyword, decompressed, at most `MAX_METADATA` bytes. Empty if it is damaged."""
     if chunk is None or zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:]):
         return b""
     name, data = bytes(chunk[4:8]), bytes(chunk[8:-4][:MAX_METADATA])
@@ -100,7 +100,7 @@ def _value(chunk: memoryview | None) -> bytes:
         return text
     if name == b"zTXt":
         return _inflated(text[1:])
-    value = text[2:].split(b"\0", 2)[-1]  # behind the language and the translated keyword
+    value = text[2:].split(b"\0", 2)[-1]  # after the language and the translated keyword
     return _inflated(value) if text[:1] != b"\0" else value
 
 

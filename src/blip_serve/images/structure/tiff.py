@@ -1,4 +1,6 @@
-"""The first picture of a TIFF: the tags and the strips or tiles that make it, in a file of their own.
+"""Copies the first picture of a TIFF, its tags and its strips or tiles, to a new file.
+
+A piece is a strip or a tile. The photometric interpretation is how samples become colours.
 
 Decodes no pixels. https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf and Adobe's Technical Note 2 (JPEG).
 """
@@ -12,13 +14,13 @@ from blip_serve.images.structure import jpeg
 from blip_serve.images.structure.essence import Essence
 
 _MAX_TAGS = 1_000
-"""Of a directory; cameras write some 50."""
+"""Limit of tags in a directory. Cameras write about 50."""
 _MAX_PIECES = 65_536
-"""Strips or tiles: a strip for each row that a picture may have, and one."""
-_MAX_DEAR_PIECES = 16_384
-"""Those whose decoder begins anew with each: tiles, and JPEGs. A picture of 40 megapixels has 600 of 256 x 256."""
+"""Limit of strips or tiles: one strip for each row of the largest picture, and one more."""
+_MAX_COSTLY_PIECES = 16_384
+"""Limit of tiles and of JPEG pieces: the decoder restarts for each. 40 megapixels have 600 tiles of 256 x 256."""
 _MAX_PADDING = 4 * 1024 * 1024
-"""Pixels in tiles that lie outside a small picture."""
+"""Pixels of tiles that may lie outside a small picture."""
 _MAX_JPEG_SCANS = 4
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
@@ -35,7 +37,7 @@ _MOST: Mapping[int, int] = MappingProxyType(
     | dict.fromkeys((_PLANAR, _T4_OPTIONS, _T6_OPTIONS, _PREDICTOR, _TILE_WIDTH, _TILE_LENGTH), 1)
     | {_COLOUR_MAP: 3 * 256, _JPEG_TABLES: 64 * 1024, _SUBSAMPLING: 2}
 )
-"""The tags that are read, and how many values each may have. Other directories are never followed."""
+"""The tags that are read, and the limit of values of each. Other directories are ignored."""
 _KEPT = (_COMPRESSION, _FILL_ORDER, _T4_OPTIONS, _T6_OPTIONS, _PREDICTOR, _COLOUR_MAP, _EXTRA_SAMPLES, _JPEG_TABLES,
          _SUBSAMPLING)  # fmt: skip
 _ORDERS: Mapping[bytes, str] = MappingProxyType({b"II*\0": "<", b"MM\0*": ">"})
@@ -43,21 +45,21 @@ _BYTE, _SHORT, _LONG, _UNDEFINED = 1, 3, 4, 7
 _CODES: Mapping[int, str] = MappingProxyType({_BYTE: "B", _SHORT: "H", _LONG: "I", _UNDEFINED: "B"})
 
 _PLAIN, _JPEG = 1, 7
-_FAXES = frozenset({2, 3, 4})  # CCITT's group 3, in one and two dimensions, and group 4
-_OTHERS = frozenset({_PLAIN, 5, 8, 32773, 32946})  # none, LZW, deflate, PackBits, deflate under its old number
-_COLOURS = 2
+_FAXES = frozenset({2, 3, 4})  # CCITT group 3 in one and in two dimensions, and group 4
+_OTHERS = frozenset({_PLAIN, 5, 8, 32773, 32946})  # none, LZW, deflate, PackBits, deflate with its old number
+_RGB = 2
 _YCBCR = 6
-_PAPERS: Mapping[int, frozenset[int]] = MappingProxyType(
+_SAMPLE_BITS: Mapping[int, frozenset[int]] = MappingProxyType(
     {
         0: frozenset({1, 2, 4, 8}),  # grey, zero is white
         1: frozenset({1, 2, 4, 8, 16}),  # grey, zero is black
-        _COLOURS: frozenset({8, 16}),
+        _RGB: frozenset({8, 16}),
         3: frozenset({1, 2, 4, 8}),  # a palette
         5: frozenset({8, 16}),  # CMYK
         _YCBCR: frozenset({8}),
     }
 )
-"""Photometric interpretations, and the bits a sample may have."""
+"""The bits that a sample may have, by photometric interpretation."""
 
 Tags = Mapping[int, Sequence[int]]
 Part = bytes | memoryview
@@ -65,7 +67,7 @@ Part = bytes | memoryview
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the pixels lie: `pieces` of `columns` x `rows` pixels, `across` x `down` of them in each of `planes`."""
+    """The layout of the pieces. A piece has `columns` x `rows` pixels, a plane `across` x `down` pieces."""
 
     tiled: bool
     columns: int
@@ -80,10 +82,10 @@ class Layout:
 
 
 def essence(data: bytes) -> Essence:
-    """The first picture alone. Its orientation is taken out, since the decoder would turn the picture by it.
+    """A file with only the first picture. Its orientation is in `exif`, or else the decoder would rotate the picture.
 
-    Raises `ValueError`, `struct.error` and `KeyError` where tags or pieces are missing, too many, outside the file or
-    one over the other, and for what is neither grey, RGB, CMYK nor a palette of whole numbers of up to 16 bits.
+    Raises `ValueError`, `struct.error` or `KeyError` if tags or pieces are missing, too many, outside the file or
+    overlapping. Also for samples other than grey, RGB, CMYK or palette integers of up to 16 bits.
     """
     order, tags = _read(data, _MOST)
     samples = _samples(tags)
@@ -93,7 +95,7 @@ def essence(data: bytes) -> Essence:
     if compression == _JPEG:
         _check_jpegs(parts, layout)
     if compression == _PLAIN:
-        layout, parts = _whole(parts, layout, samples * _bits(tags) // layout.planes, _one(tags, _HEIGHT))
+        layout, parts = _trimmed(parts, layout, samples * _bits(tags) // layout.planes, _one(tags, _HEIGHT))
     picture: dict[int, Sequence[int]] = {tag: tags[tag] for tag in _KEPT if tag in tags} | {
         _WIDTH: [_one(tags, _WIDTH)],
         _HEIGHT: [_one(tags, _HEIGHT)],
@@ -103,39 +105,42 @@ def essence(data: bytes) -> Essence:
         _PLANAR: [2 if layout.planes > 1 else 1],
     }
     turned = _file(order, {_ORIENTATION: tags[_ORIENTATION]}) if _ORIENTATION in tags else b""
-    return Essence(_file(order, {**picture, **_places(parts, layout)}, parts), turned)
+    return Essence(_file(order, {**picture, **_piece_tags(parts, layout)}, parts), turned)
 
 
 def size(data: bytes) -> tuple[int, int]:
-    """Width and height in pixels, however the picture is turned. Raises as `essence`."""
+    """Width and height in pixels, before any rotation. Raises as `essence`."""
     _, tags = _read(data, (_WIDTH, _HEIGHT))
     return _one(tags, _WIDTH), _one(tags, _HEIGHT)
 
 
 def _read(data: bytes, wanted: Mapping[int, int] | Sequence[int]) -> tuple[str, Tags]:
-    """The byte order, and the values of the `wanted` tags in the first directory; of a tag twice the first counts."""
+    """The byte order, and the values of the `wanted` tags in the first directory. A repeated tag is ignored."""
     order = _ORDERS[data[:4]]
     (position,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, position)
     if count > _MAX_TAGS:
         raise ValueError("too many tags")
     found: dict[int, Sequence[int]] = {}
-    for place in range(position + 2, position + 2 + 12 * count, 12):
-        tag, kind, many = struct.unpack_from(order + "HHI", data, place)
+    for entry in range(position + 2, position + 2 + 12 * count, 12):
+        tag, kind, many = struct.unpack_from(order + "HHI", data, entry)
         if tag in wanted and tag not in found and many:
-            found[tag] = _values(data, order, place + 8, (kind, many, _MOST[tag]))
+            found[tag] = _values(data, order, entry + 8, (kind, many, _MOST[tag]))
     return order, found
 
 
-def _values(data: bytes, order: str, place: int, what: tuple[int, int, int]) -> Sequence[int]:
-    """The values that stand at `place` if 4 bytes hold them, else where these 4 bytes point."""
-    kind, many, most = what
+def _values(data: bytes, order: str, offset: int, shape: tuple[int, int, int]) -> Sequence[int]:
+    """The values of a tag: at `offset` if they fit into 4 bytes, else where these 4 bytes point.
+
+    `shape`: type of the values, their number, and the largest number allowed.
+    """
+    kind, many, most = shape
     if many > most:
         raise ValueError("too many values")
     form = struct.Struct(f"{order}{many}{_CODES[kind]}")
     if form.size > 4:
-        (place,) = struct.unpack_from(order + "I", data, place)
-    return form.unpack_from(data, place)
+        (offset,) = struct.unpack_from(order + "I", data, offset)
+    return form.unpack_from(data, offset)
 
 
 def _one(tags: Tags, tag: int, default: int | None = None) -> int:
@@ -147,18 +152,18 @@ def _bits(tags: Tags) -> int:
 
 
 def _samples(tags: Tags) -> int:
-    """How many a pixel has. Raises `ValueError` where they are not such as the decoder turns into colours rightly."""
+    """The number of samples per pixel. Raises `ValueError` for samples that the decoder does not handle correctly."""
     bits, samples = tags.get(_BITS, (1,)), _one(tags, _SAMPLES, 1)
-    paper, compression = _one(tags, _PHOTOMETRIC, 0), _one(tags, _COMPRESSION, _PLAIN)
-    sound = (
+    photometric, compression = _one(tags, _PHOTOMETRIC, 0), _one(tags, _COMPRESSION, _PLAIN)
+    supported = (
         0 < samples <= _MAX_SAMPLES
         and len(set(bits)) == 1
         and set(tags.get(_SAMPLE_FORMAT, (1,))) == {1}
-        and bits[0] in _PAPERS[paper]
+        and bits[0] in _SAMPLE_BITS[photometric]
         and (compression in _OTHERS or compression == _JPEG or (compression in _FAXES and (samples, bits[0]) == (1, 1)))
-        and (compression == _JPEG or paper != _YCBCR)
+        and (compression == _JPEG or photometric != _YCBCR)
     )
-    if not sound:
+    if not supported:
         raise ValueError("no such samples are read")
     return samples
 
@@ -173,7 +178,7 @@ def _layout(tags: Tags, samples: int) -> Layout:
     if planes > 1 and (_bits(tags) != 8 or _one(tags, _PHOTOMETRIC, 0) == _YCBCR):
         raise ValueError("no such planes are read")
     layout = Layout(tiled, columns, rows, -(-width // columns), -(-height // rows), planes)
-    if layout.pieces > (_MAX_DEAR_PIECES if tiled or _one(tags, _COMPRESSION, _PLAIN) == _JPEG else _MAX_PIECES):
+    if layout.pieces > (_MAX_COSTLY_PIECES if tiled or _one(tags, _COMPRESSION, _PLAIN) == _JPEG else _MAX_PIECES):
         raise ValueError("too many pieces")
     if layout.across * columns * layout.down * rows > 2 * width * height + _MAX_PADDING:
         raise ValueError("pieces too large for the picture")
@@ -181,7 +186,7 @@ def _layout(tags: Tags, samples: int) -> Layout:
 
 
 def _parts(data: bytes, tags: Tags, layout: Layout) -> list[Part]:
-    """The bytes of each piece. No byte may belong to two, else a small file would be a long work."""
+    """The bytes of each piece. Pieces must not overlap, or else a small file could take very long to decode."""
     offsets, counts = (
         tags[tag][: layout.pieces]
         for tag in ((_TILE_OFFSETS, _TILE_COUNTS) if layout.tiled else (_STRIP_OFFSETS, _STRIP_COUNTS))
@@ -200,9 +205,10 @@ def _parts(data: bytes, tags: Tags, layout: Layout) -> list[Part]:
 
 
 def _check_jpegs(parts: Sequence[Part], layout: Layout) -> None:
-    """Raises `ValueError` for a piece that stops before its end, which the decoder fills with grey in silence.
+    """Raises `ValueError` for a JPEG piece that is cut off: the decoder would fill it with grey without an error.
 
-    And for one that is larger than its place, or such that the decoder keeps all of it.
+    Also for one that is larger than the layout says, is progressive, or has too many scans: the decoder would need more
+    memory.
     """
     for part in parts:
         found = list(jpeg.segments(bytes(part)))
@@ -218,8 +224,8 @@ def _check_jpegs(parts: Sequence[Part], layout: Layout) -> None:
             raise ValueError("too many scans")
 
 
-def _whole(parts: Sequence[Part], layout: Layout, bits: int, height: int) -> tuple[Layout, list[Part]]:
-    """Of pixels of `bits` as they are: tiles without what follows them, and strips as one for each plane."""
+def _trimmed(parts: Sequence[Part], layout: Layout, bits: int, height: int) -> tuple[Layout, list[Part]]:
+    """Uncompressed pieces with pixels of `bits` bits: tiles cut to their size, strips joined to one for each plane."""
     row = -(-layout.columns * bits // 8)
     rows = [layout.rows if layout.tiled else min(layout.rows, height - n * layout.rows) for n in range(layout.down)]
     lengths = [row * count for count in rows for _ in range(layout.across)] * layout.planes
@@ -232,8 +238,8 @@ def _whole(parts: Sequence[Part], layout: Layout, bits: int, height: int) -> tup
     return Layout(False, layout.columns, height, 1, 1, layout.planes), joined
 
 
-def _places(parts: Sequence[Part], layout: Layout) -> Tags:
-    """The tags that say where the parts lie in the new file, and how large they are."""
+def _piece_tags(parts: Sequence[Part], layout: Layout) -> Tags:
+    """The tags with the offsets and sizes of the pieces in the new file."""
     counts = [len(part) for part in parts]
     offsets = list(_offsets(counts))
     if layout.tiled:
@@ -250,7 +256,7 @@ def _offsets(counts: Sequence[int]) -> Iterator[int]:
 
 
 def _file(order: str, tags: Tags, parts: Sequence[Part] = ()) -> bytes:
-    """A TIFF of one directory, which stands behind `parts`."""
+    """A TIFF file with one directory, which follows `parts`."""
     length = sum(map(len, parts))
     start = 8 + length + length % 2
     beyond, entries = start + 2 + 12 * len(tags) + 4, [struct.pack(order + "H", len(tags))]

@@ -1,4 +1,4 @@
-"""Which walk goes over which format. Decodes no pixels."""
+"""The walk for each format. Decodes no pixels."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -19,4 +19,4 @@ WALKS: Mapping[ImageFormat, Callable[[bytes], Essence]] = MappingProxyType(
         "HEIC": heic.essence,
     }
 )
-"""Each takes a file whose declared size was checked. It raises whatever it likes for one that is damaged."""
+"""Check the declared size before a walk. A walk may raise any exception for a damaged file."""

@@ -1,6 +1,6 @@
-"""The chunks of a WebP: so few that its decoder, which keeps a note of each, may see them all. Decodes no pixels.
+"""Counts the chunks of a WebP, because its decoder keeps a record of each. Decodes no pixels.
 
-Without loss (VP8L, and the transparency of others, ALPH) each block of 4 x 4 pixels may have Huffman codes of its own.
+In lossless data (VP8L, and ALPH for transparency) each block of 4 x 4 pixels may have its own set of Huffman codes.
 
 https://developers.google.com/speed/webp/docs/riff_container
 """
@@ -12,11 +12,11 @@ from blip_serve.images.structure.essence import MAX_STEPS, Essence
 
 _CHUNK = struct.Struct("<4sI")
 _MAX_GROUPS = 65_536
-"""Sets of codes; an image of them has 16 bits for each."""
+"""Limit of sets of codes: a set has an index of 16 bits."""
 _GROUP = 21_000
-"""Bytes that libwebp takes for a set: 5,004 entries of 4, and some hundred beside."""
+"""Bytes of memory that libwebp needs per set: 5,004 entries of 4 bytes, and about 1,000 bytes more."""
 _GROUP_IN_FILE = 2
-"""Bytes of the file that the codes of a set take at least: five, each of four bits or more."""
+"""Least bytes of file per set: five codes of at least four bits each."""
 
 
 def essence(data: bytes) -> Essence:
@@ -31,7 +31,7 @@ def essence(data: bytes) -> Essence:
 
 
 def _tables(data: bytes) -> int:
-    """Bytes of the codes' tables, at most."""
+    """An upper bound of the memory for the tables of codes, in bytes."""
     size = declared_size(data, "WEBP")
     if size is None or not (b"VP8L" in data or b"ALPH" in data):
         return 0

@@ -11,6 +11,7 @@ from blip_serve.api.logprobs import Logprob, logprobs
 from blip_serve.api.usage import ResponseUsage, response_usage
 from blip_serve.domain import GeneratedText, ScoringProtocol
 from blip_serve.tasks.generate import GenerateRequest, GenerateResult
+from blip_serve.tasks.request import ServedTier
 
 State = Literal["in_progress", "completed", "incomplete", "failed"]
 
@@ -91,7 +92,7 @@ class ResponseObject(BaseModel):
     prompt_cache_key: None = None
     reasoning: Reasoning = Reasoning()
     safety_identifier: None = None
-    service_tier: Literal["default"] = "default"
+    service_tier: ServedTier = "default"
     store: Literal[False] = False
     temperature: float
     text: TextConfig
@@ -140,6 +141,7 @@ def ended(response: ResponseObject, message: OutputMessage, result: GenerateResu
             "incomplete_details": IncompleteDetails() if state == "incomplete" else None,
             "model": result.model,
             "protocol": result.protocol,
+            "service_tier": result.service_tier,
             "output": [message],
             "usage": response_usage(result.usage),
         }
@@ -147,7 +149,7 @@ def ended(response: ResponseObject, message: OutputMessage, result: GenerateResu
 
 
 def failed(response: ResponseObject, error: ErrorBody) -> ResponseObject:
-    """The response that comes to nothing."""
+    """The response with its error."""
     code: Literal["server_error", "invalid_prompt"] = (
         "invalid_prompt" if error.type == "invalid_request_error" else "server_error"
     )

@@ -1,8 +1,5 @@
 """The `server-timing` header: where a request's time went."""
 
-from fastapi import Response
-from pydantic import BaseModel
-
 from blip_serve.tasks.request import Timings
 
 
@@ -16,9 +13,3 @@ def stages(header: str) -> dict[str, float]:
     """The header as fields of a log line: `fetch_ms` and so on."""
     parts = (part.partition(";dur=") for part in header.split(", ") if part)
     return {f"{stage}_ms": float(milliseconds) for stage, _, milliseconds in parts}
-
-
-def timed(answer: BaseModel, timings: Timings) -> Response:
-    """`answer` as JSON, less what is `None`, with the header."""
-    content = answer.model_dump_json(exclude_none=True)
-    return Response(content, media_type="application/json", headers=server_timing(timings))

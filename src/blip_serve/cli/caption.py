@@ -11,14 +11,14 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from blip_serve.cli.one_request import run, settings_of, told_in_a_line
+from blip_serve.cli.one_request import run, told_in_a_line
 from blip_serve.cli.options import Config, Model, Protocol
 from blip_serve.cli.pictures import image_source, pictures, tell
 from blip_serve.domain import Caption, GenerationOptions
 from blip_serve.errors import InvalidInput, ServiceError
 from blip_serve.images.decode import Decoder
+from blip_serve.in_process import AsyncBlipServe, local_settings
 from blip_serve.tasks.generate import GenerateRequest
-from blip_serve.tasks.service import Tasks
 from blip_serve.telemetry import printable
 
 AT_ONCE = 16
@@ -48,7 +48,7 @@ def caption(
 
     A picture that cannot be read is told on standard error, and the others go on; the exit code is then 1.
     """
-    settings = settings_of(config)
+    settings = local_settings(config)
     paths = pictures(images, Decoder(settings.images))
     options = GenerationOptions(max_tokens=max_tokens, max_tokens_param="--max-tokens", num_beams=beams)
 
@@ -58,15 +58,17 @@ def caption(
         )
 
     with told_in_a_line():
-        failed = run(settings, lambda tasks: _print_all(tasks, paths, request, as_json))
+        failed = run(settings, lambda blip: _print_all(blip, paths, request, as_json))
     sys.exit(1 if failed else 0)
 
 
-async def _print_all(tasks: Tasks, images: list[str], request: Callable[[str], GenerateRequest], as_json: bool) -> bool:
+async def _print_all(
+    blip: AsyncBlipServe, images: list[str], request: Callable[[str], GenerateRequest], as_json: bool
+) -> bool:
     """Whether a picture failed. A mistake that is not a picture's ends it all."""
     failed = False
     with tqdm(total=len(images), desc="captions", unit="picture", leave=False, disable=None) as bar:
-        async for written in _write_all(tasks, images, request):
+        async for written in _write_all(blip, images, request):
             bar.update()
             if written.error is not None:
                 failed = True
@@ -86,7 +88,7 @@ def _line(written: Written, as_json: bool) -> str:
 
 
 async def _write_all(
-    tasks: Tasks, images: list[str], request: Callable[[str], GenerateRequest]
+    blip: AsyncBlipServe, images: list[str], request: Callable[[str], GenerateRequest]
 ) -> AsyncIterator[Written]:
     """The pictures' texts in order, `AT_ONCE` of them being written at a time."""
     waiting = deque(images)
@@ -94,7 +96,7 @@ async def _write_all(
     try:
         while waiting or under_way:
             while waiting and len(under_way) < AT_ONCE:
-                under_way.append(asyncio.create_task(_write(tasks, waiting.popleft(), request)))
+                under_way.append(asyncio.create_task(_write(blip, waiting.popleft(), request)))
             yield await under_way[0]
             under_way.popleft()
     finally:
@@ -102,13 +104,13 @@ async def _write_all(
             task.cancel()
 
 
-async def _write(tasks: Tasks, image: str, request: Callable[[str], GenerateRequest]) -> Written:
+async def _write(blip: AsyncBlipServe, image: str, request: Callable[[str], GenerateRequest]) -> Written:
     try:
         asked = request(image)
     except typer.BadParameter as error:  # gone, or not to be read
         return Written(image, None, InvalidInput(error.message, param=image))
     try:
-        result = await tasks.run(asked)
+        result = await blip.run(asked)
     except InvalidInput as error:
         if error.param != image:
             raise

@@ -9,15 +9,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from blip_serve.cli.one_request import answer, settings_of, told_in_a_line
+from blip_serve.cli.one_request import answer, told_in_a_line
 from blip_serve.cli.options import Config, Model, Protocol
 from blip_serve.cli.pictures import in_turns, pictures
 from blip_serve.cli.tables import Name, table_of
 from blip_serve.domain import Caption
 from blip_serve.images.decode import Decoder
-from blip_serve.tasks.embed import EmbedRequest, EmbedResult
-from blip_serve.tasks.inputs import Input
-from blip_serve.tasks.service import Tasks
+from blip_serve.in_process import AsyncBlipServe, local_settings
+from blip_serve.tasks.embed import EmbedResult
 
 SHOWN = 4
 """Numbers of a vector in the table."""
@@ -36,18 +35,22 @@ def embed(
 
     An image that cannot be read is told on standard error, and the others go on; the exit code is then 1.
     """
-    settings = settings_of(config)
+    settings = local_settings(config)
     paths = pictures(images or [], Decoder(settings.images))
     texts = [Caption(each, f"--text {each!r}") for each in text or []]
     if not paths and not texts:
         raise typer.BadParameter("give images, or texts with --text", param_hint="IMAGE")
 
-    async def ask(tasks: Tasks) -> list[Turn]:
-        async def embedded(inputs: Sequence[Input]) -> EmbedResult:
-            return await tasks.run(EmbedRequest(tuple(inputs), model=model, protocol=protocol))
-
-        turns = [turn async for turn in in_turns(paths, settings.limits.max_images, embedded)]
-        return [*turns, ([each.text for each in texts], await embedded(texts))] if texts else turns
+    async def ask(blip: AsyncBlipServe) -> list[Turn]:
+        turns = [
+            turn
+            async for turn in in_turns(
+                paths, settings.limits.max_images, lambda sources: blip.embed(sources, model=model, protocol=protocol)
+            )
+        ]
+        if texts:
+            turns.append(([each.text for each in texts], await blip.embed((), texts, model=model, protocol=protocol)))
+        return turns
 
     with told_in_a_line():
         turns = answer(settings, ask)

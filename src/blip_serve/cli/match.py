@@ -10,15 +10,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from blip_serve.cli.one_request import answer, settings_of, told_in_a_line
+from blip_serve.cli.one_request import answer, told_in_a_line
 from blip_serve.cli.options import AsJson, Config, Model, Protocol
 from blip_serve.cli.pictures import in_turns, pictures
 from blip_serve.cli.tables import Name, table_of, words
 from blip_serve.domain import Caption, PairScore
 from blip_serve.images.decode import Decoder
+from blip_serve.in_process import AsyncBlipServe, local_settings
 from blip_serve.settings import LimitSettings
-from blip_serve.tasks.match import MatchRequest, MatchResult
-from blip_serve.tasks.service import Tasks
+from blip_serve.tasks.match import MatchResult
 
 Turn = tuple[list[str], MatchResult]
 
@@ -45,15 +45,15 @@ def match(
     The table is sorted by the probability of a match; JSON is in the order of what was given. An image that cannot be
     read is told on standard error, and the others go on; the exit code is then 1.
     """
-    settings = settings_of(config)
+    settings = local_settings(config)
     paths = pictures(images, Decoder(settings.images))
     captions = tuple(Caption(text, f"--caption {text!r}") for text in caption)
 
-    async def ask(tasks: Tasks) -> list[Turn]:
+    async def ask(blip: AsyncBlipServe) -> list[Turn]:
         turns = in_turns(
             paths,
             _at_once(settings.limits, len(captions)),
-            lambda sources: tasks.run(MatchRequest(sources, captions, model=model, protocol=protocol)),
+            lambda sources: blip.match(sources, captions, model=model, protocol=protocol),
         )
         return [turn async for turn in turns]
 

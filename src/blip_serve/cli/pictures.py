@@ -13,7 +13,8 @@ from tqdm import tqdm
 from blip_serve.errors import InvalidInput
 from blip_serve.images.decode import Decoder
 from blip_serve.images.header import HEAD_BYTES
-from blip_serve.images.reference import BytesImage, ImageSource, parse_image
+from blip_serve.images.local import is_address, source_of
+from blip_serve.images.reference import ImageSource
 from blip_serve.telemetry import printable
 
 R = TypeVar("R")
@@ -36,10 +37,8 @@ def image_source(image: str) -> ImageSource:
 
     Raises `typer.BadParameter` for a file that cannot be read, `InvalidInput` for a URL that is none.
     """
-    if _is_address(image):
-        return parse_image(image, image)
     try:
-        return BytesImage(Path(image).read_bytes(), image)
+        return source_of(image, image)
     except OSError as error:
         raise typer.BadParameter(f"{image}: {error.strerror}", param_hint="IMAGE") from None
 
@@ -82,14 +81,9 @@ def _readable(images: Sequence[str]) -> Iterator[ImageSource]:
             tell(image, error.message)
 
 
-def _is_address(image: str) -> bool:
-    """Whether it is a URL or a data URI, and no file."""
-    return image.lower().startswith(("http://", "https://", "data:"))
-
-
 def _expand(image: str, decoder: Decoder) -> list[str]:
     path = Path(image)
-    if _is_address(image) or path.is_file():
+    if is_address(image) or path.is_file():
         return [image]
     if not path.exists():
         raise typer.BadParameter(f"{image}: No such file or directory", param_hint="IMAGE")

@@ -10,17 +10,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from blip_serve.cli.one_request import answer, settings_of, told_in_a_line
+from blip_serve.cli.one_request import answer, told_in_a_line
 from blip_serve.cli.options import AsJson, Config, Model, Protocol
 from blip_serve.cli.pictures import image_source, in_turns, pictures
 from blip_serve.cli.tables import Name, table_of
 from blip_serve.domain import Caption
 from blip_serve.images.decode import Decoder
+from blip_serve.images.reference import ImageSource
+from blip_serve.in_process import AsyncBlipServe, local_settings
 from blip_serve.settings import HARD_LIMIT
 from blip_serve.tasks.inputs import Input
 from blip_serve.tasks.relevance import RankBy, relevance
-from blip_serve.tasks.rerank import RankedDocument, RerankRequest, RerankResult
-from blip_serve.tasks.service import Tasks
+from blip_serve.tasks.rerank import RankedDocument, RerankResult
 
 Turn = tuple[list[str], RerankResult]
 Ranked = tuple[str, RankedDocument]
@@ -48,24 +49,18 @@ def rerank(
 
     An image that cannot be read is told on standard error, and the others go on; the exit code is then 1.
     """
-    settings = settings_of(config)
+    settings = local_settings(config)
     paths = pictures(images or [], Decoder(settings.images))
     texts = [Caption(each, f"--document {each!r}") for each in document or []]
     if not paths and not texts:
         raise typer.BadParameter("give images, or texts with --document", param_hint="IMAGE")
     query_input = _query(query, query_image)
 
-    async def ask(tasks: Tasks) -> list[Turn]:
-        async def ranked(documents: Sequence[Input]) -> RerankResult:
-            request = RerankRequest(
-                query=query_input,
-                documents=tuple(documents),
-                rank_by=rank_by,
-                shortlist=shortlist,
-                model=model,
-                protocol=protocol,
+    async def ask(blip: AsyncBlipServe) -> list[Turn]:
+        async def ranked(documents: Sequence[ImageSource] | Sequence[Caption]) -> RerankResult:
+            return await blip.rerank(
+                query_input, documents, rank_by=rank_by, shortlist=shortlist, model=model, protocol=protocol
             )
-            return await tasks.run(request)
 
         turns = [turn async for turn in in_turns(paths, settings.limits.max_images, ranked)]
         return [*turns, ([each.text for each in texts], await ranked(texts))] if texts else turns

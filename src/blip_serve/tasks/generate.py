@@ -63,10 +63,29 @@ class GenerateRequest(Request["GenerateResult"]):
 
 
 @dataclass(frozen=True, slots=True)
+class CaptionRequest(GenerateRequest):
+    """A request that a captioning model is to answer, also where it names none."""
+
+    needs: ClassVar[tuple[Task, ...]] = ("caption",)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRequest(GenerateRequest):
+    """A request that a model which answers questions is to answer, also where it names none."""
+
+    needs: ClassVar[tuple[Task, ...]] = ("answer",)
+
+
+@dataclass(frozen=True, slots=True)
 class GenerateResult(Result):
     """The texts, in the order of their choices."""
 
     texts: tuple[GeneratedText, ...]
+
+    @property
+    def text(self) -> str:
+        """The first of them."""
+        return self.texts[0].text
 
 
 @dataclass(frozen=True, slots=True)

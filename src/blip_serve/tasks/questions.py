@@ -61,6 +61,25 @@ class ScoreQuestion:
 Question = PredicateQuestion | ChoiceQuestion | ScoreQuestion
 
 
+def predicate(statement: str) -> PredicateQuestion:
+    """Is the statement true of the image? For a model that answers questions: is the answer to it yes?"""
+    return PredicateQuestion("questions", Caption(statement, "statement"))
+
+
+def choice(instructions: str, choices: Sequence[str]) -> ChoiceQuestion:
+    """Which of the choices fits the image? Each choice in turn fills the `{}` of the instructions."""
+    return ChoiceQuestion("questions", Caption(instructions, "instructions"), _options("choices", choices))
+
+
+def scale(instructions: str, levels: Sequence[str]) -> ScoreQuestion:
+    """Which level, lowest first, fits the image? Each level in turn fills the `{}` of the instructions."""
+    return ScoreQuestion("questions", Caption(instructions, "instructions"), _options("levels", levels))
+
+
+def _options(name: str, values: Sequence[str]) -> tuple[Option, ...]:
+    return tuple(Option(value, f"{name}[{i}]") for i, value in enumerate(values))
+
+
 @dataclass(frozen=True, slots=True)
 class PredicateAnswer:
     """Probability that the statement is true, or of yes in place of no."""

@@ -7,7 +7,7 @@ from typing import Any
 from blip_serve.domain import Caller
 from blip_serve.tasks.decide import DecideRequest, decide
 from blip_serve.tasks.embed import EmbedRequest, embed
-from blip_serve.tasks.generate import GenerateRequest, generate, stream
+from blip_serve.tasks.generate import AnswerRequest, CaptionRequest, GenerateRequest, generate, stream
 from blip_serve.tasks.match import MatchRequest, match
 from blip_serve.tasks.request import Request
 from blip_serve.tasks.rerank import RerankRequest, rerank
@@ -29,5 +29,7 @@ TASKS: Mapping[type[Request[Any]], Row] = {
     RerankRequest: Row(rerank),
     EmbedRequest: Row(embed),
     GenerateRequest: Row(generate, stream),
+    CaptionRequest: Row(generate, stream),
+    AnswerRequest: Row(generate, stream),
     DecideRequest: Row(decide),
 }

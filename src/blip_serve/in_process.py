@@ -1,0 +1,358 @@
+"""The service as a Python object: `BlipServe`, and `AsyncBlipServe` for code that awaits. Needs no server and no HTTP.
+
+The command line is made of it, and notebooks and jobs are.
+"""
+
+import asyncio
+import threading
+import weakref
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from functools import wraps
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeAlias, TypeVar, cast
+
+from PIL import Image
+
+from blip_serve.domain import Caption, GenerationOptions, Score, ScoringProtocol, ServiceTier
+from blip_serve.errors import ServiceError, Unavailable
+from blip_serve.images.decode import own_formats
+from blip_serve.images.local import Picture, source_of
+from blip_serve.images.reference import ImageSource
+from blip_serve.loading import check_device
+from blip_serve.settings import Settings
+from blip_serve.tasks.decide import DecideRequest, DecideResult
+from blip_serve.tasks.embed import EmbedRequest, EmbedResult
+from blip_serve.tasks.generate import CARD, AnswerRequest, CaptionRequest, Event, GenerateRequest, GenerateResult
+from blip_serve.tasks.inputs import Input
+from blip_serve.tasks.match import MatchRequest, MatchResult, OnError, Pairing
+from blip_serve.tasks.questions import Question
+from blip_serve.tasks.relevance import RankBy
+from blip_serve.tasks.request import Request
+from blip_serve.tasks.rerank import RerankRequest, RerankResult
+from blip_serve.tasks.service import Tasks, open_service
+from blip_serve.telemetry import Telemetry
+
+Text: TypeAlias = str | Caption
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+DOWNLOAD_S = 3600.0
+"""Time for a first download, a load and the answer."""
+CLOSED = "this BlipServe is not open"
+
+
+def local_settings(config: Path | None = None) -> Settings:
+    """The settings for use on one's own machine: a model is loaded when it is first asked for, and no log is written.
+
+    The files are one's own: all image formats are read that can be. Raises `ConfigurationError`.
+    """
+    settings = Settings.load(config)
+    models = tuple(model.model_copy(update={"preload": False}) for model in settings.models)
+    log = settings.log.model_copy(update={"level": "error"})
+    server = settings.server.model_copy(update={"request_timeout_s": DOWNLOAD_S})
+    images = settings.images.model_copy(update={"formats": own_formats()})
+    return settings.model_copy(update={"models": models, "log": log, "server": server, "images": images})
+
+
+class AsyncBlipServe:
+    """The service in this process, for code that awaits; open while inside its `async with`.
+
+    Every method raises `ServiceError`s that name the argument at fault, and `OSError` for a file that cannot be read.
+    `model` is an id or an alias; the configured default for the task where it is `None`.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        """`settings`: by default `local_settings()`. Raises `ConfigurationError`."""
+        self._settings = settings or local_settings()
+        self._stack = AsyncExitStack()
+        self._tasks: Tasks | None = None
+
+    async def __aenter__(self) -> Self:
+        check_device(self._settings)
+        service = open_service(self._settings, Telemetry(self._settings.log))
+        self._tasks = await self._stack.enter_async_context(service)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the service. What is under way fails."""
+        self._tasks = None
+        await self._stack.aclose()
+
+    @property
+    def tasks(self) -> Tasks:
+        """The running service's tasks."""
+        if self._tasks is None:
+            raise RuntimeError(CLOSED)
+        return self._tasks
+
+    async def match(
+        self,
+        images: Picture | Sequence[Picture],
+        captions: Text | Sequence[Text],
+        *,
+        pairing: Pairing = "cross",
+        scores: Sequence[Score] = ("itm", "cosine"),
+        on_error: OnError = "request",
+        model: str | None = None,
+        protocol: ScoringProtocol | None = None,
+        service_tier: ServiceTier = "auto",
+    ) -> MatchResult:
+        """Scores every image with every caption (`cross`), or first with first (`zip`)."""
+        return await self.run(
+            MatchRequest(
+                await _sources(_several(images), "images"),
+                _texts(captions, "captions"),
+                pairing,
+                frozenset(scores),
+                on_error,
+                model=model,
+                protocol=protocol,
+                service_tier=service_tier,
+            )
+        )
+
+    async def caption(
+        self,
+        image: Picture,
+        beginning: Text = "",
+        *,
+        options: GenerationOptions | None = None,
+        n: int = 1,
+        model: str | None = None,
+        protocol: ScoringProtocol | None = None,
+        service_tier: ServiceTier = "auto",
+    ) -> GenerateResult:
+        """Writes `n` captions of an image. They go on from `beginning`, which they contain."""
+        [source] = await _sources([image], "image")
+        return await self.run(
+            CaptionRequest(
+                source,
+                _text(beginning, "beginning"),
+                options or CARD,
+                n,
+                model=model,
+                protocol=protocol,
+                service_tier=service_tier,
+            )
+        )
+
+    async def answer(
+        self,
+        image: Picture,
+        question: Text,
+        *,
+        options: GenerationOptions | None = None,
+        n: int = 1,
+        model: str | None = None,
+        protocol: ScoringProtocol | None = None,
+        service_tier: ServiceTier = "auto",
+    ) -> GenerateResult:
+        """Writes `n` answers to a question about an image."""
+        [source] = await _sources([image], "image")
+        return await self.run(
+            AnswerRequest(
+                source,
+                _text(question, "question"),
+                options or CARD,
+                n,
+                model=model,
+                protocol=protocol,
+                service_tier=service_tier,
+            )
+        )
+
+    async def embed(
+        self,
+        images: Picture | Sequence[Picture] = (),
+        texts: Text | Sequence[Text] = (),
+        *,
+        model: str | None = None,
+        protocol: ScoringProtocol | None = None,
+        service_tier: ServiceTier = "auto",
+    ) -> EmbedResult:
+        """Unit vectors in one space: those of the images, then those of the texts. Their dot product is the cosine."""
+        inputs: tuple[Input, ...] = (*await _sources(_several(images), "images"), *_texts(texts, "texts"))
+        return await self.run(EmbedRequest(inputs, model=model, protocol=protocol, service_tier=service_tier))
+
+    async def rerank(
+        self,
+        query: Text | Path | bytes | Image.Image | ImageSource,
+        documents: Sequence[Picture] | Sequence[Text],
+        *,
+        rank_by: RankBy = "itm",
+        top_n: int | None = None,
+        shortlist: int | None = None,
+        model: str | None = None,
+        protocol: ScoringProtocol | None = None,
+        service_tier: ServiceTier = "auto",
+    ) -> RerankResult:
+        """Orders documents by their relevance to a query, the best first.
+
+        A query that is a string is a text, and the documents are images. Any other query is an image, and the
+        documents are texts.
+        """
+        asked: Input
+        found: tuple[Input, ...]
+        if isinstance(query, str | Caption):
+            asked, found = _text(query, "query"), await _sources(cast(Sequence[Picture], documents), "documents")
+        else:
+            [asked], found = await _sources([query], "query"), _texts(cast(Sequence[Text], documents), "documents")
+        return await self.run(
+            RerankRequest(
+                asked,
+                found,
+                rank_by,
+                top_n,
+                shortlist,
+                model=model,
+                protocol=protocol,
+                service_tier=service_tier,
+            )
+        )
+
+    async def decide(
+        self,
+        image: Picture,
+        questions: Question | Sequence[Question],
+        *,
+        model: str | None = None,
+        protocol: ScoringProtocol | None = None,
+        service_tier: ServiceTier = "auto",
+    ) -> DecideResult:
+        """Answers questions about an image with probabilities; `predicate`, `choice` and `scale` make questions."""
+        [source] = await _sources([image], "image")
+        asked = questions if isinstance(questions, Sequence) else (questions,)
+        return await self.run(
+            DecideRequest(source, tuple(asked), model=model, protocol=protocol, service_tier=service_tier)
+        )
+
+    async def run(self, request: Request[R]) -> R:
+        """The result of any task's request. The methods above make one each."""
+        try:
+            return await self.tasks.run(request)
+        except Unavailable as error:
+            raise self._with_reason(error) from None
+
+    def stream(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+        """The texts of a request as they are generated."""
+        return self.tasks.stream(request)
+
+    def _with_reason(self, error: Unavailable) -> ServiceError:
+        """The error with the reason why a model could not be loaded: there is no models page to look it up."""
+        failed = [f"The model '{m.id}' could not be loaded: {m.error}." for m in self.tasks.models() if m.error]
+        return Unavailable(" ".join(failed), code=error.code) if failed else error
+
+
+def _waiting(
+    method: Callable[Concatenate[AsyncBlipServe, P], Coroutine[Any, Any, R]],
+) -> "Callable[Concatenate[BlipServe, P], R]":
+    """The method of `BlipServe` that calls one of `AsyncBlipServe` and waits for it."""
+
+    @wraps(method)
+    def call(self: "BlipServe", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._loop.wait_for(method(self._service, *args, **kwargs))
+
+    return call
+
+
+class BlipServe:
+    """The service in this process, for code that does not await: scripts and notebooks.
+
+    It runs on a thread of its own, so that it may be called inside a running event loop and from several threads.
+    Its methods are those of `AsyncBlipServe`. Close it, use it in a `with`, or leave that to the end of the process.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        """`settings`: by default `local_settings()`. Raises `ConfigurationError`."""
+        self._service = AsyncBlipServe(settings)
+        self._loop = _LoopThread()
+        self._end = weakref.finalize(self, _end, self._loop, self._service)
+        self._end.atexit = False  # the process ends by itself then: all the threads are daemons
+        self._loop.wait_for(self._service.__aenter__())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the service. What is under way fails."""
+        self._end()
+
+    match = _waiting(AsyncBlipServe.match)
+    caption = _waiting(AsyncBlipServe.caption)
+    answer = _waiting(AsyncBlipServe.answer)
+    embed = _waiting(AsyncBlipServe.embed)
+    rerank = _waiting(AsyncBlipServe.rerank)
+    decide = _waiting(AsyncBlipServe.decide)
+
+
+class _LoopThread:
+    """An event loop on a thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="blip-serve", daemon=True)
+        self._thread.start()
+
+    def wait_for(self, call: Coroutine[Any, Any, T]) -> T:
+        """The call's result. Whoever is interrupted meanwhile (Ctrl-C) cancels it."""
+        if self._loop.is_closed():
+            call.close()
+            raise RuntimeError(CLOSED)
+        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def end(self) -> None:
+        """Stops the loop and its thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def _end(loop: _LoopThread, service: AsyncBlipServe) -> None:
+    loop.wait_for(service.close())
+    loop.end()
+
+
+async def _sources(pictures: Sequence[Picture], name: str) -> tuple[ImageSource, ...]:
+    """Image sources of pictures. Files are read, and Pillow's images written, off the event loop."""
+    if all(isinstance(picture, ImageSource) for picture in pictures):
+        return tuple(picture for picture in pictures if isinstance(picture, ImageSource))
+    return await asyncio.to_thread(
+        lambda: tuple(source_of(picture, _param(name, i, pictures)) for i, picture in enumerate(pictures))
+    )
+
+
+def _several(pictures: Picture | Sequence[Picture]) -> Sequence[Picture]:
+    if isinstance(pictures, str | Path | bytes | Image.Image | ImageSource):
+        return [pictures]
+    return pictures
+
+
+def _texts(texts: Text | Sequence[Text], name: str) -> tuple[Caption, ...]:
+    several = [texts] if isinstance(texts, str | Caption) else texts
+    return tuple(_text(text, _param(name, i, several)) for i, text in enumerate(several))
+
+
+def _text(text: Text, param: str) -> Caption:
+    return text if isinstance(text, Caption) else Caption(text, param)
+
+
+def _param(name: str, index: int, among: Sequence[object]) -> str:
+    return f"{name}[{index}]" if len(among) > 1 else name

@@ -10,7 +10,7 @@ from blip_serve.api.endpoint import CheckModel, Endpoint, Translation
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.events import EVENTS, EventStream
 from blip_serve.api.form import read_form
-from blip_serve.api.timing import server_timing
+from blip_serve.api.middleware import server_timing
 from blip_serve.domain import WorkClass
 from blip_serve.errors import UnsupportedMediaType
 from blip_serve.settings import Settings

@@ -7,7 +7,7 @@ import httpx
 import openai
 import pytest
 
-from blip_serve.api.routing import _seconds_to_read
+from blip_serve.api.routing import seconds_to_read
 from blip_serve.domain import ServiceTier
 from blip_serve.models.fake import FakeModel
 from tests.api.test_endpoint import BODIES
@@ -96,5 +96,5 @@ def test_a_stream_is_refused_as_well(limited: Service) -> None:
 
 def test_a_stream_has_the_time_of_its_class() -> None:
     settings = fake_settings(server={"request_timeout_s": 5, "background_timeout_s": 70})
-    assert _seconds_to_read("interactive", settings) == 10
-    assert _seconds_to_read("background", settings) == 140
+    assert seconds_to_read("interactive", settings) == 10
+    assert seconds_to_read("background", settings) == 140

@@ -1,4 +1,4 @@
-"""The HTTP application: routes, middleware, and the service that lives as long as it. Importing it imports no torch."""
+"""The HTTP application: the table of endpoints, middleware, and the service it opens. Importing it needs no torch."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -43,7 +43,7 @@ ENDPOINTS: Mapping[str, tuple[AnyEndpoint, ...]] = {
     docs.DECISIONS: (decisions.ENDPOINT,),
     docs.EMBEDDING: (embeddings.ENDPOINT, embed.ENDPOINT, embed.OLDER, rerank.ENDPOINT),
 }
-"""What runs tasks, by the groups of the documentation."""
+"""The endpoints that run tasks, by the documentation's groups. A new endpoint is a file and an entry here."""
 
 
 class App(FastAPI):

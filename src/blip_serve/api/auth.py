@@ -80,7 +80,7 @@ class KeyMiddleware:
 
 
 def caller_of(request: Request) -> Caller:
-    """Whom a request is answered for: the key's caller; where no keys are asked for, anyone at the client's address."""
+    """The caller of the request's key. Where no keys are asked for: anyone, told apart by the client's address."""
     caller: Caller | None = getattr(request.state, "caller", None)
     return caller or replace(ANYONE, address=request.client.host if request.client else "")
 

@@ -14,8 +14,8 @@ T = TypeVar("T", bound=BaseModel)
 Beside = Mapping[str, object]
 """A request's parameters that are accepted and not read, with their values."""
 Others = Mapping[str, Callable[[object, Beside], bool]]
-"""Parameters that are accepted and not read. Each has a function of its value, and of the other such parameters. It
-says whether the value can be ignored; one that cannot is refused."""
+"""Parameters that are accepted and not read. Each has a function that says whether its value can be ignored; a value
+that cannot is refused. The function is given the value, and all such parameters of the request."""
 NOTHING_ELSE: Others = {}
 
 STRICT = ConfigDict(
@@ -26,7 +26,7 @@ pydantic would make an error of each, and a body has room for a million."""
 
 
 class Body(BaseModel):
-    """What every body has."""
+    """The fields of every body."""
 
     model_config = STRICT
 
@@ -45,7 +45,7 @@ class _Named(BaseModel):
 
 
 def named_in(content: bytes | dict[str, Any]) -> object:
-    """What a body that is wrong in something else has as its `model`; `None` where it is no JSON object."""
+    """The field `model` of a body that is invalid elsewhere; `None` where the body is not a JSON object."""
     if isinstance(content, dict):
         return content.get("model")
     try:

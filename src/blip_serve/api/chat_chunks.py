@@ -88,7 +88,7 @@ class ChunkWriter:
                 yield ServerSentEvent("[DONE]")
 
     def fail(self, error: ErrorBody) -> Iterator[ServerSentEvent]:
-        """The envelope every other error comes in."""
+        """The error in the envelope that every error has."""
         yield ServerSentEvent(ErrorEnvelope(error=error).model_dump_json())
 
     def _more(

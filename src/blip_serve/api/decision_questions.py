@@ -109,7 +109,7 @@ class ChoiceBody(QuestionBody):
 
     @property
     def captions(self) -> int:
-        """One an option."""
+        """One for each option."""
         return len(self.choices)
 
 
@@ -123,7 +123,7 @@ class ScoreBody(QuestionBody):
 
     @property
     def captions(self) -> int:
-        """One a level."""
+        """One for each level."""
         return len(self.levels)
 
 

@@ -18,7 +18,7 @@ from blip_serve.settings import HARD_LIMIT, Settings
 from blip_serve.tasks.decide import DecideRequest, DecideResult
 
 OTHERS: Others = {"prompt_cache_key": anything, "prompt_cache_options": anything, "safety_identifier": anything}
-"""The rest of the SDK's parameters: none of them changes an answer."""
+"""The SDK's other parameters. None of them changes an answer."""
 
 UNREAD_ROLES = ("system", "developer", "assistant", "tool", "function")
 
@@ -94,7 +94,7 @@ def _translate(body: DecisionsBody, settings: Settings) -> Translation[DecideReq
 
 
 def _read_image(given: Any) -> ImageSource:
-    """The one image of the input. Raises `InvalidInput` for more, none, or anything beside it."""
+    """The one image of the input. Raises `InvalidInput` for no image, several, or anything else beside it."""
     if isinstance(given, str):
         raise _unreadable("input")
     if not isinstance(given, list | dict):

@@ -15,10 +15,11 @@ BodyT = TypeVar("BodyT", bound=GenerationBody)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect(Generic[BodyT]):
-    """Where an interface's body has what the other interface has elsewhere.
+    """How to read one interface's body. Each function is given the body.
 
-    `max_tokens`: the limit, and the field that holds it. `logprobs`: whether the body asks for them, in the field
-    `logprobs_param`. `texts`: the texts that the body leaves to choose from, in the field `texts_param`.
+    `messages` reads the messages. `max_tokens`: the limit, and the field that holds it. `logprobs`: whether the body
+    asks for them, in the field `logprobs_param`. `texts`: the texts to choose the answer from, if any, in the field
+    `texts_param`.
     """
 
     grammar: Grammar

@@ -21,7 +21,7 @@ from blip_serve.tasks.embed import EmbedRequest, EmbedResult
 from blip_serve.tasks.inputs import Input
 
 TEXT_POSITIONS = 512
-"""Of every BLIP: no text that is embedded has more tokens."""
+"""Tokens that a text may have at most, with every BLIP model."""
 
 OTHERS: Others = {
     "input_type": anything,  # a BLIP embeds what is searched as it embeds what is searched for
@@ -104,7 +104,7 @@ def _translate(
 
 
 def _inputs(body: EmbedBody) -> tuple[Input, ...]:
-    """What is to be embedded, in order. Raises `InvalidInput` for nothing, and as `read_input` does."""
+    """The inputs in order. Raises `InvalidInput` where there are none, and what `read_input` raises."""
     inputs = (
         *(read_input(text, f"texts[{i}]") for i, text in enumerate(body.texts or ())),
         *(image_source(image, f"images[{i}]") for i, image in enumerate(body.images or ())),
@@ -120,7 +120,7 @@ def _inputs(body: EmbedBody) -> tuple[Input, ...]:
 def _answer(
     result: EmbedResult, texts: list[str], types: list[EmbeddingType] | None, version: Literal["1", "2"]
 ) -> EmbedResponse:
-    """`types`: the forms of the vectors; `None`: the numbers alone, under no type."""
+    """`types`: the forms of the vectors. `None`: one list of numbers for each, as the older client expects."""
     usage = result.usage
     return EmbedResponse(
         id=f"embed-{uuid.uuid4().hex}",

@@ -20,19 +20,19 @@ RequestT = TypeVar("RequestT")
 ResultT = TypeVar("ResultT")
 
 CheckModel = Callable[[object], None]
-"""Is given what a body has as its `model`. Raises `ModelNotFound`, or `PermissionDenied`, where it cannot be used."""
+"""A check of a body's field `model`, which may hold anything. Raises `ModelNotFound` or `PermissionDenied`."""
 
 
 def unchecked(named: object) -> None:
-    """Leaves it to the task to say what is wrong with the model."""
+    """No check: the task refuses a model that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Translation(Generic[RequestT, ResultT]):
-    """One body, translated. Holds of the body only what the answer needs: bodies are large.
+    """One body, translated. It keeps only those parts of the body that the answer needs: bodies are large.
 
-    `request` is the task's; `answer` makes an answer of its result. `writer`: shapes the answer as a stream, where the
-    body asks for one.
+    `request` is the task's. `answer` turns the task's result into the answer. `writer` turns the task's events into a
+    stream; `None` where the body asks for no stream.
     """
 
     request: RequestT
@@ -53,10 +53,10 @@ class Form(Generic[RequestT, ResultT]):
 class Endpoint(Generic[BodyT, RequestT, ResultT]):
     """What `POST` to one of `paths` does.
 
-    `name` begins its operations' ids in the OpenAPI document. `paths`: each with its summary, the main one first.
-    `others`: parameters beside the body's fields that are accepted and not read. `translate` raises `InvalidInput`
-    naming the field at fault. `streams`: whether a body may ask for server-sent events. `nulls`: whether the answer
-    writes what is `None`, or leaves it out.
+    `name`: the beginning of the operation ids in the OpenAPI document. `paths`: each with its summary, the main one
+    first. `others`: parameters beside the body's fields that are accepted and not read. `translate`: raises
+    `InvalidInput` naming the field at fault. `streams`: whether a body may ask for server-sent events. `nulls`: whether
+    the answer holds fields that are `None`.
     """
 
     name: str
@@ -74,9 +74,10 @@ class Endpoint(Generic[BodyT, RequestT, ResultT]):
     def read(
         self, content: bytes | dict[str, Any], settings: Settings, check_model: CheckModel = unchecked
     ) -> Translation[RequestT, ResultT]:
-        """JSON text, or an object that was JSON, as the task's request.
+        """Translates a body: JSON text, or an object read from JSON.
 
-        Raises what `check_model` raises, whatever else is wrong, and `InvalidInput` naming the field at fault.
+        Raises what `check_model` raises, before any other error of the body, and `InvalidInput` naming the field at
+        fault.
         """
         if isinstance(content, bytes):
             check_cost(content, settings.server.max_json_values)

@@ -1,4 +1,4 @@
-"""Server-sent events: what a task yields, sent as it comes. Knows no endpoint: a writer shapes the events."""
+"""Server-sent events: a task's events, sent as they come. Knows no endpoint: a writer shapes the events."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable

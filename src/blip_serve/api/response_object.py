@@ -106,7 +106,7 @@ class ResponseObject(BaseModel):
 
 
 def begun(request: GenerateRequest, instructions: str | None, text_format: dict[str, Any] | None) -> ResponseObject:
-    """A response to `request`, with nothing said yet; `text_format`: what it is asked for as."""
+    """A response to `request` that has no text yet; `text_format`: the format that was asked for."""
     options = request.options
     return ResponseObject(
         id=f"resp_{uuid.uuid4().hex}",
@@ -121,7 +121,7 @@ def begun(request: GenerateRequest, instructions: str | None, text_format: dict[
 
 
 def new_message() -> OutputMessage:
-    """A message with nothing said yet."""
+    """A message that has no text yet."""
     return OutputMessage(id=f"msg_{uuid.uuid4().hex}")
 
 

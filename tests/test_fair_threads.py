@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from blip_serve import fair_threads
+from blip_serve.domain import WorkClass
 from blip_serve.errors import Unavailable
 from blip_serve.fair_threads import MAX_LOST, FairThreads, NotNow
 from blip_serve.telemetry import Telemetry
@@ -58,9 +59,15 @@ def in_loop(use: Callable[[FairThreads, Held], Awaitable[None]]) -> None:
 
 
 def call(
-    threads: FairThreads, caller: str, name: str, held: Held, key: str | None = None, deadline: float = FAR
+    threads: FairThreads,
+    caller: str,
+    name: str,
+    held: Held,
+    key: str | None = None,
+    deadline: float = FAR,
+    work_class: WorkClass = "interactive",
 ) -> "asyncio.Task[Any]":
-    return asyncio.ensure_future(threads.run(caller, key or name, deadline, lambda: held(name)))
+    return asyncio.ensure_future(threads.run(caller, key or name, deadline, lambda: held(name), work_class))
 
 
 async def begun(held: Held, count: int) -> list[str]:
@@ -149,6 +156,88 @@ def test_a_call_given_up_while_it_runs_counts_until_it_ends() -> None:
         assert held.begun == ["a0", "a1"]
         held.open.set()
         await late
+
+    in_loop(use)
+
+
+def test_background_calls_of_all_callers_leave_a_thread_to_interactive_ones() -> None:
+    async def use(threads: FairThreads, held: Held) -> None:
+        many = [call(threads, f"many {i}", f"many {i}", held, work_class="background") for i in range(10)]
+        assert await begun(held, SHARE) == ["many 0", "many 1"]
+        assert await threads.run("other", "other", FAR, lambda: "at once") == "at once"
+        assert await threads.run("many 0", "own", FAR, lambda: "its own as well") == "its own as well"
+        assert held.begun == ["many 0", "many 1"]
+        held.open.set()
+        assert await asyncio.gather(*many) == [f"many {i}" for i in range(10)]
+
+    in_loop(use)
+
+
+def test_interactive_calls_go_before_all_background_calls() -> None:
+    async def use(threads: FairThreads, held: Held) -> None:
+        order: list[str] = []
+        running = [call(threads, name, name, held) for name in ("a", "b", "c")]
+        await begun(held, 3)
+        asked: list[tuple[str, WorkClass]] = [(f"b{i}", "background") for i in range(4)]
+        asked += [(f"i{i}", "interactive") for i in range(4)]
+        late = [
+            asyncio.ensure_future(threads.run("d", name, FAR, lambda name=name: order.append(name), work_class))  # type: ignore[misc]
+            for name, work_class in asked
+        ]
+        await asyncio.sleep(0)
+        assert order == []
+        held.open.set()
+        await asyncio.gather(*running, *late)
+        assert max(order.index(f"i{i}") for i in range(3)) < min(order.index(f"b{i}") for i in range(4))
+
+    in_loop(use)
+
+
+def test_a_caller_s_background_calls_do_not_count_against_its_interactive_ones() -> None:
+    async def use(threads: FairThreads, held: Held) -> None:
+        many = [call(threads, "a", f"many {i}", held, work_class="background") for i in range(3)]
+        await begun(held, SHARE)
+        one = call(threads, "a", "one", held)
+        assert (await begun(held, SHARE + 1))[-1] == "one"
+        held.open.set()
+        await asyncio.gather(one, *many)
+
+    in_loop(use)
+
+
+def test_no_background_call_takes_the_room_that_an_interactive_one_waits_for() -> None:
+    async def use(threads: FairThreads, held: Held) -> None:
+        free = False
+
+        def large() -> str:
+            if not free:
+                raise NotNow(lambda: free)
+            held.begun.append("large")
+            return "large"
+
+        running = [call(threads, "a", "a", held)]
+        await begun(held, 1)
+        waiting = asyncio.ensure_future(threads.run("b", "large", FAR, large))
+        await asyncio.to_thread(wait_until, lambda: any(threads._waiting["interactive"].values()))
+        late = call(threads, "c", "background", held, work_class="background")
+        assert await threads.run("d", "small", FAR, lambda: "small") == "small"
+        assert held.begun == ["a"]
+        free = True
+        held.open.set()
+        await asyncio.gather(*running, waiting, late)
+        assert held.begun == ["a", "large", "background"]
+
+    in_loop(use)
+
+
+def test_a_background_call_is_written_off_long_before_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fair_threads, "BACKGROUND_S", 0.0)
+
+    async def use(threads: FairThreads, held: Held) -> None:
+        stuck = [call(threads, "a", f"stuck {i}", held, work_class="background") for i in range(SHARE)]
+        assert await threads.run("a", "next", FAR, lambda: "next", "background") == "next"
+        held.open.set()
+        await asyncio.gather(*stuck)
 
     in_loop(use)
 

@@ -1,4 +1,4 @@
-"""Imports point down only, and what needs no torch imports none."""
+"""Imports point down only, inside a layer they make no circle, and what needs no torch imports none."""
 
 import ast
 import subprocess
@@ -24,6 +24,24 @@ def imported(file: Path) -> set[str]:
     return found
 
 
+def modules_imported(file: Path) -> set[str]:
+    """The package's modules that a file imports, at its top, under `TYPE_CHECKING` or anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "blip_serve":
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def without_leaves(graph: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Takes modules that import no other out of `graph` again and again: circles stay, and what imports them."""
+    while leaves := {module for module, others in graph.items() if not others}:
+        graph = {module: others - leaves for module, others in graph.items() if module not in leaves}
+    return graph
+
+
 def files() -> list[Path]:
     return sorted(file for file in PACKAGE.rglob("*.py") if file.name not in ("__init__.py", "__main__.py"))
 
@@ -35,6 +53,17 @@ def test_imports_point_down_only(file: Path) -> None:
         low, high = sorted((layer, other), key=LAYERS.index)
         assert (low, high) == (other, layer) or {layer, other} <= {"domain", "errors", "settings"}, other
         assert other not in FORBIDDEN.get(layer, set())
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_inside_a_layer_imports_make_no_circle(layer: str) -> None:
+    names = {
+        ".".join(["blip_serve", *file.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__"): file
+        for file in [PACKAGE / f"{layer}.py", *(PACKAGE / layer).rglob("*.py")]
+        if file.exists()
+    }
+    circles = without_leaves({name: (modules_imported(file) & names.keys()) - {name} for name, file in names.items()})
+    assert not circles
 
 
 def test_no_import_stands_inside_a_function() -> None:

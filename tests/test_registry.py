@@ -125,7 +125,7 @@ def test_a_device_that_is_lost_while_a_model_is_loaded_ends_the_engine() -> None
 
     async def test() -> None:
         with running_engine() as engine:
-            waiting = engine.reserve(1, WAIT_S).submit(model := FakeModel(slots=0), [work(slot=True)])
+            waiting = engine.submit(engine.reserve(1, WAIT_S), model := FakeModel(slots=0), [work(slot=True)])
             registry = Registry(
                 Settings(catalogue=False, models=models("a"), log=QUIET), engine, Telemetry(QUIET), load
             )

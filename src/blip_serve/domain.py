@@ -199,6 +199,11 @@ class Work:
     cost: int
     length: int = 0
 
+    @property
+    def slot_count(self) -> int:
+        """Slots of its model that it holds between its steps, which `Model.admit` takes for it."""
+        return 0
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:

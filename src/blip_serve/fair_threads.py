@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from blip_serve.domain import WorkClass
 from blip_serve.errors import Unavailable
 from blip_serve.telemetry import Telemetry
 from blip_serve.threads import outcome_of
@@ -22,6 +23,8 @@ HANG_S = 60.0
 """So long `MAX_LOST` threads outlive their calls' deadlines before they are taken to hang for good."""
 GRACE_S = 1.0
 """How long after its deadline a call is written off: those that came with it have left the queue by then."""
+BACKGROUND_S = 60.0
+"""The longest that a background call has on its thread. Its deadline may be many minutes away."""
 AGAIN_S = 1.0
 """When a thread that could not be replaced is looked at again."""
 
@@ -39,6 +42,7 @@ class Call:
     """A call on its way: queued, then on a thread, where `timer` writes it off soon after its deadline."""
 
     caller: str
+    work_class: WorkClass
     key: Hashable
     function: Callable[[], object]
     result: "asyncio.Future[Any]"
@@ -56,9 +60,12 @@ class Call:
 class FairThreads:
     """Runs calls on `share` + 1 threads, of which one caller has `share` at most: the last is always another's.
 
-    Callers take turns. A thread cannot be stopped: a call that outlives its deadline is written off, and a new thread
-    takes the place of its own. Two calls of one `key` never run side by side: the second is likely to find its work
-    done, and would only wait for the first on a thread of its own. All methods are for one event loop.
+    Callers take turns. Interactive calls go before background calls, and are counted apart. All background calls
+    together have `share` threads at most, so that one is always left for an interactive call.
+
+    A thread cannot be stopped: a call that outlives its deadline is written off, and a new thread replaces its own. Two
+    calls of one `key` never run side by side: the second is likely to find its work done, and would only wait for the
+    first on a thread of its own. All methods are for one event loop.
 
     Processes could be stopped, but hand the pixels on: a small image took 3.0 ms by a process and 1.9 by a thread, a
     JPEG of 640x480 9.0 and 7.5, on two cores at work.
@@ -68,22 +75,33 @@ class FairThreads:
         self._share = share
         self._name = name
         self._telemetry = telemetry
-        self._waiting: OrderedDict[str, deque[Call]] = OrderedDict()
+        self._waiting: dict[WorkClass, OrderedDict[str, deque[Call]]] = {
+            "interactive": OrderedDict(),
+            "background": OrderedDict(),
+        }
         self._running: dict[Hashable, Call] = {}
-        self._busy = Counter[str]()
+        self._busy = Counter[tuple[WorkClass, str]]()
+        self._busy_background = 0
         self._lost: dict[Call, float] = {}  # since when (monotonic seconds)
         self._threads = 0
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
 
-    async def run(self, caller: str, key: Hashable, deadline: float, function: Callable[[], T]) -> T:
+    async def run(
+        self,
+        caller: str,
+        key: Hashable,
+        deadline: float,
+        function: Callable[[], T],
+        work_class: WorkClass = "interactive",
+    ) -> T:
         """The result of `function`, called on one of the threads by `deadline` (monotonic seconds).
 
         Raises what it raises, but for `NotNow`, and `Unavailable` where no thread can be had. Whoever is cancelled
         while the call waits takes it back; one that runs is left to end, and counts until it does or its deadline
         passes.
         """
-        call = Call(caller, key, function, asyncio.get_running_loop().create_future(), deadline)
-        self._waiting.setdefault(caller, deque()).append(call)
+        call = Call(caller, work_class, key, function, asyncio.get_running_loop().create_future(), deadline)
+        self._waiting[work_class].setdefault(caller, deque()).append(call)
         self._start_calls()
         try:
             result: T = await call.result
@@ -120,28 +138,43 @@ class FairThreads:
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
             self._threads += 1
         self._running[call.key] = call
-        self._busy[call.caller] += 1
-        patience = max(0.0, call.deadline - time.monotonic()) + GRACE_S
-        call.timer = call.result.get_loop().call_later(patience, self._write_off, call)
+        self._busy[call.work_class, call.caller] += 1
+        self._busy_background += call.work_class == "background"
+        patience = max(0.0, call.deadline - time.monotonic())
+        if call.work_class == "background":
+            patience = min(patience, BACKGROUND_S)
+        call.timer = call.result.get_loop().call_later(patience + GRACE_S, self._write_off, call)
         self._calls.put(call)
 
     def _next(self) -> Call | None:
-        """The call whose turn it is, taken from the queue; its caller comes last from now on."""
-        for caller, calls in self._waiting.items():
-            if self._busy[caller] < self._share:
+        """The call whose turn it is, taken from the queue; its caller comes last of its class from now on."""
+        call = self._next_of("interactive")
+        if call is None and self._busy_background < self._share and not self._interactive_needs_room():
+            call = self._next_of("background")
+        return call
+
+    def _next_of(self, work_class: WorkClass) -> Call | None:
+        waiting = self._waiting[work_class]
+        for caller, calls in waiting.items():
+            if self._busy[work_class, caller] < self._share:
                 for call in calls:
                     if call.key not in self._running and call.ready:
-                        self._waiting.move_to_end(caller)
+                        waiting.move_to_end(caller)
                         self._remove(call)
                         return call
         return None
 
+    def _interactive_needs_room(self) -> bool:
+        """Whether an interactive call found no room: background calls would take what is freed before it is enough."""
+        return any(call.room for calls in self._waiting["interactive"].values() for call in calls)
+
     def _remove(self, call: Call) -> None:
         call.queued = False
-        calls = self._waiting[call.caller]
+        waiting = self._waiting[call.work_class]
+        calls = waiting[call.caller]
         calls.remove(call)
         if not calls:
-            del self._waiting[call.caller]
+            del waiting[call.caller]
 
     def _work(self) -> None:
         """What a thread does."""
@@ -172,9 +205,10 @@ class FairThreads:
     def _put_back(self, call: Call, room: Callable[[], bool]) -> None:
         """Before its caller's others, whose turn it was."""
         call.queued, call.timer, call.room = True, None, room
-        calls = self._waiting.setdefault(call.caller, deque())
+        waiting = self._waiting[call.work_class]
+        calls = waiting.setdefault(call.caller, deque())
         calls.appendleft(call)
-        self._waiting.move_to_end(call.caller, last=False)
+        waiting.move_to_end(call.caller, last=False)
 
     def _write_off(self, call: Call) -> None:
         if len(self._lost) == MAX_LOST:
@@ -187,7 +221,9 @@ class FairThreads:
         self._start_calls()
 
     def _give_back(self, call: Call) -> None:
-        self._busy[call.caller] -= 1
-        if not self._busy[call.caller]:
-            del self._busy[call.caller]
+        line = call.work_class, call.caller
+        self._busy[line] -= 1
+        if not self._busy[line]:
+            del self._busy[line]
+        self._busy_background -= call.work_class == "background"
         del self._running[call.key]

@@ -52,7 +52,8 @@ def local_settings(config: Path | None = None) -> Settings:
     settings = Settings.load(config)
     models = tuple(model.model_copy(update={"preload": False}) for model in settings.models)
     log = settings.log.model_copy(update={"level": "error"})
-    server = settings.server.model_copy(update={"request_timeout_s": DOWNLOAD_S})
+    times = {"request_timeout_s": DOWNLOAD_S, "background_timeout_s": DOWNLOAD_S}
+    server = settings.server.model_copy(update=times)
     images = settings.images.model_copy(update={"formats": own_formats()})
     return settings.model_copy(update={"models": models, "log": log, "server": server, "images": images})
 

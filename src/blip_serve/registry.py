@@ -234,10 +234,10 @@ class Registry:
 
     async def _warm_up(self, model: AnyModel) -> None:
         """Runs the model's own first item through the device."""
-        with self._engine.reserve(0, WARM_UP_S) as reservation:
+        with self._engine.reserved(0, WARM_UP_S) as reservation:
             async with asyncio.timeout(WARM_UP_S):
                 prepared = await in_thread(lambda: model.prepare(model.warm_up()), "warm-up")
-            await asyncio.gather(*map(asyncio.wrap_future, reservation.submit(model, prepared.works)))
+            await asyncio.gather(*map(asyncio.wrap_future, self._engine.submit(reservation, model, prepared.works)))
 
     def _enter(self, entry: Entry, state: State, error: str | None = None) -> None:
         entry.state, entry.error = state, error

@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from blip_serve.domain import CAPTION_TOKENS, IMAGE_COST, PROJECTION_COST, ImageFormat, ScoringProtocol
+from blip_serve.domain import CAPTION_TOKENS, IMAGE_COST, PROJECTION_COST, ImageFormat, ScoringProtocol, WorkClass
 from blip_serve.errors import ConfigurationError
 from blip_serve.hosts import endpoint, host_pattern, host_pattern_or_network, origin
 
@@ -148,6 +148,10 @@ class ServerSettings(Section):
         description="origins (`https://example.org`) whose pages may call from a browser; with keys also `*`",
     )
 
+    def timeout_s(self, work_class: WorkClass) -> float:
+        """Time that a request of a class has."""
+        return self.request_timeout_s if work_class == "interactive" else self.background_timeout_s
+
 
 class LimitSettings(Section):
     """What one request may hold."""
@@ -216,7 +220,19 @@ class EngineSettings(Section):
 
     max_step_cost: int = Field(320, ge=160, description="cost of one step on the device")
     max_wait_ms: float = Field(4, ge=0, description="time a step waits for works that are being prepared")
-    max_queue_cost: int = Field(65536, gt=0, description="cost of all requests admitted and not yet answered")
+    max_queue_cost: int = Field(
+        65536, gt=0, description="cost of the requests admitted and not yet answered, of each class"
+    )
+    background_share: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="part of the device's work that background requests get while interactive ones wait: at most one "
+        "small step between two of theirs",
+    )
+    max_background_waiting: int = Field(
+        256, gt=0, description="background requests that may wait for room in the queue; more are refused"
+    )
     stall_after_s: float = Field(120, gt=0, description="a step longer than this makes `/readyz` answer 503")
     exit_after_s: float = Field(300, gt=0, description="a step longer than this ends the process, with exit code 1")
     max_sequences: int = Field(64, ge=64, description="sequences a model generates at once; a beam is one")

@@ -56,6 +56,10 @@ class Telemetry:
         self._in_flight = gauge("in_flight_requests", "Requests being answered")
         self._queue_cost = gauge("queue_cost", "Cost of the requests admitted and not yet answered, in captions")
         self._queue_requests = gauge("queue_requests", "Requests admitted and not yet answered")
+        self._background_cost = gauge("background_queue_cost", "The part of `queue_cost` that is background requests'")
+        self._background_waiting = gauge(
+            "background_waiting_requests", "Background requests that wait for room in the queue"
+        )
         self._model_state = gauge("model_state", "1 for the state a model is in", ("model", "state"))
         self._cache_bytes = gauge("image_cache_bytes", "Image states kept", ("model", "kind"))
         self._device_memory = gauge("device_memory_bytes", "Memory the device's allocator holds")
@@ -134,6 +138,11 @@ class Telemetry:
         """Where the queue's gauges read."""
         self._queue_cost.set_function(cost)
         self._queue_requests.set_function(requests)
+
+    def watch_background(self, cost: Callable[[], float], waiting: Callable[[], float]) -> None:
+        """Where the gauges of background requests read."""
+        self._background_cost.set_function(cost)
+        self._background_waiting.set_function(waiting)
 
     def watch_cache(self, model: str, kind: str, cache: C, size: Callable[[C], float]) -> None:
         """Where a cache's gauge reads, in bytes. The cache is not kept alive: once it is gone, the gauge reads 0."""

@@ -68,10 +68,10 @@ def test_a_step_without_memory_is_split_and_all_are_answered(place: Place) -> No
     with (
         little_memory(matcher, place.device) as failures,
         running_engine(max_step_cost=65536) as engine,
-        engine.reserve(0, WAIT_S) as reservation,
+        engine.reserved(0, WAIT_S) as reservation,
     ):
         works = [work for image in images for work in matcher.prepare(item(image, ["a dog"])).works]
-        found: list[Any] = [future.result(WAIT_S) for future in reservation.submit(matcher, works)]
+        found: list[Any] = [future.result(WAIT_S) for future in engine.submit(reservation, matcher, works)]
         assert failures()
     exact = load_matcher(folder, device=place.device, dtype=dtype)
     wanted = [run(exact, item(image, ["a dog"]))[0][0].itm_score for image in images]

@@ -250,9 +250,11 @@ def spoil(captioner: Captioner, image: bytes) -> None:
 def test_requests_join_and_leave_between_tokens(folder: Path) -> None:
     captioner = load(Captioner, folder)
     alone = [run(captioner, item)[0] for item in joining()]
-    with running_engine() as engine, engine.reserve(0, WAIT_S) as reservation:
+    with running_engine() as engine, engine.reserved(0, WAIT_S) as reservation:
         futures = [
-            future for item in joining() for future in reservation.submit(captioner, captioner.prepare(item).works)
+            future
+            for item in joining()
+            for future in engine.submit(reservation, captioner, captioner.prepare(item).works)
         ]
         found = [future.result(WAIT_S) for future in futures]
     assert [[text for _, text in texts] for texts in found] == alone  # type: ignore[attr-defined]
@@ -277,9 +279,11 @@ def test_a_step_out_of_memory_is_split_and_changes_no_text(folder: Path) -> None
         return decode(works)
 
     captioner._generator.launch = sometimes  # type: ignore[method-assign]
-    with running_engine() as engine, engine.reserve(0, WAIT_S) as reservation:
+    with running_engine() as engine, engine.reserved(0, WAIT_S) as reservation:
         futures = [
-            future for item in joining() for future in reservation.submit(captioner, captioner.prepare(item).works)
+            future
+            for item in joining()
+            for future in engine.submit(reservation, captioner, captioner.prepare(item).works)
         ]
         found = [future.result(WAIT_S) for future in futures]
     assert [[text for _, text in texts] for texts in found] == alone  # type: ignore[attr-defined]
@@ -299,10 +303,10 @@ def test_memory_that_lacks_while_a_step_is_committed_fails_one_search_and_no_nei
 
     captioner._generator._words.reorder = once  # type: ignore[method-assign]
     pieces: list[Piece] = []
-    with running_engine() as engine, engine.reserve(0, WAIT_S) as reservation:
+    with running_engine() as engine, engine.reserved(0, WAIT_S) as reservation:
         items = [writing(IMAGE, stream=True, **LONG), writing(IMAGE, num_beams=3, **LONG)]
         text, search = (
-            reservation.submit(captioner, captioner.prepare(item).works, pieces.append)[0] for item in items
+            engine.submit(reservation, captioner, captioner.prepare(item).works, pieces.append)[0] for item in items
         )
         assert isinstance(search.exception(WAIT_S), OutOfMemory)
         assert text.exception(WAIT_S) is None

@@ -7,9 +7,11 @@ from typing import Any
 
 from blip_serve.domain import Done, Outcome, Progress
 from blip_serve.engine.engine import Engine
-from blip_serve.models.fake import FakeWork
+from blip_serve.engine.reservation import Reservation
+from blip_serve.models.fake import FakeModel, FakeWork
 from blip_serve.settings import EngineSettings, LogSettings
 from blip_serve.telemetry import Telemetry
+from tests.support.waiting import WAIT_S, wait_until
 
 
 @contextmanager
@@ -21,6 +23,20 @@ def running_engine(**settings: Any) -> Iterator[Engine]:
         yield engine
     finally:
         engine.stop(drain_s=0)
+
+
+def held(model: FakeModel, engine: Engine) -> None:
+    """Puts a step on the device and holds it there, so that what follows queues up."""
+    model.open.clear()
+    engine.submit(engine.reserve(1, WAIT_S), model, [work(phases=("held",))])
+    wait_until(lambda: bool(model.steps))
+
+
+def background(engine: Engine, size: int = 1, seconds: float = WAIT_S) -> Reservation:
+    """Room for a background request, which must be there at once."""
+    wanted = engine.reserve_background(size, seconds)
+    assert wanted.done()
+    return wanted.result()
 
 
 def work(

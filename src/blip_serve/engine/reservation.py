@@ -1,52 +1,77 @@
-"""One request's place in the engine, from its admission to its answer. Knows no thread and no model."""
+"""A request in the engine, as data: its room in the queue, and its works. Knows no thread and no queue."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, Self
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass, field
 
-from blip_serve.domain import AnyModel, Piece, Work
-
-if TYPE_CHECKING:
-    from blip_serve.engine.engine import Engine
-    from blip_serve.engine.ticket import Ticket
+from blip_serve.domain import AnyModel, Piece, Work, WorkClass
+from blip_serve.errors import DeadlineExceeded
 
 
+@dataclass(eq=False, slots=True)
 class Reservation:
-    """Room in the queue for works up to `deadline` (monotonic seconds). Made by `Engine.reserve` only.
+    """Room in the queue for works of cost `size`, up to `deadline` (monotonic seconds). Made by the engine only.
 
-    Leaving its `with` block gives the room back and cancels whatever of it has not ended.
     `queue_seconds`: from the first submission to the first step; `device_seconds`: the steps it took part in.
+    `tickets`: submitted and not ended; the engine's own.
     """
 
-    def __init__(self, engine: "Engine", size: int, deadline: float) -> None:
-        self._engine = engine
-        self.size = size
-        self.deadline = deadline
-        self.tickets: set[Ticket] = set()  # submitted and not ended; the engine's
-        self.queue_seconds = 0.0
-        self.device_seconds = 0.0
+    size: int
+    deadline: float
+    work_class: WorkClass = "interactive"
+    queue_seconds: float = 0.0
+    device_seconds: float = 0.0
+    tickets: "set[Ticket]" = field(default_factory=set)
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._engine.close(self)
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """One submitted work. `future` ends in the work's result or an exception on every path.
 
-    @contextlib.contextmanager
-    def preparing(self) -> Iterator[None]:
-        """While inside, works of this request are about to come: a step may wait `max_wait` for them."""
-        self._engine.expect(+1)
-        try:
-            yield
-        finally:
-            self._engine.expect(-1)
+    `on_piece` is given the pieces before that, on the device thread; it must neither wait nor raise.
+    `admitted`: whether the model holds what the work needs between its steps. `begun`: whether it had a step.
+    """
 
-    def submit(
-        self, model: AnyModel, works: Sequence[Work], on_piece: Callable[[Piece], None] | None = None
-    ) -> list["Future[object]"]:
-        """Queues works and returns their futures, in order; `on_piece` as `Ticket` has it.
+    work: Work
+    model: AnyModel
+    owner: Reservation
+    on_piece: Callable[[Piece], None] | None = None
+    future: "Future[object]" = field(default_factory=Future)
+    submitted: float = field(default_factory=time.monotonic)
+    admitted: bool = False
+    begun: bool = False
 
-        Raises `Unavailable` when the engine has stopped.
-        """
-        return self._engine.submit(self, model, works, on_piece)
+    def ended(self) -> bool:
+        """Whether nobody waits any more, or time is up; the latter is told to the waiter here."""
+        if not self.future.done() and time.monotonic() >= self.owner.deadline:
+            self.fail(DeadlineExceeded("The request's time ran out while it was queued."))
+        return self.future.done()
+
+    def take_slot(self) -> bool:
+        """Asks the model to hold what the work needs between its steps; whether it does. Device thread only."""
+        self.admitted = self.model.admit(self.work)
+        return self.admitted
+
+    def free_slot(self) -> None:
+        """Gives back what `take_slot` took. Device thread only."""
+        if self.admitted:
+            self.admitted = False
+            self.model.release(self.work)
+
+    def deliver(self, pieces: Sequence[Piece]) -> None:
+        """Hands on pieces, unless the waiter left or asked for none."""
+        if self.on_piece is not None and not self.future.done():
+            for piece in pieces:
+                self.on_piece(piece)
+
+    def resolve(self, result: object) -> None:
+        """Delivers the result, unless the waiter left."""
+        with suppress(InvalidStateError):
+            self.future.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        """Delivers an error, unless the waiter left or has an answer already."""
+        with suppress(InvalidStateError):
+            self.future.set_exception(error)

@@ -52,6 +52,11 @@ class FakeWork(Work):
     plan: deque[Outcome] = field(default_factory=lambda: deque([Done(None)]))
     slot: bool = False
 
+    @property
+    def slot_count(self) -> int:
+        """One, if it holds any."""
+        return int(self.slot)
+
 
 class FakeModel:
     """Plays its works' plans. While `open` is clear, the device hangs in the call that is `held`.

@@ -46,6 +46,11 @@ class GenerateWork(ImageWork):
     sequence: Generated
     rows: tuple[int, ...] = ()
 
+    @property
+    def slot_count(self) -> int:
+        """One for each sequence that it generates at once."""
+        return self.sequence.width
+
 
 @dataclass(frozen=True, slots=True)
 class Generating:

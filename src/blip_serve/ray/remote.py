@@ -16,7 +16,7 @@ from blip_serve.ray.deployments import Deployed, Deployments, result_of
 from blip_serve.ray.metrics import export
 from blip_serve.settings import ServerSettings, Settings
 from blip_serve.tasks.generate import Event, GenerateRequest
-from blip_serve.tasks.request import Request
+from blip_serve.tasks.request import Request, work_class
 from blip_serve.tasks.service import Tasks
 from blip_serve.telemetry import Telemetry
 
@@ -84,7 +84,7 @@ class Remote:
         return found.model, replace(request, model=found.id)
 
     def _timeout(self, request: Request[Any], caller: Caller) -> float:
-        return self._server.request_timeout_s
+        return self._server.timeout_s(work_class(request, caller))
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from blip_serve.tasks.generate import Event, GenerateRequest
 from blip_serve.tasks.request import Request
 from blip_serve.tasks.session import Parts, Sessions
 from blip_serve.tasks.table import TASKS
+from blip_serve.tasks.work_classes import BackgroundBounds
 from blip_serve.telemetry import Telemetry
 
 ResultT = TypeVar("ResultT")
@@ -110,7 +111,8 @@ async def open_service(
     engine.start()
     registry.preload()
     try:
-        yield Service(Parts(settings, registry, engine, images, workers, decoders, Asked(), telemetry))
+        bounds = BackgroundBounds(settings.engine.workers)
+        yield Service(Parts(settings, registry, engine, images, workers, decoders, bounds, Asked(), telemetry))
     finally:
         await registry.close()
         await asyncio.to_thread(engine.stop, 0)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from blip_serve.catalogue import ModelCard
-from blip_serve.domain import Caller, ImageBytes, Item, Piece, Prepared, ScoringProtocol, WorkClass, image_of
+from blip_serve.domain import Caller, ImageBytes, Item, Piece, Prepared, ScoringProtocol, image_of
 from blip_serve.engine.engine import Engine
 from blip_serve.engine.reservation import Reservation
 from blip_serve.errors import DeadlineExceeded
@@ -21,6 +21,7 @@ from blip_serve.registry import Lease, Registry
 from blip_serve.settings import LimitSettings, Settings
 from blip_serve.tasks.asked import Asked
 from blip_serve.tasks.request import Request, Served, ServedTier, Timings, Usage, check_options, work_class
+from blip_serve.tasks.work_classes import BackgroundBounds, admitted
 from blip_serve.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class Parts:
     images: ImageLoader
     workers: Executor
     decoders: FairThreads
+    bounds: BackgroundBounds
     asked: Asked
     telemetry: Telemetry
 
@@ -65,7 +67,7 @@ class Session:
     ) -> None:
         self.lease = lease
         self.protocol: ScoringProtocol = request.protocol or lease.protocol
-        self.service_tier: ServedTier = "flex" if work_class(request, caller) == "background" else "default"
+        self.service_tier: ServedTier = "flex" if reservation.work_class == "background" else "default"
         self._parts = parts
         self._caller = caller
         self._reservation = reservation
@@ -78,7 +80,8 @@ class Session:
         """An image's bytes; a request's first, if small, are read at once. Raises `InvalidInput` naming its field."""
         started = time.monotonic()
         first, self._first = self._first, False
-        image = await self._parts.images.load(source, here=first)
+        async with self._parts.bounds.load(self._reservation.work_class, source):
+            image = await self._parts.images.load(source, here=first)
         seconds = time.monotonic() - started
         self._parts.telemetry.image_fetched(seconds)
         self._fetch_seconds = max(self._fetch_seconds, seconds)
@@ -96,11 +99,10 @@ class Session:
         """Like `run`, but returns once the item's works are queued; `on_piece` is given pieces on the event loop."""
         loop = asyncio.get_running_loop()
         async with self._preparing:  # a request of many images does not queue them all before a small one's
-            with self._reservation.preparing():
+            with self._parts.engine.preparing(self._reservation):
                 prepared = await self._prepare(item)
-                futures = self._reservation.submit(
-                    self.lease.model, prepared.works, None if on_piece is None else _on_loop(loop, on_piece)
-                )
+                receive = None if on_piece is None else _on_loop(loop, on_piece)
+                futures = self._parts.engine.submit(self._reservation, self.lease.model, prepared.works, receive)
         self._decode_seconds += prepared.decode_seconds
         if image := image_of(item):
             prepared = self._without_others(image, prepared)
@@ -146,10 +148,15 @@ class Session:
         model, image = self.lease.model, image_of(item)
         known = None if image is None else model.known(item)  # and stays so while this refers to it
         if image is None or known is not None:
-            return await asyncio.get_running_loop().run_in_executor(self._parts.workers, model.prepare, item)
+            async with self._parts.bounds.worker(self._reservation.work_class):
+                return await asyncio.get_running_loop().run_in_executor(self._parts.workers, model.prepare, item)
         caller, image_of_model = self._caller.address or self._caller.name, (self.lease.id, image.digest)
         return await self._parts.decoders.run(
-            caller, image_of_model, self._reservation.deadline, partial(model.prepare, item)
+            caller,
+            image_of_model,
+            self._reservation.deadline,
+            partial(model.prepare, item),
+            self._reservation.work_class,
         )
 
     def _without_others(self, image: ImageBytes, prepared: Prepared) -> Prepared:
@@ -177,22 +184,22 @@ class Sessions:
     ) -> AsyncIterator[Session]:
         """A session for a request that weighs `cost`. Leaving it cancels what has not ended.
 
-        Not `timed`: what is done in it keeps the request's time by itself, by `Session.until_deadline`.
+        A background request waits for room; an interactive one is refused where there is none. Not `timed`: what is
+        done in the session keeps the request's time by itself, by `Session.until_deadline`.
 
         Raises `Overloaded` before any work is done, what `Registry.lease` raises, and `DeadlineExceeded`.
         """
         check_options(request)
         parts, kind = self._parts, work_class(request, caller)
-        with parts.engine.reserve(cost, self._timeout(kind)) as reservation:
-            async with parts.registry.lease(request.model, request.needs, reservation.deadline, caller) as lease:
-                try:
-                    async with asyncio.timeout(max(0.0, reservation.deadline - time.monotonic()) if timed else None):
-                        yield Session(parts, request, caller, lease, reservation)
-                except TimeoutError:
-                    raise DeadlineExceeded("The request's time ran out.") from None
-
-    def _timeout(self, kind: WorkClass) -> float:
-        return self._parts.settings.server.request_timeout_s
+        async with (
+            admitted(parts.engine, kind, cost, parts.settings.server.timeout_s(kind)) as reservation,
+            parts.registry.lease(request.model, request.needs, reservation.deadline, caller) as lease,
+        ):
+            try:
+                async with asyncio.timeout(max(0.0, reservation.deadline - time.monotonic()) if timed else None):
+                    yield Session(parts, request, caller, lease, reservation)
+            except TimeoutError:
+                raise DeadlineExceeded("The request's time ran out.") from None
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, receive: Callable[[Piece], None]) -> Callable[[Piece], None]:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from blip_serve.api import chat, decisions, embed, embeddings, match, rerank, responses, score
+from blip_serve.api import embed
+from blip_serve.api.app import ENDPOINTS
 from blip_serve.api.body import Others, anything
 from blip_serve.settings import NESTED, PREFIX, Settings
 from tests.support.server import QUIET, serving
@@ -23,15 +24,12 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PACKAGE = ROOT / "src" / "blip_serve"
 PARAMETERS: list[tuple[str, type[BaseModel], Others]] = [
-    ("/v1/match", match.MatchBody, {}),
-    ("/v1/chat/completions", chat.ChatBody, chat.OTHERS),
-    ("/v1/responses", responses.ResponsesBody, responses.OTHERS),
-    ("/v1/decisions", decisions.DecisionsBody, decisions.OTHERS),
-    ("/v1/embeddings", embeddings.EmbeddingsBody, embeddings.OTHERS),
-    ("/v2/embed", embed.EmbedBody, embed.OTHERS),
-    ("/v1/rerank", rerank.RerankBody, rerank.OTHERS),
-    ("/v1/score", score.ScoreBody, score.OTHERS),
+    (next(iter(endpoint.paths)), endpoint.body, endpoint.others)
+    for endpoints in ENDPOINTS.values()
+    for endpoint in endpoints
+    if endpoint is not embed.OLDER  # reads what the newer one reads
 ]
+"""Each endpoint's main path, with the parameters that it reads, and those that it accepts and does not read."""
 UPDATE = bool(os.environ.get("UPDATE_SNAPSHOTS"))
 
 

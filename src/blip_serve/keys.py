@@ -1,4 +1,4 @@
-"""API keys: their file, and the ring that finds whose a key is. Only digests are stored."""
+"""API keys: the file of their digests, and the ring that finds a key by its digest."""
 
 import asyncio
 import hmac
@@ -21,7 +21,7 @@ from blip_serve.telemetry import Telemetry
 
 PREFIX = "blip-"
 LOOK_S = 1.0
-"""How often the file is looked at."""
+"""Seconds between two looks at the file."""
 LOCK_S = 10.0
 MAX_BYTES = 4 * MiB
 """Some 20,000 keys."""
@@ -42,7 +42,7 @@ class KeyFile(Section):
 
 
 def new_key() -> str:
-    """A key of 256 random bits: so many that a plain digest, without salt or stretching, gives nothing away."""
+    """A key of 256 random bits. A digest of so many needs no salt and no stretching: nobody can guess what it is of."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
@@ -60,9 +60,10 @@ def read_keys(file: Path) -> tuple[KeySettings, ...]:
 
 
 def _text(file: Path) -> str:
-    """A regular file's text: a FIFO's would never come, a device's never end, and opening one may do things.
+    """A regular file's text.
 
-    Raises `ConfigurationError` for any other, or one that is too large.
+    Raises `ConfigurationError` for other kinds of files, and large ones: reading a FIFO may wait forever, reading a
+    device may never end, and opening a device may have effects.
     """
     _refuse_irregular(file, os.stat(file))
     with open(file, encoding="utf-8", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as opened:
@@ -78,11 +79,12 @@ def _refuse_irregular(file: Path, found: os.stat_result) -> None:
 
 
 def change_keys(file: Path, change: Callable[[tuple[KeySettings, ...]], Sequence[KeySettings]]) -> None:
-    """Makes the file hold what `change` makes of its keys; a file that is not there holds none.
+    """Replaces the file's keys by what `change` returns for them. A missing file holds none, and is made.
 
-    A reader finds the old file or the new one, whole, with the same owner and permissions; a new one is its owner's.
+    A reader finds the old file or the new one, whole, with the same owner and permissions. A file that is made can be
+    read by its owner only.
 
-    Raises `ConfigurationError` where it cannot be read or written, or is being changed by another for too long.
+    Raises `ConfigurationError` where it cannot be read or written, or another process is changing it for too long.
     """
     file = file.resolve()  # a link stays one
     new = file.with_name(f".{file.name}.new")
@@ -119,7 +121,7 @@ class KeyRing:
         self._keys = self._read()
 
     def find(self, key: str) -> KeySettings | None:
-        """What is known of `key`. Each digest is compared, in constant time: the time an answer takes tells nothing."""
+        """The entry of `key`. Every digest is compared, in constant time, so that the time taken tells nothing."""
         given = digest(key)
         found = None
         for known in self._keys:
@@ -128,7 +130,7 @@ class KeyRing:
         return found
 
     async def watch(self) -> None:
-        """Reads the file anew when it has changed; where it cannot be read, the keys stay, and it is tried again."""
+        """Reads the file again when it has changed. Where that fails, the keys stay as they are until it succeeds."""
         told, file = "", self._settings.keys_file
         while file is not None:
             await asyncio.sleep(LOOK_S)
@@ -155,7 +157,7 @@ class KeyRing:
 
 
 def _stamp(file: Path | None) -> tuple[int, ...]:
-    """What changes when the file does."""
+    """Values that change when the file does."""
     try:
         found = os.stat(file) if file else None
     except OSError:

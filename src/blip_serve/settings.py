@@ -69,13 +69,14 @@ Rate = Annotated[str, AfterValidator(_rate)]
 
 
 class KeySettings(Section):
-    """An API key: all that is known of it, which is not the key."""
+    """An API key: everything about it but the key itself, of which only a digest is stored."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9._@-]{1,64}$", description="whose it is, in the log and the metrics")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the key, in hexadecimal")
     models: tuple[Name, ...] = Field(("*",), description="models it may use: names, or patterns like `Salesforce/*`")
     rate: Rate | None = Field(None, description="requests a span of time, like `100/minute`; else `auth.rate`")
     concurrency: int | None = Field(None, gt=0, description="requests at once; else `auth.concurrency`")
+    flex_only: bool = Field(False, description="whether its requests are all background work, of the tier `flex`")
     created: date | None = Field(None, description="the day it was made")
 
 

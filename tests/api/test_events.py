@@ -4,14 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator
 
 import pytest
-from fastapi import FastAPI, Request
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from blip_serve.api.errors import ErrorBody
 from blip_serve.api.events import EventStream, ServerSentEvent
 from blip_serve.errors import Overloaded, Unavailable
-from blip_serve.settings import ServerSettings, Settings
 from blip_serve.telemetry import Telemetry
 from tests.support.server import QUIET
 
@@ -81,11 +79,7 @@ class Source:
 
 
 async def run(events: AsyncGenerator[str, None], wire: Wire, seconds: float = 20) -> None:
-    app = FastAPI()
-    app.state.telemetry = TELEMETRY
-    app.state.settings = Settings(log=QUIET, server=ServerSettings(request_timeout_s=seconds))
-    scope = {"type": "http", "app": app}
-    await EventStream(Request(scope), events, Words())(scope, receive, wire.send)
+    await EventStream(events, Words(), TELEMETRY, seconds)({"type": "http"}, receive, wire.send)
 
 
 def counted(code: str) -> bytes | None:

@@ -32,14 +32,14 @@ def create(file: Path, name: str, *options: str) -> str:
 
 def test_keys_are_made_listed_and_revoked(keys_file: Path) -> None:
     alice = create(keys_file, "alice", "--model", "demo", "--model", "Salesforce/*", "--rate", "100/minute")
-    bob = create(keys_file, "bob", "--concurrency", "4")
+    bob = create(keys_file, "bob", "--concurrency", "4", "--flex-only")
     assert alice.startswith("blip-")
     assert len({alice, bob}) == 2
     assert alice not in keys_file.read_text()
     listed = blip_serve("keys", "list", BLIP_SERVE_AUTH__KEYS_FILE=str(keys_file)).stdout
     rows = {row[0]: row[1:] for line in listed.splitlines() if (row := line.split())}
-    assert rows["alice"][:5] == ["demo,", "Salesforce/*", "100/minute", "-", rows["alice"][4]]
-    assert rows["bob"][:3] == ["*", "-", "4"]
+    assert rows["alice"][:5] == ["demo,", "Salesforce/*", "100/minute", "-", "-"]
+    assert rows["bob"][:4] == ["*", "-", "4", "flex"]
     assert blip_serve("keys", "revoke", "alice", "--file", str(keys_file)).returncode == 0
     assert "alice" not in blip_serve("keys", "list", "--file", str(keys_file)).stdout
 

@@ -1,12 +1,11 @@
-"""The HTTP application: routes, middleware, and the service that lives as long as it. Importing it imports no torch."""
+"""The HTTP application: the table of endpoints, middleware, and the service it opens. Importing it needs no torch."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from enum import Enum
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from blip_serve import __version__
 from blip_serve.api import (
@@ -18,7 +17,7 @@ from blip_serve.api import (
     errors,
     health,
     match,
-    models,
+    model_routes,
     rerank,
     responses,
     score,
@@ -32,26 +31,26 @@ from blip_serve.api.middleware import (
     RequestMiddleware,
 )
 from blip_serve.api.rates import Rates
+from blip_serve.api.routing import AnyEndpoint, router_of
 from blip_serve.keys import KeyRing
 from blip_serve.settings import Settings
 from blip_serve.tasks.service import OpenTasks, open_service
 from blip_serve.telemetry import Telemetry
 
-ENDPOINTS: dict[str | Enum, tuple[APIRouter, ...]] = {
-    docs.MATCHING: (match.router, score.router),
-    docs.WRITING: (chat.router, responses.router),
-    docs.DECISIONS: (decisions.router,),
-    docs.EMBEDDING: (embeddings.router, embed.router, rerank.router),
-    docs.MODELS: (models.router,),
-    docs.OPERATION: (health.router,),
+ENDPOINTS: Mapping[str, tuple[AnyEndpoint, ...]] = {
+    docs.MATCHING: (match.ENDPOINT, score.ENDPOINT),
+    docs.WRITING: (chat.ENDPOINT, responses.ENDPOINT),
+    docs.DECISIONS: (decisions.ENDPOINT,),
+    docs.EMBEDDING: (embeddings.ENDPOINT, embed.ENDPOINT, embed.OLDER, rerank.ENDPOINT),
 }
-"""The endpoints by the groups of the documentation."""
+"""The endpoints that run tasks, by the documentation's groups. A new endpoint is a file and an entry here."""
 
 
 class App(FastAPI):
-    """FastAPI, less the 422 it documents on every route with a parameter (this service answers 400), and with its keys.
+    """FastAPI with another OpenAPI document.
 
-    Middleware asks for the keys: FastAPI documents those that a dependency asks for, which takes time of each request.
+    It has no 422, which FastAPI adds to every route with a parameter: this service answers 400. It says that routes
+    need a key. FastAPI would know by itself only if a dependency asked for it, which takes time of each request.
     """
 
     def openapi(self) -> dict[str, Any]:
@@ -69,9 +68,9 @@ class App(FastAPI):
 
 
 def create_app(settings: Settings, open_tasks: OpenTasks = open_service) -> FastAPI:
-    """The application for `settings`; its service lives as long. `open_tasks` may open it elsewhere.
+    """The application for `settings`. `open_tasks` opens the service it runs on, for as long as the application lives.
 
-    `app.state.tasks` are the running service's; `app.state.draining` is set by the server that is about to stop.
+    `app.state.tasks` are the service's tasks; a server that is about to stop sets `app.state.draining`.
 
     Raises `ConfigurationError` for a file of keys that cannot be used.
     """
@@ -107,8 +106,9 @@ def create_app(settings: Settings, open_tasks: OpenTasks = open_service) -> Fast
     app.state.draining = False
     errors.install(app)
     for tag, endpoints in ENDPOINTS.items():
-        for endpoint in endpoints:
-            app.include_router(endpoint, tags=[tag])
+        app.include_router(router_of(endpoints), tags=[tag])
+    app.include_router(model_routes.router, tags=[docs.MODELS])
+    app.include_router(health.router, tags=[docs.OPERATION])
     if settings.server.metrics != "off":
         app.include_router(health.metrics_router, tags=[docs.OPERATION])
     if settings.server.docs != "off":

@@ -1,8 +1,10 @@
-"""API keys as bearer tokens: who calls, and whether once more is within the key's rate and concurrency."""
+"""Who calls: API keys as bearer tokens, and the rate and the concurrency that a key is limited to."""
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
+from fastapi import Request
 from fastapi.security.utils import get_authorization_scheme_param
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from blip_serve.api import docs
 from blip_serve.api.errors import answer, note
 from blip_serve.api.rates import Rates
-from blip_serve.domain import Caller
+from blip_serve.domain import ANYONE, Caller
 from blip_serve.errors import RateLimited, ServiceError, Unauthenticated
 from blip_serve.keys import KeyRing
 from blip_serve.settings import KeySettings, Settings
@@ -24,7 +26,7 @@ CONCURRENCY_RETRY_S = 1
 
 
 class KeyMiddleware:
-    """Lets a request through with a good key only, and notes its `Caller`; before a byte of the body is read."""
+    """Lets a request through with a good key only, before a byte of the body is read. Notes its `Caller`."""
 
     def __init__(self, app: ASGIApp, settings: Settings, keys: KeyRing, rates: Rates, telemetry: Telemetry) -> None:
         self._app = app
@@ -47,7 +49,7 @@ class KeyMiddleware:
         if key is None:
             await self._refuse(_unauthenticated(scope), {}, scope, receive, send)
             return
-        scope.setdefault("state", {})["caller"] = Caller(key.name, key.models)
+        scope.setdefault("state", {})["caller"] = Caller(key.name, key.models, flex_only=key.flex_only)
         self._in_flight[key.name] += 1
         try:
             await self._admit(key, scope, receive, send)
@@ -75,6 +77,12 @@ class KeyMiddleware:
     ) -> None:
         note(error, scope, self._telemetry)
         await answer(error)(scope, receive, _with(send, headers))
+
+
+def caller_of(request: Request) -> Caller:
+    """The caller of the request's key. Where no keys are asked for: anyone, told apart by the client's address."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    return caller or replace(ANYONE, address=request.client.host if request.client else "")
 
 
 def _bearer(scope: Scope) -> str:

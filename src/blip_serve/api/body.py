@@ -1,56 +1,41 @@
-"""Reads a request's body of JSON into a pydantic model."""
+"""A request's body of JSON as a pydantic model: what it may hold, and the error that names what it may not."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from fastapi import Request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from blip_serve.api.context import check_model
 from blip_serve.api.errors import invalid_field
-from blip_serve.errors import InvalidInput, UnsupportedMediaType
+from blip_serve.domain import ServiceTier
+from blip_serve.errors import InvalidInput
 
 T = TypeVar("T", bound=BaseModel)
 
-FORM, JSON = "multipart/form-data", "application/json"
-
 Beside = Mapping[str, object]
-"""A request's parameters that are not read, with their values."""
+"""A request's parameters that are accepted and not read, with their values."""
 Others = Mapping[str, Callable[[object, Beside], bool]]
-"""Parameters that are accepted and not read: name to whether a value of it changes nothing, beside the others."""
+"""Parameters that are accepted and not read. Each has a function that says whether its value can be ignored; a value
+that cannot is refused. The function is given the value, and all such parameters of the request."""
 NOTHING_ELSE: Others = {}
 
 STRICT = ConfigDict(
     strict=True, extra="allow", hide_input_in_errors=True, json_schema_extra={"additionalProperties": False}
 )
-"""For bodies: no conversions, and `validated` refuses what is unknown; pydantic would list a million of them first."""
+"""For bodies: no conversions. Unknown fields are refused by `validated`, at the first one. With `extra="forbid"`
+pydantic would make an error of each, and a body has room for a million."""
 
 
-def is_form(request: Request) -> bool:
-    """Whether the body is `multipart/form-data`; JSON otherwise. Raises `UnsupportedMediaType` for anything else."""
-    kind = _media_type(request)
-    if kind not in (FORM, JSON):
-        raise UnsupportedMediaType(f"Send 'content-type: {JSON}' or '{FORM}'.", param="content-type")
-    return kind == FORM
+class Body(BaseModel):
+    """The fields of every body."""
 
+    model_config = STRICT
 
-async def read_json(request: Request, model: type[T], others: Others = NOTHING_ELSE) -> T:
-    """The body as `model`; `others` are the parameters accepted beside its fields, and not read.
-
-    Raises `ModelNotFound`, or `PermissionDenied`, for the model it names, whatever else is wrong; `InvalidInput` naming
-    the field at fault, and `UnsupportedMediaType` for a body of another type.
-    """
-    if _media_type(request) != JSON:
-        raise UnsupportedMediaType(f"Send 'content-type: {JSON}'.", param="content-type")
-    content = await request.body()
-    check_cost(content, request.app.state.settings.server.max_json_values)
-    try:
-        body = validated(model, content, others)
-    except InvalidInput:
-        check_model(request, _named_in(content))
-        raise
-    check_model(request, getattr(body, "model", None))
-    return body
+    model: str | None = Field(None, description="the configured default where absent", examples=["demo"])
+    service_tier: ServiceTier | None = Field(
+        None,
+        description="`flex`: background work, which waits for room and runs when nothing else does; all others are "
+        "interactive, `auto` by default",
+    )
 
 
 class _Named(BaseModel):
@@ -59,8 +44,10 @@ class _Named(BaseModel):
     model: Any = None
 
 
-def _named_in(content: bytes) -> object:
-    """The model that a body names, which is wrong in something else; `None` where it is no JSON object."""
+def named_in(content: bytes | dict[str, Any]) -> object:
+    """The field `model` of a body that is invalid elsewhere; `None` where the body is not a JSON object."""
+    if isinstance(content, dict):
+        return content.get("model")
     try:
         return _Named.model_validate_json(content).model
     except ValidationError:
@@ -83,16 +70,7 @@ def check_cost(content: bytes, most: int) -> None:
             at = content.find(mark, at + 1)
 
 
-def _media_type(request: Request) -> str:
-    """The body's type. Raises `UnsupportedMediaType` where the body is compressed."""
-    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-        raise UnsupportedMediaType(
-            "Compressed bodies are not read: send the body without 'content-encoding'.", param="content-encoding"
-        )
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def validated(model: type[T], content: bytes | dict[str, object], others: Others = NOTHING_ELSE, at: str = "") -> T:
+def validated(model: type[T], content: bytes | dict[str, Any], others: Others = NOTHING_ELSE, at: str = "") -> T:
     """JSON text or an object as `model`; `at` is its path, where it is a part of the body.
 
     Raises `InvalidInput` naming the field at fault.
@@ -107,7 +85,7 @@ def validated(model: type[T], content: bytes | dict[str, object], others: Others
 
 
 def _check_extra(body: BaseModel, others: Others, within: str = "") -> None:
-    """Raises `InvalidInput` for what is no field of `body`, or of an object in it, and none of `others`."""
+    """Raises `InvalidInput` for the first unknown field of `body` or of an object in it, unless `others` accept it."""
     extra = body.model_extra or {}
     for name, value in extra.items():
         if name not in others:
@@ -129,23 +107,16 @@ def unknown_parameter(name: str) -> InvalidInput:
     return InvalidInput(f"Unknown parameter: '{name}'.", code="unknown_parameter", param=name)
 
 
-def documented(model: type[BaseModel], example: Mapping[str, object]) -> dict[str, object]:
-    """A route's `openapi_extra` for a body that `read_json` reads; `model` refers to no other."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    content = {"application/json": {"schema": schema, "example": example}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
 def anything(value: object, beside: Beside) -> bool:
-    """Always true: whatever its value, the parameter changes nothing."""
+    """For a parameter that never changes an answer: every value can be ignored."""
     return True
 
 
 def only(*harmless: object) -> Callable[[object, Beside], bool]:
-    """Whether a value is one of those that change nothing."""
+    """For a parameter that changes no answer with one of these values."""
     return lambda value, beside: value in harmless
 
 
 def unless(other: str, unused: object, *harmless: object) -> Callable[[object, Beside], bool]:
-    """Whether a value is one of those that change nothing, as all do where `other` says that it is `unused`."""
+    """For a parameter that changes no answer with one of these values, or with any where `other` is `unused`."""
     return lambda value, beside: value in harmless or beside.get(other) == unused

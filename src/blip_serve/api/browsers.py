@@ -1,7 +1,7 @@
-"""Which pages of the web may use the service from a browser: its own, and those of `server.cors_origins`.
+"""Which web pages may use the service from a browser: its own, and those of `server.cors_origins`.
 
-A browser sends a page's requests wherever the page says, past any firewall: to a service on loopback that asks for no
-key, too. Other clients send no `Origin` and are not concerned.
+A browser sends a page's requests wherever the page says, from behind any firewall. So every page could reach a service
+on loopback that asks for no key. Clients that are not browsers send no `Origin`; none of this applies to them.
 """
 
 import re
@@ -37,7 +37,7 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(:[0-9]*)?")
 class Cors(CORSMiddleware):
     """Starlette's, for pages of `origins`; their preflights are answered before a key is asked for.
 
-    Those of other pages go on, and are answered as what they are: requests with a method that nothing takes.
+    Preflights of other pages pass through. No route takes their method, and they are answered so.
     """
 
     def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
@@ -59,9 +59,9 @@ class Cors(CORSMiddleware):
 
 
 class OriginMiddleware:
-    """Refuses what a page of another origin would change here, and a page that only looks like one of ours.
+    """Refuses requests of pages from other origins with a method that changes something, and DNS rebinding.
 
-    The latter by its `Host`: a page whose name was made to lead to this machine (DNS rebinding) still calls it so.
+    DNS rebinding: a page whose host name was made to resolve to this machine. Its requests have that name as `Host`.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, telemetry: Telemetry) -> None:
@@ -105,7 +105,7 @@ class OriginMiddleware:
         return None
 
     def _knows(self, host: str) -> bool:
-        """Whether `host` is this machine's own name for itself, or listed."""
+        """Whether `host` is a name of this machine, or listed in the settings."""
         name = _name(host)
         return is_loopback(name) or name in self._hosts
 
@@ -120,20 +120,20 @@ class OriginMiddleware:
 
 
 def _is_ours(origin: str, scheme: str, host: str) -> bool:
-    """Whether an origin is that of a request: https, too, where the request came as http from what ended its TLS."""
+    """Whether an origin is the request's own: https, too, where a proxy ended TLS and passed the request on as http."""
     own, _, authority = origin.partition("://")
     port = ":443" if own == "https" else ":80"
     return own in (scheme, "https") and authority.removesuffix(port) == host.removesuffix(port)
 
 
 def _name(host: str) -> str:
-    """A host without its port, and nothing for what is none."""
+    """A host without its port; empty where it is not a host."""
     found = _HOST.fullmatch(host)
     return found[1].strip("[]") if found else ""
 
 
 def _on_loopback(scope: Scope) -> bool:
-    """Whether the request came to an address of loopback."""
+    """Whether the request came to a loopback address."""
     address, _ = scope.get("server") or ("", None)
     return _is_loopback(address)
 

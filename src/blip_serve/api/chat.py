@@ -4,25 +4,23 @@ import time
 import uuid
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from blip_serve.api import generation
-from blip_serve.api.body import STRICT, Others, anything, documented, only, read_json, unless
+from blip_serve.api.body import STRICT, Others, anything, only, unless
 from blip_serve.api.chat_chunks import ChatLogprobs, ChunkWriter, chat_logprobs
-from blip_serve.api.context import caller_of, settings_of, tasks_of
-from blip_serve.api.errors import ErrorEnvelope
-from blip_serve.api.events import EVENTS, EventStream
-from blip_serve.api.generation import Ceiling, Count, GenerationBody, generation_options, given_texts
+from blip_serve.api.dialect import Dialect, generate_request
+from blip_serve.api.endpoint import Endpoint, Translation
+from blip_serve.api.generation import Ceiling, Count, GenerationBody
 from blip_serve.api.given import of_response_format
 from blip_serve.api.images import EXAMPLE_IMAGE
-from blip_serve.api.messages import CHAT, MAX_MESSAGES, read_messages
-from blip_serve.api.timing import server_timing
+from blip_serve.api.messages import CHAT, MAX_MESSAGES
 from blip_serve.api.usage import CompletionUsage, completion_usage
 from blip_serve.domain import FinishReason, GeneratedText, ScoringProtocol
 from blip_serve.errors import InvalidInput
-from blip_serve.settings import History
+from blip_serve.settings import Settings
 from blip_serve.tasks.generate import GenerateRequest, GenerateResult
+from blip_serve.tasks.request import ServedTier
 
 OTHERS: Others = {
     **generation.OTHERS,
@@ -100,6 +98,7 @@ class ChatCompletion(BaseModel):
     created: int
     model: str
     protocol: ScoringProtocol
+    service_tier: ServedTier
     system_fingerprint: None = None
     choices: list[Choice]
     usage: CompletionUsage
@@ -118,47 +117,20 @@ _EXAMPLE = {
     ],
 }
 
-router = APIRouter()
 
-
-@router.post(
-    "/v1/chat/completions",
-    summary="Caption an image, or answer a question about it",
-    responses={
-        200: {"model": ChatCompletion} | EVENTS,
-        "4XX": {"model": ErrorEnvelope},
-        "5XX": {"model": ErrorEnvelope},
-    },
-    openapi_extra=documented(ChatBody, _EXAMPLE),
-)
-async def chat(request: Request) -> Response:
-    """Texts from an image, whole or as they are generated."""
-    body = await read_json(request, ChatBody, OTHERS)
-    asked = _asked(body, settings_of(request).chat.history)
-    if body.stream:
-        options = body.stream_options
-        writer = ChunkWriter(asked.n, include_usage=options is not None and bool(options.include_usage))
-        return EventStream(request, tasks_of(request).stream(asked, caller_of(request)), writer)
-    result = await tasks_of(request).run(asked, caller_of(request))
-    return Response(
-        _completion(result).model_dump_json(),
-        media_type="application/json",
-        headers=server_timing(result.timings),
-    )
-
-
-def _asked(body: ChatBody, history: History) -> GenerateRequest:
-    if body.stream_options is not None and not body.stream:
+def _translate(body: ChatBody, settings: Settings) -> Translation[GenerateRequest, GenerateResult]:
+    options = body.stream_options
+    if options is not None and not body.stream:
         raise InvalidInput("'stream_options' is for 'stream': true only.", param="stream_options")
-    image, text = read_messages(body.messages, CHAT, history)
-    max_tokens, param = _max_tokens(body)
-    options = generation_options(body, max_tokens=max_tokens, max_tokens_param=param, logprobs=bool(body.logprobs))
-    given = given_texts(body, "response_format", of_response_format(body.response_format))
-    return GenerateRequest(image, text, options, body.n or 1, given=given, model=body.model, protocol=body.protocol)
+    request = generate_request(body, DIALECT, settings.chat.history, n=body.n or 1)
+    if not body.stream:
+        return Translation(request, _completion)
+    include_usage = options is not None and bool(options.include_usage)
+    return Translation(request, _completion, ChunkWriter(request.n, include_usage))
 
 
 def _max_tokens(body: ChatBody) -> tuple[int | None, str]:
-    """The limit, and the field that gave it."""
+    """The limit, and the field that holds it. Raises `InvalidInput` where two fields differ."""
     if body.max_completion_tokens is None:
         return body.max_tokens, "max_tokens"
     if body.max_tokens not in (None, body.max_completion_tokens):
@@ -172,6 +144,7 @@ def _completion(result: GenerateResult) -> ChatCompletion:
         created=int(time.time()),
         model=result.model,
         protocol=result.protocol,
+        service_tier=result.service_tier,
         choices=[_choice(index, text) for index, text in enumerate(result.texts)],
         usage=completion_usage(result.usage),
     )
@@ -184,3 +157,26 @@ def _choice(index: int, text: GeneratedText) -> Choice:
         logprobs=chat_logprobs(text.logprobs),
         finish_reason=text.finish_reason,
     )
+
+
+DIALECT: Dialect[ChatBody] = Dialect(
+    grammar=CHAT,
+    messages=lambda body: body.messages,
+    max_tokens=_max_tokens,
+    logprobs=lambda body: bool(body.logprobs),
+    logprobs_param="logprobs",
+    texts=lambda body: of_response_format(body.response_format),
+    texts_param="response_format",
+)
+ENDPOINT = Endpoint(
+    name="chat",
+    paths={"/v1/chat/completions": "Caption an image, or answer a question about it"},
+    description="Texts from an image, whole or as they are generated.",
+    body=ChatBody,
+    others=OTHERS,
+    translate=_translate,
+    response=ChatCompletion,
+    example=_EXAMPLE,
+    streams=True,
+    nulls=True,
+)

@@ -13,6 +13,7 @@ from blip_serve.api.logprobs import Logprob, logprobs
 from blip_serve.api.usage import CompletionUsage, completion_usage
 from blip_serve.domain import FinishReason, Piece, ScoringProtocol, TokenLogprob
 from blip_serve.tasks.generate import Began, Event, GenerateResult
+from blip_serve.tasks.request import ServedTier
 
 
 class ChatLogprobs(BaseModel):
@@ -46,6 +47,7 @@ class ChatChunk(BaseModel):
     created: int
     model: str
     protocol: ScoringProtocol
+    service_tier: ServedTier
     system_fingerprint: str | None
     choices: list[ChunkChoice]
     usage: CompletionUsage | None = None
@@ -66,12 +68,13 @@ class ChunkWriter:
         self._created = int(time.time())
         self._model = ""
         self._protocol: ScoringProtocol = "hf"
+        self._service_tier: ServedTier = "default"
 
     def write(self, event: Event) -> Iterator[ServerSentEvent]:
         """An event of the task as chunks."""
         match event:
-            case Began(model, protocol):
-                self._model, self._protocol = model, protocol
+            case Began(model, protocol, service_tier=tier):
+                self._model, self._protocol, self._service_tier = model, protocol, tier
                 for index in range(self._choices):
                     yield self._more(index, Delta(role="assistant", content=""))
             case Piece(index, text, tokens, finish_reason):
@@ -85,7 +88,7 @@ class ChunkWriter:
                 yield ServerSentEvent("[DONE]")
 
     def fail(self, error: ErrorBody) -> Iterator[ServerSentEvent]:
-        """The envelope every other error comes in."""
+        """The error in the envelope that every error has."""
         yield ServerSentEvent(ErrorEnvelope(error=error).model_dump_json())
 
     def _more(
@@ -105,6 +108,7 @@ class ChunkWriter:
             created=self._created,
             model=self._model,
             protocol=self._protocol,
+            service_tier=self._service_tier,
             system_fingerprint=None,
             choices=choices,
         )

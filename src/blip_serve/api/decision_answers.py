@@ -65,12 +65,12 @@ class Decision(BaseModel):
     usage: ResponseUsage
 
 
-def decision(result: DecideResult, names: list[str | None], asked: tuple[Question, ...]) -> Decision:
-    """The response; `asked` are the questions, `names` theirs."""
+def decision(result: DecideResult, names: list[str | None], questions: tuple[Question, ...]) -> Decision:
+    """The response to `questions`, which have `names`."""
     return Decision(
         model=result.model,
         protocol=result.protocol,
-        answers=[_answer(*each) for each in zip(names, asked, result.answers, strict=True)],
+        answers=[_answer(*each) for each in zip(names, questions, result.answers, strict=True)],
         usage=response_usage(result.usage),
     )
 

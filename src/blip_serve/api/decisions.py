@@ -1,26 +1,24 @@
-"""`POST /v1/decisions`: the route, and the image it is asked about; its questions and answers are read elsewhere."""
+"""`POST /v1/decisions`: its body, and the translation to the task and back, less its questions and its answers."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from blip_serve.api.body import STRICT, Others, anything, documented, read_json, validated
-from blip_serve.api.context import caller_of, settings_of, tasks_of
+from blip_serve.api.body import STRICT, Body, Others, anything, validated
 from blip_serve.api.decision_answers import Decision, decision
-from blip_serve.api.errors import ErrorEnvelope
+from blip_serve.api.decision_questions import Questions, read_questions
+from blip_serve.api.endpoint import Endpoint, Translation
 from blip_serve.api.images import EXAMPLE_IMAGE
 from blip_serve.api.parts import read_content
-from blip_serve.api.questions import Questions, read_questions
-from blip_serve.api.timing import server_timing
 from blip_serve.domain import Caption, ScoringProtocol
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
-from blip_serve.settings import HARD_LIMIT
-from blip_serve.tasks.decide import DecideRequest
+from blip_serve.settings import HARD_LIMIT, Settings
+from blip_serve.tasks.decide import DecideRequest, DecideResult
 
 OTHERS: Others = {"prompt_cache_key": anything, "prompt_cache_options": anything, "safety_identifier": anything}
-"""The rest of the SDK's parameters: none of them changes an answer."""
+"""The SDK's other parameters. None of them changes an answer."""
 
 UNREAD_ROLES = ("system", "developer", "assistant", "tool", "function")
 
@@ -47,12 +45,9 @@ class Message(BaseModel):
     ]
 
 
-class DecisionsBody(BaseModel):
+class DecisionsBody(Body):
     """An image and questions about it."""
 
-    model_config = STRICT
-
-    model: str | None = Field(None, description="the configured default where absent", examples=["demo"])
     input: Annotated[
         Any,
         WithJsonSchema(
@@ -83,34 +78,23 @@ _EXAMPLE = {
     ],
 }
 
-router = APIRouter()
 
-
-@router.post(
-    "/v1/decisions",
-    summary="Answer typed questions about an image",
-    responses={200: {"model": Decision}, "4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
-    openapi_extra=documented(DecisionsBody, _EXAMPLE),
-)
-async def decisions(request: Request) -> Response:
-    """Predicates, choices and scores with their probabilities."""
-    body = await read_json(request, DecisionsBody, OTHERS)
+def _translate(body: DecisionsBody, settings: Settings) -> Translation[DecideRequest, DecideResult]:
     image = _read_image(body.input)
-    named = read_questions(body.questions, settings_of(request).limits)
-    asked = tuple(question for _, question in named)
-    result = await tasks_of(request).run(
-        DecideRequest(image, asked, model=body.model, protocol=body.protocol), caller_of(request)
+    named = read_questions(body.questions, settings.limits)
+    questions = tuple(question for _, question in named)
+    request = DecideRequest(
+        image,
+        questions,
+        model=body.model,
+        protocol=body.protocol,
+        service_tier=body.service_tier or "auto",
     )
-    names = [name for name, _ in named]
-    return Response(
-        decision(result, names, asked).model_dump_json(),
-        media_type="application/json",
-        headers=server_timing(result.timings),
-    )
+    return Translation(request, partial(decision, names=[name for name, _ in named], questions=questions))
 
 
 def _read_image(given: Any) -> ImageSource:
-    """The one image of the input. Raises `InvalidInput` for more, none, or anything beside it."""
+    """The one image of the input. Raises `InvalidInput` for no image, several, or anything else beside it."""
     if isinstance(given, str):
         raise _unreadable("input")
     if not isinstance(given, list | dict):
@@ -148,3 +132,16 @@ def _unreadable(param: str) -> InvalidInput:
         code="unsupported_content",
         param=param,
     )
+
+
+ENDPOINT = Endpoint(
+    name="decisions",
+    paths={"/v1/decisions": "Answer typed questions about an image"},
+    description="Predicates, choices and scores with their probabilities.",
+    body=DecisionsBody,
+    others=OTHERS,
+    translate=_translate,
+    response=Decision,
+    example=_EXAMPLE,
+    nulls=True,
+)

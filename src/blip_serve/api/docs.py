@@ -1,4 +1,4 @@
-"""`/docs`: the OpenAPI document as a page to try requests from, and what introduces it.
+"""`/docs`: a page of the OpenAPI document from which requests can be tried, and the document's introduction.
 
 The page is Swagger UI (Apache-2.0), whose files ship in the package: a browser asks no other host for anything.
 """
@@ -43,10 +43,10 @@ FILES = {
         STATIC / "swagger-ui-5.35.0" / "swagger-ui-bundle.js",
     )
 }
-"""What the page loads, by name."""
+"""The files that the page loads, by name."""
 PAGE, DOCUMENT = "/docs", "/openapi.json"
 BELOW = f"{PAGE}/{sha256(b''.join(FILES.values())).hexdigest()[:16]}"
-"""Where they are: elsewhere when they change, so that a browser may keep them for good."""
+"""The path of the files. It changes with their content, so that a browser may cache them for good."""
 PATHS = (PAGE, DOCUMENT, *(f"{BELOW}/{name}" for name in FILES))
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript"}
 # Swagger UI sets styles on elements; scripts and requests are this service's.
@@ -60,14 +60,14 @@ router = APIRouter(include_in_schema=False)
 
 @router.get(PAGE)
 async def page() -> Response:
-    """The page; what it loads is named relative to it, so that it works below a proxy's prefix too."""
+    """The page. It names its files relative to itself, so that it works below a proxy's prefix too."""
     html = PAGE_HTML.replace("{files}", BELOW.removeprefix("/"))
     return Response(html, media_type="text/html", headers={"content-security-policy": POLICY})
 
 
 @router.get(BELOW + "/{name}")
 async def file(name: str) -> Response:
-    """A file of the page's."""
+    """A file that the page loads."""
     if name not in FILES:
         raise HTTPException(404)
     headers = {"cache-control": "public, max-age=31536000, immutable"}

@@ -1,28 +1,27 @@
 """`POST /v1/embed` and `/v2/embed`: Cohere's embeddings, of texts and images in one space."""
 
 import uuid
+from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from blip_serve.api.body import STRICT, Others, anything, documented, only, read_json
-from blip_serve.api.context import caller_of, tasks_of
-from blip_serve.api.errors import ErrorEnvelope
+from blip_serve.api.body import Body, Others, anything, only
+from blip_serve.api.endpoint import Endpoint, Translation
 from blip_serve.api.images import EXAMPLE_IMAGE, Image, image_source
 from blip_serve.api.inputs import OneInput, read_input
 from blip_serve.api.rerank import ApiVersion, MetaTokens
-from blip_serve.api.timing import timed
 from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.api.vectors import FORMS, EmbeddingType
 from blip_serve.domain import ScoringProtocol
 from blip_serve.errors import InvalidInput
-from blip_serve.settings import HARD_LIMIT
+from blip_serve.settings import HARD_LIMIT, Settings
 from blip_serve.tasks.embed import EmbedRequest, EmbedResult
 from blip_serve.tasks.inputs import Input
 
 TEXT_POSITIONS = 512
-"""Of every BLIP: no text that is embedded has more tokens."""
+"""Tokens that a text may have at most, with every BLIP model."""
 
 OTHERS: Others = {
     "input_type": anything,  # a BLIP embeds what is searched as it embeds what is searched for
@@ -32,12 +31,9 @@ OTHERS: Others = {
 }
 
 
-class EmbedBody(BaseModel):
+class EmbedBody(Body):
     """Texts and images to embed; where several fields are given, they follow each other in this order."""
 
-    model_config = STRICT
-
-    model: str | None = Field(None, description="the configured default where absent", examples=["demo"])
     texts: Annotated[list[str], Field(max_length=HARD_LIMIT, fail_fast=True)] | None = None
     images: Annotated[list[Image], Field(max_length=HARD_LIMIT, fail_fast=True)] | None = None
     inputs: Annotated[list[OneInput], Field(max_length=HARD_LIMIT, fail_fast=True)] | None = Field(
@@ -89,48 +85,26 @@ _EXAMPLE = {
     ],
     "embedding_types": ["float", "ubinary"],
 }
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"model": EmbedResponse},
-    "4XX": {"model": ErrorEnvelope},
-    "5XX": {"model": ErrorEnvelope},
-}
-
-router = APIRouter()
 
 
-@router.post(
-    "/v2/embed",
-    summary="Embed texts and images, as Cohere's client asks",
-    responses=_RESPONSES,
-    openapi_extra=documented(EmbedBody, _EXAMPLE),
-)
-async def embed_v2(request: Request) -> Response:
-    """Unit vectors by type; their dot product is the cosine."""
-    return await _embed(request, "2")
-
-
-@router.post(
-    "/v1/embed",
-    summary="The same, as Cohere's older client asks",
-    responses=_RESPONSES,
-    openapi_extra=documented(EmbedBody, _EXAMPLE),
-)
-async def embed_v1(request: Request) -> Response:
-    """Unit vectors, by type where types are asked for."""
-    return await _embed(request, "1")
-
-
-async def _embed(request: Request, version: Literal["1", "2"]) -> Response:
-    body = await read_json(request, EmbedBody, OTHERS)
-    asked = EmbedRequest(
-        _inputs(body), body.output_dimension, "output_dimension", model=body.model, protocol=body.protocol
+def _translate(
+    body: EmbedBody, settings: Settings, version: Literal["1", "2"] = "2"
+) -> Translation[EmbedRequest, EmbedResult]:
+    request = EmbedRequest(
+        _inputs(body),
+        body.output_dimension,
+        "output_dimension",
+        model=body.model,
+        protocol=body.protocol,
+        service_tier=body.service_tier or "auto",
     )
-    result = await tasks_of(request).run(asked, caller_of(request))
-    return timed(_answer(result, body, version), result.timings)
+    floats_alone = version == "1" and body.embedding_types is None
+    types = None if floats_alone else body.embedding_types or ["float"]
+    return Translation(request, partial(_answer, texts=body.texts or [], types=types, version=version))
 
 
 def _inputs(body: EmbedBody) -> tuple[Input, ...]:
-    """What is to be embedded, in order. Raises `InvalidInput` for nothing, and as `read_input` does."""
+    """The inputs in order. Raises `InvalidInput` where there are none, and what `read_input` raises."""
     inputs = (
         *(read_input(text, f"texts[{i}]") for i, text in enumerate(body.texts or ())),
         *(image_source(image, f"images[{i}]") for i, image in enumerate(body.images or ())),
@@ -143,16 +117,18 @@ def _inputs(body: EmbedBody) -> tuple[Input, ...]:
     return inputs
 
 
-def _answer(result: EmbedResult, body: EmbedBody, version: Literal["1", "2"]) -> EmbedResponse:
-    floats_alone = version == "1" and body.embedding_types is None
+def _answer(
+    result: EmbedResult, texts: list[str], types: list[EmbeddingType] | None, version: Literal["1", "2"]
+) -> EmbedResponse:
+    """`types`: the forms of the vectors. `None`: one list of numbers for each, as the older client expects."""
     usage = result.usage
     return EmbedResponse(
         id=f"embed-{uuid.uuid4().hex}",
-        response_type="embeddings_floats" if floats_alone else "embeddings_by_type",
+        response_type="embeddings_floats" if types is None else "embeddings_by_type",
         embeddings=[list(vector) for vector in result.vectors]
-        if floats_alone
-        else {kind: [FORMS[kind](vector) for vector in result.vectors] for kind in body.embedding_types or ["float"]},
-        texts=body.texts or [],
+        if types is None
+        else {kind: [FORMS[kind](vector) for vector in result.vectors] for kind in types},
+        texts=texts,
         model=result.model,
         protocol=result.protocol,
         usage=input_usage(usage),
@@ -163,3 +139,22 @@ def _answer(result: EmbedResult, body: EmbedBody, version: Literal["1", "2"]) ->
             cached_tokens=usage.cached_tokens,
         ),
     )
+
+
+ENDPOINT = Endpoint(
+    name="embed_v2",
+    paths={"/v2/embed": "Embed texts and images, as Cohere's client asks"},
+    description="Unit vectors by type; their dot product is the cosine.",
+    body=EmbedBody,
+    others=OTHERS,
+    translate=_translate,
+    response=EmbedResponse,
+    example=_EXAMPLE,
+)
+OLDER = replace(
+    ENDPOINT,
+    name="embed_v1",
+    paths={"/v1/embed": "The same, as Cohere's older client asks"},
+    description="Unit vectors, by type where types are asked for.",
+    translate=partial(_translate, version="1"),
+)

@@ -1,20 +1,19 @@
 """`POST /v1/embeddings`: OpenAI's, for texts and images in one space."""
 
+from functools import partial
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from blip_serve.api.body import STRICT, Others, anything, documented, read_json
-from blip_serve.api.context import caller_of, tasks_of
-from blip_serve.api.errors import ErrorEnvelope
+from blip_serve.api.body import Body, Others, anything
+from blip_serve.api.endpoint import Endpoint, Translation
 from blip_serve.api.images import EXAMPLE_IMAGE
 from blip_serve.api.inputs import Inputs, read_inputs
-from blip_serve.api.timing import timed
 from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.api.vectors import packed
 from blip_serve.domain import ScoringProtocol
 from blip_serve.errors import InvalidInput
+from blip_serve.settings import Settings
 from blip_serve.tasks.embed import EmbedRequest, EmbedResult
 
 OTHERS: Others = {"user": anything}
@@ -22,12 +21,9 @@ OTHERS: Others = {"user": anything}
 EncodingFormat = Literal["float", "base64"]
 
 
-class EmbeddingsBody(BaseModel):
+class EmbeddingsBody(Body):
     """Texts and images to embed."""
 
-    model_config = STRICT
-
-    model: str | None = Field(None, description="the configured default where absent", examples=["demo"])
     input: Inputs
     dimensions: int | None = Field(None, ge=1, description="the model's width, if given")
     encoding_format: EncodingFormat | None = Field(None, description="`float` (default), or `base64`: little-endian")
@@ -52,33 +48,23 @@ class EmbeddingsResponse(BaseModel):
     usage: InputUsage
 
 
-_EXAMPLE = {"input": ["a red circle", {"image": EXAMPLE_IMAGE}]}
-
-router = APIRouter()
-
-
-@router.post(
-    "/v1/embeddings",
-    summary="Embed texts and images",
-    responses={200: {"model": EmbeddingsResponse}, "4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
-    openapi_extra=documented(EmbeddingsBody, _EXAMPLE),
-)
-async def embeddings(request: Request) -> Response:
-    """Unit vectors of texts and images in one space: their dot product is the cosine.
-
-    A string is a text, a bare URL too: an image by URL is an object, `{"url": ...}`.
-    """
-    body = await read_json(request, EmbeddingsBody, OTHERS)
+def _translate(body: EmbeddingsBody, settings: Settings) -> Translation[EmbedRequest, EmbedResult]:
     _refuse_tokens(body.input)
-    result = await tasks_of(request).run(
-        EmbedRequest(read_inputs(body.input, "input"), body.dimensions, model=body.model, protocol=body.protocol),
-        caller_of(request),
+    request = EmbedRequest(
+        read_inputs(body.input, "input"),
+        body.dimensions,
+        model=body.model,
+        protocol=body.protocol,
+        service_tier=body.service_tier or "auto",
     )
-    return timed(_answer(result, body.encoding_format or "float"), result.timings)
+    return Translation(request, partial(_answer, encoding_format=body.encoding_format or "float"))
 
 
 def _refuse_tokens(value: Any) -> None:
-    """Some clients cut texts into OpenAI's tokens before they send them; these mean nothing to a BLIP model."""
+    """Some clients send OpenAI's tokens in place of texts. They mean nothing to a BLIP model.
+
+    Raises `InvalidInput`.
+    """
     if isinstance(value, list) and value and isinstance(value[0], int | list):
         raise InvalidInput(
             "Token arrays cannot be read: send the texts themselves. In LangChain: "
@@ -98,3 +84,16 @@ def _answer(result: EmbedResult, encoding_format: EncodingFormat) -> EmbeddingsR
         ],
         usage=input_usage(result.usage),
     )
+
+
+ENDPOINT = Endpoint(
+    name="embeddings",
+    paths={"/v1/embeddings": "Embed texts and images"},
+    description="Unit vectors of texts and images in one space: their dot product is the cosine.\n\n"
+    'A string is a text, a bare URL too: an image by URL is an object, `{"url": ...}`.',
+    body=EmbeddingsBody,
+    others=OTHERS,
+    translate=_translate,
+    response=EmbeddingsResponse,
+    example={"input": ["a red circle", {"image": EXAMPLE_IMAGE}]},
+)

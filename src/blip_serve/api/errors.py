@@ -46,7 +46,7 @@ HINTS: Mapping[str, str] = {
     "invalid_base64": "A file is sent by what it holds, not by its name: to /v1/match in a form "
     "(curl -F image=@picture.png), elsewhere as a data URI (data:image/png;base64,...).",
 }
-"""What to do next, where that is done over HTTP: it follows the message of errors of that code."""
+"""By an error's code, what its message ends with over HTTP: what the client can do next."""
 
 
 class ErrorBody(BaseModel):
@@ -81,15 +81,16 @@ def answer(error: ServiceError) -> JSONResponse:
 
 
 def shown(error: ServiceError) -> ErrorBody:
-    """The error as the envelope holds it; a stream that has begun has nothing else to say it with."""
+    """The error as the envelope holds it. A stream that has begun can only send this: its status is already sent."""
     message = f"{error.message} {HINTS.get(error.code, '')}".rstrip()
     return ErrorBody(message=message, type=_status(error)[1], param=error.param, code=error.code)
 
 
 def invalid_field(fault: ErrorDetails, within: int = 0, at: str = "") -> InvalidInput:
-    """What pydantic found, as an error that names the field; `within` leading parts of its place are no field.
+    """An error of pydantic's as one that names the field.
 
-    `at`: the path of what was validated, where that is a part of the body.
+    `within`: how many leading parts of its location are not fields. `at`: the path of what was validated, where that is
+    a part of the body.
     """
     kind, param = fault["type"], _path(at, fault["loc"][within:])
     if kind == "json_invalid":
@@ -103,7 +104,7 @@ def invalid_field(fault: ErrorDetails, within: int = 0, at: str = "") -> Invalid
 
 
 def install(app: FastAPI) -> None:
-    """Makes every error the app answers an envelope; 422 never appears."""
+    """Makes the app answer every error with the envelope, and never with status 422."""
 
     async def service_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ServiceError)
@@ -128,7 +129,7 @@ def install(app: FastAPI) -> None:
 
 
 def unexpected() -> InternalError:
-    """What is told of a fault of ours; the cause is in the log."""
+    """The answer to an unexpected exception. Its cause is in the log only."""
     return InternalError("The server had an error while processing the request.")
 
 
@@ -137,7 +138,7 @@ def _status(error: ServiceError) -> tuple[int, str]:
 
 
 def note(error: ServiceError, scope: Scope, telemetry: Telemetry) -> None:
-    """Counts an error that is answered, tells the request's log line of it, and logs the cause of a fault of ours."""
+    """Counts an error that is answered, and notes it for the request's log line. Logs the cause of a server error."""
     if error.__cause__ is not None and _status(error)[0] >= HTTPStatus.INTERNAL_SERVER_ERROR:
         telemetry.log.error("request_error", code=error.code, exc_info=error.__cause__)
     _note(scope, telemetry, error.code, rejected=isinstance(error, Overloaded | RateLimited))
@@ -149,7 +150,7 @@ def _note(scope: Scope, telemetry: Telemetry, code: str, rejected: bool = False)
 
 
 def _http_body(request: Request, error: HTTPException) -> ErrorBody:
-    """What the framework itself refuses: unknown paths, methods, and bodies its parsers cannot read."""
+    """The answer to what the framework refuses: unknown paths, methods, and bodies that its parsers cannot read."""
     path = request.scope["path"][:200]  # `request.url` fails where the query is not UTF-8
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_body")
     message = {

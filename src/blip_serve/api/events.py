@@ -1,4 +1,4 @@
-"""Server-sent events: what a task yields, sent as it comes. Knows no endpoint: a writer shapes the events."""
+"""Server-sent events: a task's events, sent as they come. Knows no endpoint: a writer shapes the events."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
@@ -6,8 +6,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from blip_serve.api.errors import ErrorBody, shown, unexpected
@@ -15,7 +15,7 @@ from blip_serve.errors import ServiceError
 from blip_serve.telemetry import Telemetry
 
 EVENTS: dict[str, object] = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
-"""How the OpenAPI document says that a route may answer so."""
+"""What the OpenAPI document says of a route that may answer with a stream."""
 
 T = TypeVar("T")
 ReadT = TypeVar("ReadT", contravariant=True)
@@ -34,41 +34,43 @@ class ServerSentEvent:
 
 
 class Writer(Protocol[ReadT]):
-    """Shapes one stream; it may remember what went before."""
+    """Shapes one stream. It may remember the events before."""
 
     def write(self, event: ReadT) -> Iterable[ServerSentEvent]:
-        """What to send of one of the task's events."""
+        """One of the task's events, as what to send."""
         ...
 
     def fail(self, error: ErrorBody) -> Iterable[ServerSentEvent]:
-        """What to send, last, of an error once the stream has begun."""
+        """An error after the stream has begun, as the last that is sent."""
         ...
 
 
 class EventStream(Response, Generic[T]):
-    """A response of server-sent events. It begins with the task's first event: until then an error is an ordinary one.
+    """A response of server-sent events. It begins with the task's first event; errors before that are answered as JSON.
 
-    `events` is closed on every path. Beside the time that every request has for its work, a client has as long again to
-    read; then it counts as gone.
+    `events` is closed on every path. From the first event on, all of them must be made and read within `seconds`; then
+    the client counts as gone.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, request: Request, events: AsyncGenerator[T, None], writer: Writer[T]) -> None:
+    def __init__(
+        self, events: AsyncGenerator[T, None], writer: Writer[T], telemetry: Telemetry, seconds: float
+    ) -> None:
         self.status_code = 200
         self.background = None
         self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no"})
         self._events = events
         self._writer = writer
-        self._telemetry: Telemetry = request.app.state.telemetry
-        self._timeout: float = 2 * request.app.state.settings.server.request_timeout_s
+        self._telemetry = telemetry
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it."""
         async with aclosing(self._events) as events:
             first = await anext(events)
             try:
-                async with asyncio.timeout(self._timeout):
+                async with asyncio.timeout(self._seconds):
                     await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
                     await self._send(first, events, send)
             except TimeoutError:

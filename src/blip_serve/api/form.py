@@ -10,7 +10,7 @@ from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from blip_serve.api.body import check_cost, unknown_parameter
-from blip_serve.api.context import check_model
+from blip_serve.api.endpoint import CheckModel
 from blip_serve.errors import InvalidInput, UnsupportedMediaType
 from blip_serve.settings import Settings
 
@@ -21,7 +21,7 @@ class Utf8Parser(MultiPartParser):
     """Starlette's parser, but a text that is not UTF-8 is refused; Starlette's reads it as Latin-1."""
 
     def on_part_end(self) -> None:
-        """A part is all there. Raises `InvalidInput` where it is no file and its text is not UTF-8."""
+        """Keeps a part that is whole. Raises `InvalidInput` where its text is not UTF-8; a file may hold any bytes."""
         part = self._current_part
         if part.file is not None:
             super().on_part_end()
@@ -34,12 +34,12 @@ class Utf8Parser(MultiPartParser):
 
 
 @asynccontextmanager
-async def read_form(request: Request, settings: Settings) -> AsyncIterator[FormData]:
+async def read_form(request: Request, settings: Settings, check_model: CheckModel) -> AsyncIterator[FormData]:
     """The body's parts, bounded; their files are closed on leaving.
 
-    Raises `InvalidInput` for what is no form, has too many parts, or text that is not UTF-8, `UnsupportedMediaType`
-    where the request says it is in another encoding (some of those take quadratic time to read), and `ModelNotFound` or
-    `PermissionDenied` for the model it names, whatever else is wrong.
+    Raises `InvalidInput` where it is not a form, has too many parts, or text that is not UTF-8; `UnsupportedMediaType`
+    where the request says it is in another encoding (some of those take quadratic time to read); and what `check_model`
+    raises for the model it names.
     """
     _, options = parse_options_header(request.headers["content-type"])
     if options.get(b"charset", b"utf-8").lower() not in (b"utf-8", b"utf8"):
@@ -59,14 +59,14 @@ async def read_form(request: Request, settings: Settings) -> AsyncIterator[FormD
             raise _unreadable(error) from None
     try:
         for named in form.getlist("model"):
-            check_model(request, named)
+            check_model(named)
         yield form
     finally:
         await form.close()
 
 
 def _unreadable(error: MultiPartException) -> InvalidInput:
-    """What the parser refuses; more parts than it was told to read are those of a request over the limits."""
+    """The error for what the parser refuses. A request over the limits has more parts than the parser was to read."""
     for parts, field in (("files", "images"), ("fields", "captions")):
         if error.message.startswith(f"Too many {parts}"):
             return InvalidInput(f"'{field}' has too many entries.", code=f"too_many_{field}", param=field)
@@ -81,9 +81,9 @@ def only_fields(form: FormData, known: frozenset[str]) -> None:
 
 
 def list_field(form: FormData, name: str, max_json_values: int) -> list[str]:
-    """The values of a repeatable text part, or of the one JSON list that stands in its place.
+    """The values of a repeatable text part. One part alone may hold them all, as a JSON list.
 
-    Raises `InvalidInput` where one is a file, or begins like a list and is none.
+    Raises `InvalidInput` where a value is a file, or begins with `[` and is not a JSON list of strings.
     """
     values = text_field(form, name)
     if len(values) != 1 or not values[0].lstrip().startswith("["):

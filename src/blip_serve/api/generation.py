@@ -1,12 +1,12 @@
-"""How a text is generated, in a request's fields: those that chat completions and responses share."""
+"""The fields that chat completions and responses share: how a text is generated."""
 
 import secrets
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from blip_serve.api.body import STRICT, Others, anything, only, unless
+from blip_serve.api.body import Body, Others, anything, only, unless
 from blip_serve.api.given import Texts, of_choice, of_schema, of_structured_outputs, only_one
 from blip_serve.domain import GenerationOptions, ScoringProtocol
 from blip_serve.errors import InvalidInput
@@ -16,11 +16,11 @@ MAX_STOP_CHARS = 1000
 MAX_COUNT = 1_000_000
 """No count is larger, whatever the settings."""
 CARD = GenerationOptions()
-"""The model cards' way: what holds where a request says nothing."""
+"""The defaults: the model cards' way."""
 
 
 def _strings(value: Any) -> Any:
-    """One string as a list of one; more than four are not even looked at. What is no list has no `stop[0]` to name."""
+    """One string as a list of one. Refuses other types and long lists here, so that the error names `stop` itself."""
     if isinstance(value, str):
         if not 1 <= len(value) <= MAX_STOP_CHARS:
             raise PydanticCustomError("stop_length", "a stop string has 1 to 1000 characters")
@@ -42,14 +42,14 @@ Stop = Annotated[
 
 
 def _finite(value: Any) -> Any:
-    """Words for what JSON has no number for are that value, and refused as one."""
+    """Refuses `"NaN"` and `"Infinity"` as the numbers they stand for: JSON has no number for them."""
     if isinstance(value, str) and value.lstrip("+-").lower() in ("nan", "inf", "infinity"):
         raise PydanticCustomError("finite_number", "Input should be a finite number")
     return value
 
 
 def _integer(value: Any) -> Any:
-    """JSON's numbers are of one type: `1e9` is an integer."""
+    """A whole number written as a float, such as `1e9`, as an integer: JSON has one type of numbers."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -57,13 +57,11 @@ Finite = BeforeValidator(_finite)
 Integer = BeforeValidator(_integer)
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT), Integer]
 Ceiling = Annotated[int, Field(ge=1), Integer]
-"""A count of which there may be less."""
+"""A limit on a count, of any size: there may be less."""
 
 
-class GenerationBody(BaseModel):
+class GenerationBody(Body):
     """How to generate. `null` is the default everywhere."""
-
-    model_config = STRICT
 
     model: str | None = Field(None, description="the configured default where absent")
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False), Finite] | None = Field(
@@ -109,9 +107,7 @@ class GenerationBody(BaseModel):
 
 
 OTHERS: Others = {
-    **dict.fromkeys(
-        ("metadata", "parallel_tool_calls", "safety_identifier", "service_tier", "store", "user"), anything
-    ),
+    **dict.fromkeys(("metadata", "parallel_tool_calls", "safety_identifier", "store", "user"), anything),
     **dict.fromkeys(("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"), anything),
     "logit_bias": only(None, {}),
     "moderation": only(None),
@@ -212,7 +208,7 @@ def generation_options(
 
 
 def _temperature(body: GenerationBody) -> float:
-    """Who narrows what is drawn from wants to sample, at OpenAI's default of 1."""
+    """0 by default. A body that narrows what is drawn from asks to sample: at 1 then, as OpenAI does."""
     if body.temperature is not None:
         return body.temperature
     narrowed = body.top_p not in (None, 1) or body.top_k not in (None, 0, -1) or body.min_p not in (None, 0)
@@ -220,7 +216,7 @@ def _temperature(body: GenerationBody) -> float:
 
 
 def given_texts(body: GenerationBody, name: str, texts: Texts) -> Texts:
-    """What `body` leaves to choose from, if anything; `texts` are those of the interface's own field, `name`.
+    """The texts that `body` leaves to choose from, if any; `texts` are those of the interface's own field, `name`.
 
     Raises `InvalidInput` naming the field at fault.
     """

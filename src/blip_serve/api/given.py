@@ -1,4 +1,4 @@
-"""Texts that a request leaves to choose from: vLLM's `guided_choice` and its like, or a JSON schema of one enum."""
+"""Texts that a request gives to choose the answer from: as in vLLM's `guided_choice`, or a JSON schema of one enum."""
 
 import json
 import math
@@ -25,7 +25,7 @@ TYPES: Mapping[str, Callable[[Any], bool]] = {
 }
 """The types of JSON Schema that a text can stand for, and whether a value is of one."""
 SCHEMA_KEYS = frozenset({"enum", "type", "title", "description", "$schema", "$id", "examples"})
-"""Keys of a schema that is one enum; the others say more than which values there are."""
+"""Keys that a schema of one enum may have. All others would constrain more than the values."""
 WITHOUT_EFFECT = frozenset(
     {"backend", "disable_additional_properties", "disable_any_whitespace", "disable_fallback", "whitespace_pattern"}
 )
@@ -33,7 +33,7 @@ WITHOUT_EFFECT = frozenset(
 
 
 def of_choice(texts: list[str] | None, param: str) -> Texts:
-    """Texts as they are; `param` is their field."""
+    """Texts to choose from; `param` is their field."""
     return tuple(Given(Caption(text, f"{param}[{i}]"), text) for i, text in enumerate(_bounded(texts or [], param)))
 
 
@@ -103,7 +103,7 @@ def only_one(named: Mapping[str, Texts]) -> Texts:
 
 
 def unsupported(param: str) -> InvalidInput:
-    """The refusal of a constraint that no likelihood of given texts can keep; it names the request's field."""
+    """The refusal of a constraint that is not a choice of given texts; it names the request's field."""
     name = param.partition(".")[0]
     return InvalidInput(
         f"'{name}' is not supported with this value: these models write plain text, or choose one of given texts "
@@ -114,7 +114,7 @@ def unsupported(param: str) -> InvalidInput:
 
 
 def _bounded(values: list[T], param: str) -> list[T]:
-    """No more than any setting allows, before something is made of each: this runs on the event loop."""
+    """Refuses more values than any setting allows, before they are converted: this runs on the event loop."""
     if len(values) > HARD_LIMIT:
         raise InvalidInput(f"'{param}' has too many entries.", code="too_many_choices", param=param)
     return values
@@ -132,7 +132,7 @@ def _parsed(text: str, param: str) -> Any:
 
 
 def _kinds(named: Any, param: str) -> list[str]:
-    """The types that a schema names; all where it names none."""
+    """The types that a schema names; every type where it names none."""
     kinds = [named] if isinstance(named, str) else list(TYPES) if named is None else named
     if not isinstance(kinds, list) or not all(isinstance(kind, str) and kind in TYPES for kind in kinds):
         raise unsupported(param)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from blip_serve import __version__
-from blip_serve.api.context import tasks_of
+from blip_serve.tasks.service import Tasks
 
 
 class Health(BaseModel):
@@ -36,7 +36,8 @@ async def livez() -> Health:
 @router.get("/readyz", summary="Whether requests should be sent here", responses={503: {"model": Health}})
 async def readyz(request: Request, response: Response) -> Health:
     """200 once every preloaded model has been warmed up, the device makes progress and no SIGTERM came; else 503."""
-    reasons = [*(["draining"] if request.app.state.draining else []), *tasks_of(request).not_ready()]
+    tasks: Tasks = request.app.state.tasks
+    reasons = [*(["draining"] if request.app.state.draining else []), *tasks.not_ready()]
     if reasons:
         response.status_code = 503
         return Health(status="unavailable", reasons=reasons)

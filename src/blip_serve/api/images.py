@@ -41,11 +41,11 @@ Image = Annotated[Any, AfterValidator(_string_or_object), WithJsonSchema(_SCHEMA
 
 
 def image_or_fault(value: str | dict[str, Any], param: str) -> ImageSource:
-    """Like `image_source`, but what is wrong is told to whoever loads the image."""
+    """Like `image_source`, but an error is raised only when the image is loaded."""
     try:
         return image_source(value, param)
     except InvalidInput as error:
-        return UnreadableImage(copy(error), param)  # less the traceback, which holds the request
+        return UnreadableImage(copy(error), param)  # without the traceback, which holds the request
 
 
 def image_source(value: str | dict[str, Any], param: str) -> ImageSource:

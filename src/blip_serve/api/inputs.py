@@ -1,4 +1,4 @@
-"""Fields where either a text or an image may stand: strings, objects and content parts to texts and image sources."""
+"""Fields that hold a text or an image, as a string, an object or a content part: reads them."""
 
 from typing import Annotated, Any
 
@@ -37,14 +37,14 @@ Inputs = Annotated[Any, WithJsonSchema({"anyOf": [*_ONE, {"type": "array", "minI
 
 
 def read_inputs(value: Any, param: str) -> tuple[Input, ...]:
-    """What came as `Inputs`: at least one. Raises as `entries` and `read_input`."""
-    return tuple(read_input(entry, place) for place, entry in entries(value, param))
+    """Reads `Inputs`: at least one. Raises what `entries` and `read_input` raise."""
+    return tuple(read_input(entry, path) for path, entry in entries(value, param))
 
 
 def entries(value: Any, param: str) -> list[tuple[str, Any]]:
-    """What `Inputs` consist of, each with its place; the parts of one `content` are entries too, as vLLM has them.
+    """The entries of `Inputs`, each after its path. The parts of one `content` are entries too, as in vLLM.
 
-    Raises `InvalidInput` for none, and for too many to look at.
+    Raises `InvalidInput` where there are none, or more than any setting allows.
     """
     if isinstance(value, dict) and "content" in value:
         value, param = _content(value, param), f"{param}.content"
@@ -59,7 +59,7 @@ def entries(value: Any, param: str) -> list[tuple[str, Any]]:
 
 
 def read_input(value: Any, param: str) -> Input:
-    """What came as `OneInput`. Raises `InvalidInput` naming the place, or the key within it."""
+    """Reads `OneInput`. Raises `InvalidInput` naming the field, or the key within it."""
     if isinstance(value, str):
         return parse_image(value, param) if is_data_uri(value) else Caption(value, param)
     if not isinstance(value, dict):

@@ -25,7 +25,7 @@ class Logprob(TopLogprob):
 
 
 def logprobs(tokens: Sequence[TokenLogprob]) -> list[Logprob]:
-    """Of a text's tokens, or a piece's."""
+    """The log-probabilities of the tokens of a text, or of a piece."""
     return [
         Logprob(
             token=token.text,

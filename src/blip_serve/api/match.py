@@ -1,35 +1,31 @@
-"""`POST /v1/match`: its types, and the translation to the task and back."""
+"""`POST /v1/match`: its types, and the translation to the task and back, from JSON or a form."""
 
 import time
 import uuid
-from typing import Annotated, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypeVar, get_args
 
-from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from starlette.datastructures import FormData
 
-from blip_serve.api.body import STRICT, is_form, read_json, validated
-from blip_serve.api.context import caller_of, settings_of, tasks_of
-from blip_serve.api.errors import ErrorBody, ErrorEnvelope, shown
-from blip_serve.api.form import list_field, only_fields, read_form, text_field
+from blip_serve.api.body import NOTHING_ELSE, Body, validated
+from blip_serve.api.endpoint import Endpoint, Form, Translation
+from blip_serve.api.errors import ErrorBody, shown
+from blip_serve.api.form import list_field, only_fields, text_field
 from blip_serve.api.images import EXAMPLE_IMAGE, Image, image_or_fault, image_source
-from blip_serve.api.timing import timed
 from blip_serve.api.usage import InputUsage, input_usage
-from blip_serve.domain import Caption, Score, ScoringProtocol
+from blip_serve.domain import Caption, Score, ScoringProtocol, ServiceTier
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import BytesImage, ImageSource
-from blip_serve.settings import HARD_LIMIT, LimitSettings, Settings
+from blip_serve.settings import HARD_LIMIT, Settings
 from blip_serve.tasks.match import MatchRequest, MatchResult, OnError, Pairing, check_size
 
 T = TypeVar("T")
 
 
-class MatchOptions(BaseModel):
+class MatchOptions(Body):
     """How to score."""
 
-    model_config = STRICT
-
-    model: str | None = Field(None, description="the configured default where absent", examples=["demo"])
     pairing: Pairing = Field("cross", description="every image with every caption, or first with first")
     on_error: OnError = Field(
         "request",
@@ -78,66 +74,15 @@ class MatchResponse(BaseModel):
     usage: InputUsage
 
 
-_REQUEST_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {
-            "schema": MatchBody.model_json_schema(ref_template="#/components/schemas/{model}"),
-            "example": {"image": EXAMPLE_IMAGE, "captions": ["a red circle", "a blue square"]},
-        },
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "image": {"type": "array", "items": {"type": "string", "format": "binary"}},
-                    "caption": {"type": "array", "items": {"type": "string"}},
-                    "model": {"type": "string"},
-                    "pairing": {"enum": ["cross", "zip"]},
-                    "on_error": {"enum": ["request", "item"]},
-                    "protocol": {"enum": ["hf", "paper"]},
-                    "scores": {"type": "array", "items": {"enum": ["itm", "cosine"]}},
-                },
-                "required": ["image", "caption"],
-            },
-            "example": {"image": [EXAMPLE_IMAGE], "caption": ["a red circle", "a blue square"]},
-        },
-    },
-}
-
-router = APIRouter()
-
-
-@router.post(
-    "/v1/match",
-    summary="Score images against captions",
-    responses={200: {"model": MatchResponse}, "4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
-    openapi_extra={"requestBody": _REQUEST_BODY},
-)
-async def match(request: Request) -> Response:
-    """ITM probability and cosine of images x captions."""
-    settings = settings_of(request)
-    if is_form(request):
-        async with read_form(request, settings) as form:
-            asked = await _from_form(form, settings)
-    else:
-        asked = _from_json(await read_json(request, MatchBody), settings.limits)
-    result = await tasks_of(request).run(asked, caller_of(request))
-    return timed(_answer(result), result.timings)
-
-
-def _from_json(body: MatchBody, limits: LimitSettings) -> MatchRequest:
+def _translate(body: MatchBody, settings: Settings) -> Translation[MatchRequest, MatchResult]:
     images = _one_or_many("image", body.image, body.images)
     captions = _one_or_many("caption", body.caption, body.captions)
-    check_size(body.pairing, len(images), len(captions), limits)
+    check_size(body.pairing, len(images), len(captions), settings.limits)
     read = image_or_fault if body.on_error == "item" else image_source
-    return _request(
-        body,
-        tuple(read(value, param) for param, value in images),
-        tuple(Caption(text, param) for param, text in captions),
-    )
+    return _translation(body, [read(value, param) for param, value in images], captions)
 
 
-async def _from_form(form: FormData, settings: Settings) -> MatchRequest:
+async def _translate_form(form: FormData, settings: Settings) -> Translation[MatchRequest, MatchResult]:
     only_fields(form, frozenset(MatchBody.model_fields))
     given: dict[str, object] = {
         name: values if name == "scores" else _single(name, values)
@@ -154,7 +99,7 @@ async def _from_form(form: FormData, settings: Settings) -> MatchRequest:
         read(value, param) if isinstance(value, str) else BytesImage(await value.read(), param)
         for param, value in images
     ]
-    return _request(options, tuple(sources), tuple(Caption(text, param) for param, text in captions))
+    return _translation(options, sources, captions)
 
 
 def _single(name: str, values: list[str]) -> str:
@@ -163,22 +108,27 @@ def _single(name: str, values: list[str]) -> str:
     return values[0]
 
 
-def _request(options: MatchOptions, images: tuple[ImageSource, ...], captions: tuple[Caption, ...]) -> MatchRequest:
-    return MatchRequest(
-        images,
-        captions,
+def _translation(
+    options: MatchOptions, images: Sequence[ImageSource], captions: Sequence[tuple[str, str]]
+) -> Translation[MatchRequest, MatchResult]:
+    """`captions`: each after the path of its field."""
+    request = MatchRequest(
+        tuple(images),
+        tuple(Caption(text, param) for param, text in captions),
         options.pairing,
         frozenset(options.scores),
         options.on_error,
         model=options.model,
         protocol=options.protocol,
+        service_tier=options.service_tier or "auto",
     )
+    return Translation(request, _answer)
 
 
 def _one_or_many(name: str, one: T | list[T] | None, many: list[T] | None) -> list[tuple[str, T]]:
-    """The values of `name` (in a form it may be repeated) or of its plural, each with the path of its field.
+    """The values of the field `name` (in a form it may be repeated) or of its plural, each after the path of its field.
 
-    Raises `InvalidInput` for both, or none.
+    Raises `InvalidInput` where both are given, or neither.
     """
     first = one if isinstance(one, list) else [] if one is None else [one]
     if first and many:
@@ -210,3 +160,33 @@ def _answer(result: MatchResult) -> MatchResponse:
         ],
         usage=input_usage(result.usage),
     )
+
+
+ENDPOINT = Endpoint(
+    name="match",
+    paths={"/v1/match": "Score images against captions"},
+    description="ITM probability and cosine of images x captions.",
+    body=MatchBody,
+    others=NOTHING_ELSE,
+    translate=_translate,
+    response=MatchResponse,
+    example={"image": EXAMPLE_IMAGE, "captions": ["a red circle", "a blue square"]},
+    form=Form(
+        translate=_translate_form,
+        schema={
+            "type": "object",
+            "properties": {
+                "image": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                "caption": {"type": "array", "items": {"type": "string"}},
+                "model": {"type": "string"},
+                "service_tier": {"enum": list(get_args(ServiceTier))},
+                "pairing": {"enum": ["cross", "zip"]},
+                "on_error": {"enum": ["request", "item"]},
+                "protocol": {"enum": ["hf", "paper"]},
+                "scores": {"type": "array", "items": {"enum": ["itm", "cosine"]}},
+            },
+            "required": ["image", "caption"],
+        },
+        example={"image": [EXAMPLE_IMAGE], "caption": ["a red circle", "a blue square"]},
+    ),
+)

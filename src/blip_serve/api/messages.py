@@ -1,4 +1,4 @@
-"""The messages of a chat or a response: the last the user said, the image it is about, and what has no effect."""
+"""The messages of a chat or a response: the last text of the user, its image, and all that has no effect."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from blip_serve.images.reference import ImageSource
 from blip_serve.settings import History
 
 MAX_MESSAGES = 1000
-"""Messages a request may hold; only the user's last one says anything."""
+"""Messages that a request may hold. Only the user's last one has an effect."""
 WITHOUT_EFFECT = ("system", "developer")
 OTHERS_TURNS = ("assistant", "tool", "function")
 OTHER_ITEMS = frozenset(
@@ -49,12 +49,15 @@ OTHER_ITEMS = frozenset(
         "web_search_call",
     }
 )
-"""What an input of the Responses interface may hold beside messages: what a model did, thought, or is told of tools."""
+"""Items other than messages that an input of the Responses interface may hold. None of them has an effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """How an interface has messages: in which field, with which keys where they are read, beside which other items."""
+    """How an interface writes messages.
+
+    `field`: the field that holds them. `keys`: the keys of a message that is read. `items`: other items beside them.
+    """
 
     field: str
     keys: frozenset[str]
@@ -72,13 +75,15 @@ Message = tuple[str, dict[str, Any]]
 def read_messages(
     messages: Sequence[dict[str, Any]], grammar: Grammar, history: History
 ) -> tuple[ImageSource, Caption]:
-    """The last that the user says (it may be blank), and the image in it, or else the most recent one before.
+    """The image and the text that a conversation ends with. The text may be blank.
 
-    Of what the user says in a row the last text and the last image count. Nothing else has an effect: answers, tools
-    and the user's earlier words are only looked at for their shape, and images that are not asked about not at all.
-    With the history `refuse` they are refused.
+    The user's last turn counts: messages of the user that follow each other. Of these the last text and the last image
+    are taken. If the turn has no image, the most recent one before it is.
 
-    The models read one image and one text: a second image beside it, or one that the system shows, is refused. Raises
+    Nothing else has an effect. Of earlier messages only the shape is checked, and their images are not read. With the
+    history `refuse` earlier messages are refused.
+
+    The models read one image and one text. A second image in a message, or one in a system message, is refused. Raises
     `InvalidInput` naming the message, the part or the key at fault.
     """
     turns: list[list[Message]] = [[]]
@@ -112,7 +117,7 @@ def read_messages(
 
 
 def _asked(last: Sequence[Message], earlier: Sequence[Message]) -> tuple[ImageSource, Caption]:
-    """Of messages in a row the last with a text and the last with an image; a message's texts are joined by a space."""
+    """The image and the text of the user's last turn. Several texts of one message are joined by a space."""
     contents = [read_content(message.get("content"), f"{path}.content") for path, message in reversed(last)]
     images = _first([[part for part in parts if not isinstance(part, Caption)] for parts in contents])
     texts = _first([[part for part in parts if isinstance(part, Caption)] for parts in contents])
@@ -130,12 +135,12 @@ def _asked(last: Sequence[Message], earlier: Sequence[Message]) -> tuple[ImageSo
 
 
 def _first(lists: Sequence[list[T]]) -> list[T]:
-    """The first that holds something."""
+    """The first list that is not empty; an empty one where all are."""
     return next(filter(None, lists), [])
 
 
 def _most_recent(messages: Sequence[Message]) -> ImageSource | None:
-    """The last image of messages that are not read otherwise."""
+    """The last image of earlier messages; nothing else in them is read."""
     parts = (part for message in reversed(messages) for part in reversed(list(_parts(*message))))
     path, part = next(((path, part) for path, part in parts if is_image(part)), ("", None))
     found = None if part is None else read_part(part, path)
@@ -159,7 +164,7 @@ def _check_text_only(message: dict[str, Any], path: str) -> None:
 
 
 def _check_shape(message: dict[str, Any], path: str) -> None:
-    """Of a message that has no effect: its content, if any, is a text or an array."""
+    """Checks a message that has no effect: its content, if there is any, must be a string or an array."""
     content = message.get("content")
     if not isinstance(content, str | list | None):
         raise InvalidInput(
@@ -168,7 +173,7 @@ def _check_shape(message: dict[str, Any], path: str) -> None:
 
 
 def _role(message: dict[str, Any], path: str, items: frozenset[str]) -> str:
-    """Whose message it is, or what kind of item."""
+    """The message's role, or the type of another item."""
     kind = message.get("type") or "message"
     if kind != "message":
         if not isinstance(kind, str) or kind not in items:

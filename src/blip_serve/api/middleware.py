@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its log line, its metrics, the bound on its body, the client that leaves."""
+"""What surrounds every request: its id, log line, metrics, the limit on its body, and a client that leaves."""
 
 import asyncio
 import re
@@ -12,21 +12,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from blip_serve.allocator import give_back
 from blip_serve.api.errors import answer, unexpected
-from blip_serve.api.timing import stages
 from blip_serve.domain import Caller
 from blip_serve.errors import Overloaded, RequestTooLarge, Unavailable
+from blip_serve.tasks.request import Timings
 from blip_serve.telemetry import Telemetry
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 QUIET = ("/livez", "/readyz", "/health", "/metrics")
 HEAVY = 16_000_000
-"""Bytes of a body beyond which freed memory goes back once it is answered; the allocator would keep it."""
+"""Bytes of a body. After a larger one freed memory is given back to the system; the allocator would keep it."""
 CLIENT_LEFT = 499
 """Status logged and counted for a request whose client left before the answer (nginx's convention)."""
 
 
 class RequestMiddleware:
-    """Gives each request an id, logs and counts it, and answers a fault of ours without its cause."""
+    """Gives each request an id, logs and counts it. Answers an unexpected exception without telling its cause."""
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
         self._app = app
@@ -70,7 +70,7 @@ class RequestMiddleware:
             if not status:  # the server ends, and its time to drain is over
                 await answer(Unavailable("The service is shutting down.", retry_after=1))(scope, receive, send_with_id)
         finally:
-            self._ended(scope, request_id, status or CLIENT_LEFT, time.monotonic() - started, stages(timing))
+            self._ended(scope, request_id, status or CLIENT_LEFT, time.monotonic() - started, _stages(timing))
 
     def _ended(self, scope: Scope, request_id: str, status: int, seconds: float, timings: dict[str, float]) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
@@ -96,8 +96,20 @@ class RequestMiddleware:
         )
 
 
+def server_timing(timings: Timings) -> dict[str, str]:
+    """The header `server-timing`, which says where a request's time went: milliseconds a stage."""
+    stages = {"fetch": timings.fetch, "decode": timings.decode, "queue": timings.queue, "device": timings.device}
+    return {"server-timing": ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in stages.items())}
+
+
+def _stages(header: str) -> dict[str, float]:
+    """The header `server-timing` as fields of a log line: `fetch_ms` and so on."""
+    parts = (part.partition(";dur=") for part in header.split(", ") if part)
+    return {f"{stage}_ms": float(milliseconds) for stage, _, milliseconds in parts}
+
+
 def _client(scope: Scope) -> str:
-    """The client's address; what a trusted proxy forwards as one may be anything."""
+    """The client's address, or `unknown`: a trusted proxy may forward something else as one."""
     host, _ = scope.get("client") or ("", 0)
     try:
         return str(ip_address(host.partition("%")[0]))
@@ -106,7 +118,7 @@ def _client(scope: Scope) -> str:
 
 
 class BodyLimitMiddleware:
-    """Bounds bodies: one by `limit` bytes, declared or chunked, and all that are being answered by `total` bytes."""
+    """Limits a body to `limit` bytes, declared or chunked, and the bodies of all requests to `total` bytes."""
 
     def __init__(self, app: ASGIApp, limit: int, total: int) -> None:
         self._app = app
@@ -145,7 +157,7 @@ class BodyLimitMiddleware:
 
 
 class HeadMiddleware:
-    """Answers HEAD as GET, less the body, which the server leaves out by itself."""
+    """Answers HEAD as GET. The server leaves out the body by itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -162,7 +174,7 @@ class HeadMiddleware:
 
 
 class DisconnectMiddleware:
-    """Cancels a request whose client left, once its body was read, so that its work reaches no further step."""
+    """Cancels a request whose client leaves after its body was read, so that no further step works for it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""A model as the models page shows it. Knows no HTTP: the command line shows it too."""
+"""A model as `/v1/models` and the command line show it. Knows no HTTP."""
 
 from typing import Any, Literal
 

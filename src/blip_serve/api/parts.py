@@ -10,7 +10,7 @@ from blip_serve.images.reference import ImageSource
 
 TEXT_KEYS = frozenset({"type", "text", "prompt_cache_breakpoint"})
 MAX_PARTS = 128
-"""Parts that a content may have: only a few of them can be read, and a body has room for millions."""
+"""Parts that a content may have. Only a few can be used, and a body has room for millions."""
 IMAGE_KEYS = frozenset({"type", "image_url", "detail", "prompt_cache_breakpoint", "uuid"})
 IMAGE_TYPES = ("image_url", "input_image")
 
@@ -36,7 +36,7 @@ def read_content(content: Any, param: str) -> list[Caption | ImageSource]:
 
 
 def read_part(part: Any, param: str) -> Caption | ImageSource:
-    """One part. Raises as `read_content` does."""
+    """One part. Raises what `read_content` raises."""
     if not isinstance(part, dict):
         raise InvalidInput(f"'{param}' must be an object.", code="invalid_type", param=param)
     match part.get("type"):
@@ -80,7 +80,7 @@ def _string(part: dict[str, Any], key: str, param: str) -> str:
 
 
 def _only_keys(part: dict[str, Any], known: frozenset[str], param: str) -> None:
-    """What is null is as good as absent: clients that write objects of theirs write all their fields."""
+    """Refuses unknown keys that are not null: some clients write all fields of their objects, absent ones as null."""
     for key in part.keys() - known:
         if part[key] is not None:
             raise unknown_parameter(f"{param}.{key[:100]}")

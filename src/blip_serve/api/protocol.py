@@ -1,6 +1,6 @@
-"""HTTP/1.1 on one connection, within bounds: of a request's head, of its time to come, of its answer's time to leave.
+"""HTTP/1.1 on one connection, with limits that uvicorn's own protocol lacks.
 
-uvicorn's own protocol has none of these bounds.
+They limit the size of a request's head, the time to receive a request, and the time to send its answer.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from blip_serve.settings import ServerSettings
 from blip_serve.telemetry import Telemetry
 
 LINGER_S = 2.0
-"""How long a client that still sends may read its answer before the connection is cut (RFC 9112, 9.6)."""
+"""Seconds that a client which still sends has to read its answer, before the connection is cut (RFC 9112, 9.6)."""
 MOST_DROPPED = 1024 * 1024
-"""Bytes that a client may send in vain; then nothing is read any more, and it stalls."""
+"""Bytes that are read and dropped after a request was refused. Then reading stops, and the client stalls."""
 LEAST_READ = 256 * 1024
-"""Bytes of its answer that a client must read in each `send_timeout_s`, or all that is left."""
+"""Bytes of its answer that a client must read in each `send_timeout_s`, unless fewer are left."""
 CLOSE = (b"connection", b"close")
 
 
@@ -30,14 +30,14 @@ class _HeadTooLarge(Exception):
 
 
 class _Early(Exception):
-    """A request begins before the one under way was answered."""
+    """A request began before the one under way was answered."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with `bounds`; what it refuses itself is plain text, counted by reason.
+    """uvicorn's protocol with the limits in `bounds`. Its own refusals are plain text, and counted by reason.
 
-    One request at a time: of a client that sends the next one early nothing more is read, and the connection ends with
-    the answer under way. Where a request is answered before its end was read, the connection ends as well.
+    It takes one request at a time. If a client sends the next one early, nothing more is read, and the connection ends
+    with the answer under way. It ends too where a request was answered before all of it was read.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Begins, unless there are too many already."""
+        """Begins, unless there are too many connections already."""
         super().connection_made(transport)
         if len(self.connections) > self._bounds.max_connections:
             self._deaf = True
@@ -76,20 +76,20 @@ class BoundedProtocol(HttpToolsProtocol):
             self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ends; a request under way hears of it."""
+        """Ends, and tells a request under way."""
         self._stop_waiting()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
 
     def shutdown(self) -> None:
-        """Ends once the request under way is answered, where one has begun to come."""
+        """Ends: after its answer where a request is under way or has begun to arrive, else at once."""
         if not (self._idle and self._framing):
             super().shutdown()
 
     # What comes
 
     def data_received(self, data: bytes) -> None:
-        """Parses what came, within the bounds."""
+        """Parses the bytes that came, within the limits."""
         if self._deaf:
             self._dropped += len(data)
             if self._dropped > MOST_DROPPED:
@@ -120,14 +120,14 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; a trailer is dropped: nothing asks for one, and as a header it would come after the checks."""
+        """Takes a header. Drops a trailer: nothing needs one, and as a header it would escape the checks."""
         if self._in_head:
             if len(self.headers) >= self._bounds.max_headers:
                 raise _HeadTooLarge
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is there: its request goes to the application."""
+        """The head is complete: its request goes to the application."""
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self._bounds.max_header_bytes:
             raise _HeadTooLarge
         super().on_headers_complete()
@@ -140,7 +140,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is all there."""
+        """The request is complete."""
         if self._receiving is not None:
             self._receiving.cancel()
             self._receiving = None
@@ -150,7 +150,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # What goes
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The application; an answer that begins before its request's end was read announces the connection's end."""
+        """Runs the application. An answer that begins before all of its request was read says `connection: close`."""
         cycle = self.cycle
 
         async def send_and_close(message: MutableMapping[str, Any]) -> None:
@@ -168,13 +168,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self._watch_sending()
 
     def on_response_complete(self) -> None:
-        """The answer is written: the next request may come, unless this one came in a way that ends the connection."""
+        """The answer is written. The next request may come, unless this one ends the connection."""
         super().on_response_complete()
         if self._deaf:
             self._linger()
 
     def pause_writing(self) -> None:
-        """The client reads more slowly than the answer is made."""
+        """The client reads more slowly than the answer is written."""
         super().pause_writing()
         self._watch_sending()
 
@@ -189,11 +189,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _idle(self) -> bool:
-        """Whether no request is with the application."""
+        """Whether the application has no request of this connection."""
         return self.cycle is None or self.cycle.response_complete
 
     def _expect(self) -> None:
-        """A request has to be all there within its time."""
+        """Starts the time within which the next request must be complete."""
         if self._receiving is None:
             self._receiving = self.loop.call_later(self._bounds.receive_timeout_s, self._receive_expired)
 
@@ -204,7 +204,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(408, "The request took too long to arrive.", "receive_timeout")
 
     def _watch_sending(self, before: int | None = None) -> None:
-        """Cuts the connection where too little was read of the `before` bytes that were left to send."""
+        """Cuts the connection where the client read too little of the `before` bytes that were left to send."""
         left = self.transport.get_write_buffer_size()
         self._stop_watching()
         if before is not None and left > max(0, before - LEAST_READ):
@@ -235,7 +235,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refuse(400, "Not a valid HTTP request.", "invalid_http")
 
     def _refuse(self, status: int, text: str, reason: str) -> None:
-        """Reads no further; answers so where no answer has begun, or is being made of a request that was whole."""
+        """Stops reading. Answers with the refusal, unless an answer has begun or a whole request is being answered."""
         self._deaf = True
         self._count(reason)
         if self._idle or (self.cycle.more_body and not self.cycle.response_started):
@@ -256,7 +256,7 @@ class BoundedProtocol(HttpToolsProtocol):
         )
 
     def _linger(self) -> None:
-        """Sends no more, and ends once the client has closed, or had time to read: cut off, it might read nothing."""
+        """Closes for writing, and waits a while for the client to close. Cut off at once it might lose its answer."""
         self._stop_waiting()
         self._unset_keepalive_if_required()
         if self.transport.is_closing():

@@ -18,14 +18,14 @@ from blip_serve.errors import ConfigurationError
 from blip_serve.telemetry import Telemetry
 
 REDIS_S = 0.5
-"""A request's wait for Redis, to connect and to answer."""
+"""Seconds that Redis has to connect, and to answer."""
 AWAY_S = 5.0
-"""How long a Redis that did not answer is left alone."""
+"""Seconds for which Redis is not asked again after it did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a key stands after a request: `limit` a span of time, `remaining` of it, more again in `reset_s` seconds."""
+    """A key's rate after a request: the `limit`, the requests `remaining`, and the seconds until there are more."""
 
     admitted: bool
     limit: int
@@ -34,7 +34,7 @@ class Standing:
 
     @property
     def headers(self) -> dict[str, str]:
-        """As OpenAI names them."""
+        """The headers, named as OpenAI names them."""
         return {
             "x-ratelimit-limit-requests": str(self.limit),
             "x-ratelimit-remaining-requests": str(self.remaining),
@@ -59,7 +59,7 @@ class Rates:
         self._away_until = 0.0
 
     async def take(self, key: str, rate: str) -> Standing:
-        """Counts a request of the key, if its rate admits one more."""
+        """Counts a request of the key, if its rate allows one more."""
         if self._shared is not None and time.monotonic() >= self._away_until:
             try:
                 return await _take(self._shared, key, rate)

@@ -1,20 +1,18 @@
 """`POST /v1/rerank`, `/v2/rerank` and `/rerank`: Cohere's and Jina's, between texts and images."""
 
 import uuid
+from functools import partial
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from blip_serve.api.body import STRICT, Others, anything, documented, only, read_json
-from blip_serve.api.context import caller_of, tasks_of
-from blip_serve.api.errors import ErrorEnvelope
+from blip_serve.api.body import Body, Others, anything, only
+from blip_serve.api.endpoint import Endpoint, Translation
 from blip_serve.api.images import EXAMPLE_IMAGE
 from blip_serve.api.inputs import Inputs, OneInput, entries, read_input
-from blip_serve.api.timing import timed
 from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.domain import ScoringProtocol
-from blip_serve.settings import HARD_LIMIT
+from blip_serve.settings import HARD_LIMIT, Settings
 from blip_serve.tasks.relevance import RankBy
 from blip_serve.tasks.request import Usage
 from blip_serve.tasks.rerank import RankedDocument, RerankRequest, RerankResult
@@ -30,12 +28,9 @@ OTHERS: Others = {
 }
 
 
-class RerankBody(BaseModel):
+class RerankBody(Body):
     """A text and images to order by it, or an image and texts."""
 
-    model_config = STRICT
-
-    model: str | None = Field(None, description="the configured default where absent", examples=["demo"])
     query: OneInput
     documents: Inputs
     top_n: int | None = Field(None, ge=1, le=HARD_LIMIT, description="how many come back; all where absent")
@@ -96,53 +91,26 @@ class RerankResponse(BaseModel):
     meta: Meta
 
 
-_EXAMPLE = {
-    "query": {"image": EXAMPLE_IMAGE},
-    "documents": ["a blue square", "a red circle"],
-    "top_n": 1,
-}
-
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"model": RerankResponse},
-    "4XX": {"model": ErrorEnvelope},
-    "5XX": {"model": ErrorEnvelope},
-}
-
-router = APIRouter()
-
-
-@router.post(
-    "/v1/rerank",
-    summary="Order images by a text, or texts by an image",
-    responses=_RESPONSES,
-    openapi_extra=documented(RerankBody, _EXAMPLE),
-)
-@router.post(
-    "/v2/rerank",
-    summary="The same, where Cohere's client looks for it",
-    responses=_RESPONSES,
-    openapi_extra=documented(RerankBody, _EXAMPLE),
-)
-@router.post(
-    "/rerank",
-    summary="The same, for clients that know no version",
-    responses=_RESPONSES,
-    openapi_extra=documented(RerankBody, _EXAMPLE),
-)
-async def rerank(request: Request) -> Response:
-    """The most relevant documents first; `relevance_score` is the number they are sorted by."""
-    body = await read_json(request, RerankBody, OTHERS)
+def _translate(body: RerankBody, settings: Settings) -> Translation[RerankRequest, RerankResult]:
     given = entries(body.documents, "documents")
-    documents = tuple(read_input(entry, place) for place, entry in given)
-    query = read_input(body.query, "query")
-    result = await tasks_of(request).run(
-        RerankRequest(
-            query, documents, body.rank_by, body.top_n, body.shortlist, model=body.model, protocol=body.protocol
-        ),
-        caller_of(request),
+    documents = tuple(read_input(entry, param) for param, entry in given)
+    request = RerankRequest(
+        read_input(body.query, "query"),
+        documents,
+        body.rank_by,
+        body.top_n,
+        body.shortlist,
+        model=body.model,
+        protocol=body.protocol,
+        service_tier=body.service_tier or "auto",
     )
-    echoes = [{"text": entry} if isinstance(entry, str) else entry for _, entry in given]
-    return timed(_answer(result, echoes if body.return_documents else None), result.timings)
+    echoes = [_echo(entry) for _, entry in given] if body.return_documents else None
+    return Translation(request, partial(_answer, echoes=echoes))
+
+
+def _echo(entry: Any) -> Any:
+    """A document as the answer shows it."""
+    return {"text": entry} if isinstance(entry, str) else entry
 
 
 def _answer(result: RerankResult, echoes: list[Any] | None) -> RerankResponse:
@@ -172,3 +140,23 @@ def _meta(usage: Usage) -> Meta:
         tokens=MetaTokens(input_tokens=usage.given),
         cached_tokens=usage.cached_tokens,
     )
+
+
+ENDPOINT = Endpoint(
+    name="rerank",
+    paths={
+        "/v1/rerank": "Order images by a text, or texts by an image",
+        "/v2/rerank": "The same, where Cohere's client looks for it",
+        "/rerank": "The same, for clients that know no version",
+    },
+    description="The most relevant documents first; `relevance_score` is the number they are sorted by.",
+    body=RerankBody,
+    others=OTHERS,
+    translate=_translate,
+    response=RerankResponse,
+    example={
+        "query": {"image": EXAMPLE_IMAGE},
+        "documents": ["a blue square", "a red circle"],
+        "top_n": 1,
+    },
+)

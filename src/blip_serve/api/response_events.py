@@ -23,8 +23,9 @@ class ResponseWriter:
     def write(self, event: Event) -> Iterator[ServerSentEvent]:
         """An event of the task as events of the interface."""
         match event:
-            case Began(model, protocol):
-                self._response = self._response.model_copy(update={"model": model, "protocol": protocol})
+            case Began(model, protocol, service_tier=tier):
+                told = {"model": model, "protocol": protocol, "service_tier": tier}
+                self._response = self._response.model_copy(update=told)
                 yield self._event("response.created", response=self._response)
                 yield self._event("response.output_item.added", output_index=0, item=self._message)
                 yield self._of_text("response.content_part.added", part=OutputText())
@@ -35,7 +36,7 @@ class ResponseWriter:
                 yield from self._end(event)
 
     def fail(self, error: ErrorBody) -> Iterator[ServerSentEvent]:
-        """The response that comes to nothing."""
+        """The response with its error."""
         yield self._event("response.failed", response=failed(self._response, error))
 
     def _end(self, result: GenerateResult) -> Iterator[ServerSentEvent]:

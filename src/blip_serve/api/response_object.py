@@ -11,6 +11,7 @@ from blip_serve.api.logprobs import Logprob, logprobs
 from blip_serve.api.usage import ResponseUsage, response_usage
 from blip_serve.domain import GeneratedText, ScoringProtocol
 from blip_serve.tasks.generate import GenerateRequest, GenerateResult
+from blip_serve.tasks.request import ServedTier
 
 State = Literal["in_progress", "completed", "incomplete", "failed"]
 
@@ -91,7 +92,7 @@ class ResponseObject(BaseModel):
     prompt_cache_key: None = None
     reasoning: Reasoning = Reasoning()
     safety_identifier: None = None
-    service_tier: Literal["default"] = "default"
+    service_tier: ServedTier = "default"
     store: Literal[False] = False
     temperature: float
     text: TextConfig
@@ -105,7 +106,7 @@ class ResponseObject(BaseModel):
 
 
 def begun(request: GenerateRequest, instructions: str | None, text_format: dict[str, Any] | None) -> ResponseObject:
-    """A response to `request`, with nothing said yet; `text_format`: what it is asked for as."""
+    """A response to `request` that has no text yet; `text_format`: the format that was asked for."""
     options = request.options
     return ResponseObject(
         id=f"resp_{uuid.uuid4().hex}",
@@ -120,7 +121,7 @@ def begun(request: GenerateRequest, instructions: str | None, text_format: dict[
 
 
 def new_message() -> OutputMessage:
-    """A message with nothing said yet."""
+    """A message that has no text yet."""
     return OutputMessage(id=f"msg_{uuid.uuid4().hex}")
 
 
@@ -140,6 +141,7 @@ def ended(response: ResponseObject, message: OutputMessage, result: GenerateResu
             "incomplete_details": IncompleteDetails() if state == "incomplete" else None,
             "model": result.model,
             "protocol": result.protocol,
+            "service_tier": result.service_tier,
             "output": [message],
             "usage": response_usage(result.usage),
         }
@@ -147,7 +149,7 @@ def ended(response: ResponseObject, message: OutputMessage, result: GenerateResu
 
 
 def failed(response: ResponseObject, error: ErrorBody) -> ResponseObject:
-    """The response that comes to nothing."""
+    """The response with its error."""
     code: Literal["server_error", "invalid_prompt"] = (
         "invalid_prompt" if error.type == "invalid_request_error" else "server_error"
     )

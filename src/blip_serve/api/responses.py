@@ -1,25 +1,23 @@
-"""`POST /v1/responses`: what it reads, and the translation to the task and back. Nothing is stored."""
+"""`POST /v1/responses`: its body, and the translation to the task and back. Nothing is stored."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from blip_serve.api import generation
-from blip_serve.api.body import Others, anything, documented, only, read_json
-from blip_serve.api.context import caller_of, settings_of, tasks_of
-from blip_serve.api.errors import ErrorEnvelope
-from blip_serve.api.events import EVENTS, EventStream
-from blip_serve.api.generation import Ceiling, GenerationBody, generation_options, given_texts
+from blip_serve.api.body import Others, anything, only
+from blip_serve.api.dialect import Dialect, generate_request
+from blip_serve.api.endpoint import Endpoint, Translation
+from blip_serve.api.generation import Ceiling, GenerationBody
 from blip_serve.api.given import of_text
 from blip_serve.api.images import EXAMPLE_IMAGE
-from blip_serve.api.messages import MAX_MESSAGES, RESPONSES, read_messages
+from blip_serve.api.messages import MAX_MESSAGES, RESPONSES
 from blip_serve.api.response_events import ResponseWriter
 from blip_serve.api.response_object import ResponseObject, begun, ended, new_message, said
-from blip_serve.api.timing import server_timing
 from blip_serve.errors import InvalidInput
-from blip_serve.settings import History
-from blip_serve.tasks.generate import GenerateRequest
+from blip_serve.settings import Settings
+from blip_serve.tasks.generate import GenerateRequest, GenerateResult
 
 LOGPROBS = "message.output_text.logprobs"
 
@@ -45,7 +43,7 @@ Includable = Literal[
     "web_search_call.action.sources",
     "web_search_call.results",
 ]
-"""What the SDK may ask to be told beside the text. Only the log-probabilities exist here."""
+"""What the SDK may ask for beside the text. Only the log-probabilities exist here."""
 
 
 def _items(value: Any) -> Any:
@@ -96,39 +94,35 @@ _EXAMPLE = {
     ],
 }
 
-router = APIRouter()
+
+def _translate(body: ResponsesBody, settings: Settings) -> Translation[GenerateRequest, GenerateResult]:
+    request = generate_request(body, DIALECT, settings.chat.history)
+    response = begun(request, body.instructions, (body.text or {}).get("format"))
+    return Translation(request, partial(_answer, response), ResponseWriter(response) if body.stream else None)
 
 
-@router.post(
-    "/v1/responses",
-    summary="Caption an image, or answer a question about it, through the Responses interface",
-    responses={
-        200: {"model": ResponseObject} | EVENTS,
-        "4XX": {"model": ErrorEnvelope},
-        "5XX": {"model": ErrorEnvelope},
-    },
-    openapi_extra=documented(ResponsesBody, _EXAMPLE),
+def _answer(response: ResponseObject, result: GenerateResult) -> ResponseObject:
+    return ended(response, said(new_message(), result.texts[0]), result)
+
+
+DIALECT: Dialect[ResponsesBody] = Dialect(
+    grammar=RESPONSES,
+    messages=lambda body: body.input,
+    max_tokens=lambda body: (body.max_output_tokens, "max_output_tokens"),
+    logprobs=lambda body: LOGPROBS in (body.include or ()),
+    logprobs_param="include",
+    texts=lambda body: of_text(body.text),
+    texts_param="text",
 )
-async def responses(request: Request) -> Response:
-    """A text from an image, whole or as it is generated. Nothing is stored."""
-    body = await read_json(request, ResponsesBody, OTHERS)
-    asked = _asked(body, settings_of(request).chat.history)
-    response = begun(asked, body.instructions, (body.text or {}).get("format"))
-    if body.stream:
-        return EventStream(request, tasks_of(request).stream(asked, caller_of(request)), ResponseWriter(response))
-    result = await tasks_of(request).run(asked, caller_of(request))
-    answer = ended(response, said(new_message(), result.texts[0]), result)
-    headers = server_timing(result.timings)
-    return Response(answer.model_dump_json(), media_type="application/json", headers=headers)
-
-
-def _asked(body: ResponsesBody, history: History) -> GenerateRequest:
-    image, text = read_messages(body.input, RESPONSES, history)
-    options = generation_options(
-        body,
-        max_tokens=body.max_output_tokens,
-        max_tokens_param="max_output_tokens",
-        logprobs=LOGPROBS in (body.include or ()),
-    )
-    given = given_texts(body, "text", of_text(body.text))
-    return GenerateRequest(image, text, options, 1, "include", given, model=body.model, protocol=body.protocol)
+ENDPOINT = Endpoint(
+    name="responses",
+    paths={"/v1/responses": "Caption an image, or answer a question about it, through the Responses interface"},
+    description="A text from an image, whole or as it is generated. Nothing is stored.",
+    body=ResponsesBody,
+    others=OTHERS,
+    translate=_translate,
+    response=ResponseObject,
+    example=_EXAMPLE,
+    streams=True,
+    nulls=True,
+)

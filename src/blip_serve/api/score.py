@@ -2,20 +2,18 @@
 
 import time
 import uuid
-from typing import Any, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from blip_serve.api.body import STRICT, Others, anything, documented, only, read_json
-from blip_serve.api.context import caller_of, tasks_of
-from blip_serve.api.errors import ErrorEnvelope
+from blip_serve.api.body import Body, Others, anything, only
+from blip_serve.api.endpoint import Endpoint, Translation
 from blip_serve.api.images import EXAMPLE_IMAGE
 from blip_serve.api.inputs import Inputs, read_inputs
-from blip_serve.api.timing import timed
 from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.domain import ScoringProtocol
 from blip_serve.errors import InvalidInput
+from blip_serve.settings import Settings
 from blip_serve.tasks.inputs import Input
 from blip_serve.tasks.relevance import RankBy
 from blip_serve.tasks.score import ScoreRequest, ScoreResult
@@ -23,15 +21,12 @@ from blip_serve.tasks.score import ScoreRequest, ScoreResult
 OTHERS: Others = {"priority": anything, "truncate_prompt_tokens": only(None), "user": anything}
 
 SIDES = (("queries", "items"), ("queries", "documents"), ("text_1", "text_2"), ("data_1", "data_2"))
-"""The names vLLM knows for what is paired. A text or an image may stand under all of them."""
+"""vLLM's names for the two sides. Each may hold texts or images."""
 
 
-class ScoreBody(BaseModel):
+class ScoreBody(Body):
     """Two sides to pair: the one of the first with every one of the second, or as many, first with first."""
 
-    model_config = STRICT
-
-    model: str | None = Field(None, description="the configured default where absent", examples=["demo"])
     queries: Inputs | None = None
     items: Inputs | None = None
     documents: Inputs | None = None
@@ -66,41 +61,21 @@ class ScoreResponse(BaseModel):
     usage: InputUsage
 
 
-_EXAMPLE = {"queries": {"image": EXAMPLE_IMAGE}, "items": ["a red circle", "a blue square"]}
-
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"model": ScoreResponse},
-    "4XX": {"model": ErrorEnvelope},
-    "5XX": {"model": ErrorEnvelope},
-}
-
-router = APIRouter()
-
-
-@router.post(
-    "/v1/score",
-    summary="Score pairs of a text and an image",
-    responses=_RESPONSES,
-    openapi_extra=documented(ScoreBody, _EXAMPLE),
-)
-@router.post(
-    "/score",
-    summary="The same, where vLLM's clients look for it",
-    responses=_RESPONSES,
-    openapi_extra=documented(ScoreBody, _EXAMPLE),
-)
-async def score(request: Request) -> Response:
-    """One number a pair: by default the probability of a match."""
-    body = await read_json(request, ScoreBody, OTHERS)
+def _translate(body: ScoreBody, settings: Settings) -> Translation[ScoreRequest, ScoreResult]:
     first, second = _sides(body)
-    result = await tasks_of(request).run(
-        ScoreRequest(first, second, body.rank_by, model=body.model, protocol=body.protocol), caller_of(request)
+    request = ScoreRequest(
+        first,
+        second,
+        body.rank_by,
+        model=body.model,
+        protocol=body.protocol,
+        service_tier=body.service_tier or "auto",
     )
-    return timed(_answer(result), result.timings)
+    return Translation(request, _answer)
 
 
 def _sides(body: ScoreBody) -> tuple[tuple[Input, ...], tuple[Input, ...]]:
-    """What is to be paired, under whichever names. Raises `InvalidInput` for names that make no two sides."""
+    """The two sides, whatever their names. Raises `InvalidInput` where one is missing or given twice."""
     given = {name: value for names in SIDES for name in names if (value := getattr(body, name)) is not None}
     first, second = max(SIDES, key=lambda names: len(given.keys() & names))
     for name in (first, second):
@@ -120,3 +95,18 @@ def _answer(result: ScoreResult) -> ScoreResponse:
         data=[PairScore(index=index, score=number) for index, number in enumerate(result.scores)],
         usage=input_usage(result.usage),
     )
+
+
+ENDPOINT = Endpoint(
+    name="score",
+    paths={
+        "/v1/score": "Score pairs of a text and an image",
+        "/score": "The same, where vLLM's clients look for it",
+    },
+    description="One number a pair: by default the probability of a match.",
+    body=ScoreBody,
+    others=OTHERS,
+    translate=_translate,
+    response=ScoreResponse,
+    example={"queries": {"image": EXAMPLE_IMAGE}, "items": ["a red circle", "a blue square"]},
+)

@@ -19,17 +19,17 @@ from blip_serve.api.protocol import BoundedProtocol
 from blip_serve.settings import ServerSettings
 
 CANCELLED_S = 1.0
-"""Time in which requests that outlived the drain are told so."""
+"""Seconds to answer the requests that did not end within the drain."""
 
 
 def ending_signals() -> list[signal.Signals]:
-    """The signals that end the process; not SIGHUP where it was started to outlive its terminal (`nohup`)."""
+    """The signals that end the process. SIGHUP is none of them where it was started with `nohup`."""
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [signal.SIGTERM, signal.SIGINT, *([] if ignored else [signal.SIGHUP])]
 
 
 def uvicorn_config(app: FastAPI) -> uvicorn.Config:
-    """How `app`, made by `create_app`, is served, by its own settings."""
+    """uvicorn's configuration for an `app` of `create_app`, from the app's settings."""
     settings: ServerSettings = app.state.settings.server
     return uvicorn.Config(
         app,
@@ -46,7 +46,7 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, but SIGTERM and SIGHUP are announced before the port closes, and the loss of the device ends it."""
+    """uvicorn, but it announces SIGTERM and SIGHUP before the port closes, and ends when the device is lost."""
 
     def __init__(self, app: FastAPI, when_ready: Callable[[], None] = lambda: None) -> None:
         """`when_ready` is called once, when the preloaded models are ready."""
@@ -56,7 +56,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handles the signals that end it; uvicorn's own raises them once more at the end, for an exit code of -15."""
+        """Handles the signals that end it. uvicorn's own would raise them again at the end, for an exit code of -15."""
         loop = asyncio.get_running_loop()
         for number in ending_signals():
             loop.add_signal_handler(number, self.handle_exit, number, None)
@@ -65,7 +65,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM, SIGHUP: not ready now, closed after the delay. Ctrl-C: closed now. A second signal: ended now.
 
-        But for SIGHUP: of a terminal that closes it comes twice, from the system and from the shell.
+        A second SIGHUP is ignored: when a terminal closes, the system and the shell each send one.
         """
         if self._app.state.draining and sig == signal.SIGHUP:
             return
@@ -92,14 +92,14 @@ class Server(uvicorn.Server):
             await asyncio.wait(self.server_state.tasks, timeout=CANCELLED_S)
 
     def lost(self) -> bool:
-        """Whether the device or the decoders came to a fault that only a new process recovers from."""
+        """Whether the device or the decoders have a fault that only a new process recovers from."""
         tasks = getattr(self._app.state, "tasks", None)
         return tasks is not None and bool(tasks.lost())
 
     def run_to_exit(self, listener: socket.socket) -> NoReturn:
-        """Serves on `listener` until told to stop, and ends the process: 0, or 1 where requests were cut off for it.
+        """Serves on `listener` until told to stop, and ends the process: exit code 0, or 1 where requests were cut off.
 
-        No thread is waited for: one that hangs on the device, or in a look-up, would hold the process for good.
+        It waits for no thread: one that hangs on the device, or in a DNS look-up, would keep the process for good.
         """
         with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
             runner.run(self.serve([listener]))

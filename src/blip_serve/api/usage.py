@@ -1,4 +1,4 @@
-"""What a request's tokens are shown as, in the shapes that several endpoints share."""
+"""The tokens of a request, in the shapes that several endpoints share."""
 
 from pydantic import BaseModel, Field
 
@@ -52,17 +52,17 @@ class ResponseUsage(BaseModel):
 
 
 def prompt_details(usage: Usage) -> PromptTokensDetails:
-    """Of a task's usage."""
+    """A task's usage as the prompt's tokens in detail."""
     return PromptTokensDetails(cached_tokens=usage.cached_tokens, image_tokens=usage.image_tokens)
 
 
 def input_usage(usage: Usage) -> InputUsage:
-    """Of a task's usage."""
+    """A task's usage as the usage of a request that generates nothing."""
     return InputUsage(prompt_tokens=usage.given, total_tokens=usage.total, prompt_tokens_details=prompt_details(usage))
 
 
 def completion_usage(usage: Usage) -> CompletionUsage:
-    """Of a task's usage."""
+    """A task's usage as chat's usage."""
     return CompletionUsage(
         prompt_tokens=usage.given,
         completion_tokens=usage.generated_tokens,
@@ -72,7 +72,7 @@ def completion_usage(usage: Usage) -> CompletionUsage:
 
 
 def response_usage(usage: Usage) -> ResponseUsage:
-    """Of a task's usage."""
+    """A task's usage as the usage of the Responses interface."""
     return ResponseUsage(
         input_tokens=usage.given,
         input_tokens_details=InputTokensDetails(cached_tokens=usage.cached_tokens, image_tokens=usage.image_tokens),

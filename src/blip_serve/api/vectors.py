@@ -1,4 +1,4 @@
-"""A unit vector in the forms that clients ask for: as base64, in eight bits a dimension, in one."""
+"""A unit vector in the forms that clients ask for: base64, eight bits for each dimension, or one bit."""
 
 import base64
 import struct
@@ -11,7 +11,7 @@ from blip_serve.tasks.embed import Vector
 EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
 
 SCALE = 127
-"""A dimension of a unit vector, -1..1, in eight bits: the same for every vector, so that products compare."""
+"""What a dimension, -1..1, is multiplied by for eight bits. The same for every vector, so that products compare."""
 
 
 def packed(vector: Vector) -> str:
@@ -25,22 +25,22 @@ def int8(vector: Vector) -> list[int]:
 
 
 def uint8(vector: Vector) -> list[int]:
-    """1..255: `int8` and 128."""
+    """1..255: `int8` + 128."""
     return [number + 128 for number in int8(vector)]
 
 
 def ubinary(vector: Vector) -> list[int]:
-    """A bit a dimension, 1 where it is above 0, eight to a byte, the first the highest; 0..255."""
+    """One bit for each dimension: 1 where it is above 0. Eight to a byte, the first the highest; 0..255."""
     bits = "".join("1" if number > 0 else "0" for number in vector)
     return [int(bits[i : i + 8].ljust(8, "0"), 2) for i in range(0, len(bits), 8)]
 
 
 def binary(vector: Vector) -> list[int]:
-    """`ubinary` less 128; -128..127."""
+    """-128..127: `ubinary` - 128."""
     return [byte - 128 for byte in ubinary(vector)]
 
 
 FORMS: Mapping[EmbeddingType, Callable[[Vector], object]] = MappingProxyType(
     {"float": list, "int8": int8, "uint8": uint8, "binary": binary, "ubinary": ubinary, "base64": packed}
 )
-"""What makes a vector's form, by the name Cohere has for it."""
+"""A function for each form, by Cohere's name of it."""

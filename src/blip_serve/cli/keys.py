@@ -30,10 +30,13 @@ def create(
     ] = None,
     rate: Annotated[str | None, typer.Option(help="Requests a span of time, such as 100/minute.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="Requests at once.")] = None,
+    flex_only: Annotated[
+        bool, typer.Option("--flex-only", help="All its requests are background work: service tier flex.")
+    ] = False,
     file: File = None,
     config: Config = None,
 ) -> None:
-    """Make a key and print it, this once: the file holds its SHA-256 only."""
+    """Make a key and print it. It is never shown again: the file holds its SHA-256 only."""
     keys_file, key = _file(file, config), new_key()
     made = _entry(
         {
@@ -42,6 +45,7 @@ def create(
             "models": tuple(model or ("*",)),
             "rate": rate,
             "concurrency": concurrency,
+            "flex_only": flex_only,
             "created": datetime.now(UTC).date(),
         }
     )
@@ -58,17 +62,17 @@ def create(
 
 @app.command("list")
 def list_(file: File = None, config: Config = None) -> None:
-    """List the keys: all but the keys themselves."""
-    table = Table("name", "models", "rate", "at once", "created", "sha256", box=None)
+    """List what the file says of the keys."""
+    table = Table("name", "models", "rate", "at once", "tier", "created", "sha256", box=None)
     for key in read_keys(_file(file, config)):
-        shown = (key.rate, key.concurrency, key.created)
+        shown = (key.rate, key.concurrency, "flex" if key.flex_only else None, key.created)
         table.add_row(key.name, ", ".join(key.models), *(str(value or "-") for value in shown), f"{key.sha256[:12]}...")
     Console().print(table)
 
 
 @app.command()
 def revoke(name: Name, file: File = None, config: Config = None) -> None:
-    """Take a key out of the file: a running service refuses it within two seconds."""
+    """Take a key out of the file. A running service refuses it within two seconds."""
     keys_file = _file(file, config)
     read_keys(keys_file)  # fails if there is no file
 

@@ -1,14 +1,14 @@
-"""What a request passes on its way to its route."""
+"""What a request passes on its way to its endpoint."""
 
 import inspect
 
-from fastapi.routing import APIRoute, APIRouter
+from fastapi.routing import APIRoute
 
-from blip_serve.api import chat, decisions, embeddings, health, match, models, rerank, responses, score
+from blip_serve.api import health, model_routes
+from blip_serve.api.app import ENDPOINTS
+from blip_serve.api.routing import router_of
 
-ROUTERS: tuple[APIRouter, ...] = tuple(
-    module.router for module in (chat, decisions, embeddings, health, match, models, rerank, responses, score)
-)
+ROUTERS = (*map(router_of, ENDPOINTS.values()), model_routes.router, health.router)
 
 
 def test_no_request_waits_for_a_thread_or_a_dependency_to_be_routed() -> None:

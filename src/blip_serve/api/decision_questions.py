@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from blip_serve.api.body import STRICT, validated
@@ -32,7 +32,7 @@ def _string_or_boolean(value: Any) -> str | bool:
 
 
 def _array(least: int, most: int, *items: type[BaseModel]) -> WithJsonSchema:
-    """The schema of an array that is read entry by entry: a union in pydantic would put its tags into the paths."""
+    """The schema of an array whose entries are read one by one: pydantic's unions put their tags into the paths."""
     schemas = [item.model_json_schema() for item in items]
     one = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
     return WithJsonSchema({"type": "array", "minItems": least, "maxItems": most, "items": one})
@@ -87,12 +87,14 @@ class QuestionBody(BaseModel):
 
     @property
     def captions(self) -> int:
-        """How many it makes."""
+        """How many captions it makes."""
         return 1
 
 
 class PredicateBody(QuestionBody):
     """Whether a statement about the image is true."""
+
+    model_config = ConfigDict(title="PredicateQuestion")
 
     type: Literal["predicate"]
 
@@ -100,24 +102,28 @@ class PredicateBody(QuestionBody):
 class ChoiceBody(QuestionBody):
     """Which option fits the image."""
 
+    model_config = ConfigDict(title="ChoiceQuestion")
+
     type: Literal["choice"]
     choices: Annotated[list[Any], _array(MIN_OPTIONS, MAX_CHOICES, ChoiceOption)]
 
     @property
     def captions(self) -> int:
-        """One an option."""
+        """One for each option."""
         return len(self.choices)
 
 
 class ScoreBody(QuestionBody):
     """Which level of a scale fits the image, lowest first."""
 
+    model_config = ConfigDict(title="ScoreQuestion")
+
     type: Literal["score"]
     levels: Annotated[list[Any], _array(MIN_OPTIONS, MAX_LEVELS, ScoreLevel)]
 
     @property
     def captions(self) -> int:
-        """One a level."""
+        """One for each level."""
         return len(self.levels)
 
 
@@ -134,7 +140,10 @@ Questions = Annotated[
 
 
 def read_questions(values: list[Any], limits: LimitSettings) -> list[tuple[str | None, Question]]:
-    """Each question with its name. Raises `InvalidInput` naming the field; too many captions, before they are made."""
+    """Each question after its name. Raises `InvalidInput` naming the field at fault.
+
+    Captions that are too many are refused before they are made.
+    """
     paths = [f"questions[{i}]" for i in range(len(values))]
     bodies = [_body(value, path) for value, path in zip(values, paths, strict=True)]
     check_captions(sum(body.captions for body in bodies), limits)
@@ -176,7 +185,7 @@ def _description(text: str | None, path: str) -> Caption | None:
 
 
 def _text(content: Any, path: str) -> Caption:
-    """A string, or text parts as one; their border is a word's border."""
+    """A string, or text parts joined by spaces."""
     return Caption(" ".join(map(_words, read_content(content, path))), path)
 
 

@@ -44,7 +44,7 @@ test-avx2: $(READY) ## the fast tests as on a CPU that has AVX2 only
 	$(AVX2) $(FAST)
 
 test-newest: ## the fast tests on Python 3.13, the newest that is tested, as on a CPU that has AVX2 only
-	$(MAKE) test-avx2 VENV=build/py313 PYTHON="$(NEWEST)"
+	$(MAKE) test-avx2 VENV=build/py313 PYTHON="$(or $(NEWEST),python3.13)"
 
 test-full: $(READY) ## parity at full base and large size: minutes, and 10 GB of memory
 	$(BIN)/python -m pytest -m full -s

@@ -20,7 +20,7 @@ from bench.bodies import Fresh
 from bench.markdown import number, table
 from bench.pictures import Pictures
 
-PAIRS, PICTURES = 12, 16
+PAIRS, PICTURES = 10, 16
 BOUND = 1.03
 """A row is worse where its ratio is above this."""
 

@@ -21,8 +21,8 @@ Measure = Callable[[Server], Figures]
 SEED = 5
 
 
-def one_by_one(name: str, path: str, bodies: Iterator[bytes], count: int, *stages: str) -> Measure:
-    """One client: the median of `count` requests after an untimed one; also of some stages of `server-timing`.
+def one_by_one(name: str, path: str, bodies: Iterator[bytes], count: int, *stages: str, warm: int = 1) -> Measure:
+    """One client: the median of `count` requests after `warm` untimed ones; also of some stages of `server-timing`.
 
     The stage `gateway` is what is left without decoding, queue and device.
     """
@@ -30,7 +30,7 @@ def one_by_one(name: str, path: str, bodies: Iterator[bytes], count: int, *stage
     async def ask(url: str) -> Figures:
         found: dict[str, list[float]] = {"": [], **{stage: [] for stage in stages}}
         async with connect(url) as connection:
-            for body in islice(bodies, count + 1):
+            for body in islice(bodies, count + warm):
                 started = time.perf_counter()
                 answer = _good(await connection.post(path, body))
                 wall = 1000 * (time.perf_counter() - started)
@@ -39,7 +39,7 @@ def one_by_one(name: str, path: str, bodies: Iterator[bytes], count: int, *stage
                 for stage in stages:
                     found[stage].append(known[stage])
         return {
-            (f"{name}: {stage}" if stage else name, "ms"): statistics.median(values[1:])
+            (f"{name}: {stage}" if stage else name, "ms"): statistics.median(values[warm:])
             for stage, values in found.items()
         }
 

@@ -21,13 +21,16 @@ from bench.pictures import captions
 from bench.process import Server, together
 from bench.rows import memory
 from bench.rows.captions import TOKENS
-from bench.rows.continuous import COUNT
 from bench.rows.continuous import TOKENS as LENGTHS
 from bench.rows.gateway import CLIENTS, DEMO
 from bench.sides import http
 from bench.traffic import closed_loop
 
 SEED = 11
+LEAST = 4
+"""Pairs of turns of the longest rows."""
+STREAMED = 12
+"""Captions of a turn that come by chance."""
 MANY = 1000
 """Requests before memory is read."""
 
@@ -60,7 +63,7 @@ class Race:
 
     def count(self, share: float) -> int:
         """Pairs of turns, an even number so that each side is as often first."""
-        return max(2, 2 * round(share * self.pairs / 2))
+        return max(LEAST, 2 * round(share * self.pairs / 2))
 
 
 def fresh_bodies(race: Race, make: Callable[[Sequence[bytes]], bytes], count: int = 1) -> Iterator[bytes]:
@@ -97,7 +100,7 @@ def writing(race: Race) -> list[Comparison]:
     """Captions of a checkpoint of base size, for one client, for many at once, and by chance."""
     fresh = partial(fresh_bodies, race)
     generator = random.Random(SEED)
-    lengths = [generator.randint(*LENGTHS) for _ in range(COUNT)]
+    lengths = [generator.randint(*LENGTHS) for _ in range(STREAMED)]
 
     def by(beams: int, stream: bool) -> Iterator[bytes]:
         return fresh(lambda new: caption_body(new[0], TOKENS, beams=beams, stream=stream))

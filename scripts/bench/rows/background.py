@@ -27,9 +27,9 @@ CLIENTS = 16
 SHARE = 0.3
 """Of the capacity: how often pairs come."""
 WINDOWS = ("alone", "beside", "beside", "alone")
-SAMPLES, QUICK_SAMPLES = 150, 30
+SAMPLES, QUICK_SAMPLES = 300, 60
 """Pairs of a window."""
-ENCODINGS, QUICK_ENCODINGS = 10_000, 200
+ENCODINGS = 10_000
 """Background images offered in all; a window that is over leaves the rest."""
 UNDER_WAY = 32
 """Background requests at a time."""
@@ -65,7 +65,7 @@ def _beside(bench: Bench, server: Server, flood: Apart, bodies: Iterator[bytes],
     rate = SHARE * reached
     samples = QUICK_SAMPLES if bench.quick else SAMPLES
     seconds: dict[str, list[float]] = {"alone": [], "beside": []}
-    encoded, left = 0, QUICK_ENCODINGS if bench.quick else ENCODINGS
+    encoded, left = 0, ENCODINGS
     for number, window in enumerate(WINDOWS):
         if window == "beside":
             flood.call("start", server.url, "flex", left)

@@ -16,6 +16,7 @@ from bench.measure import Results
 from bench.pictures import Pictures
 from bench.report import write
 from bench.rows import (
+    background,
     captions,
     clients,
     continuous,
@@ -42,10 +43,11 @@ GROUPS: tuple[ModuleType, ...] = (
     load,
     growth,
     continuous,
+    background,
     memory,
     startup,
 )
-LONG = {"embeddings", "load", "growth", "continuous", "memory", "startup"}
+LONG = {"embeddings", "load", "growth", "continuous", "background", "memory", "startup"}
 """Groups that a quick run leaves out, unless it is asked for them."""
 RESULTS = Path(__file__).parent / "results"
 

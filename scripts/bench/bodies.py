@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from bench.pictures import data_url
 
 MATCH = "/v1/match"
+EMBEDDINGS = "/v1/embeddings"
 CHAT = "/v1/chat/completions"
 START, COMMENT = b"\xff\xd8", b"\xff\xfe"
 """JPEG's markers of a file's start and of a comment."""
@@ -17,11 +18,18 @@ def match_body(pictures: Sequence[bytes], captions: Sequence[str]) -> bytes:
     return json.dumps({"images": list(map(data_url, pictures)), "captions": captions, "scores": ["itm"]}).encode()
 
 
-def caption_body(picture: bytes, tokens: int) -> bytes:
-    """For a caption of so many tokens, streamed."""
+def embed_body(inputs: Sequence[bytes | str], tier: str | None = None) -> bytes:
+    """For unit vectors of pictures and texts, in a service tier."""
+    given = [each if isinstance(each, str) else data_url(each) for each in inputs]
+    return json.dumps({"input": given} | ({} if tier is None else {"service_tier": tier})).encode()
+
+
+def caption_body(picture: bytes, tokens: int, *, beams: int = 1, stream: bool = True) -> bytes:
+    """For a caption of so many tokens."""
     image = {"type": "image_url", "image_url": {"url": data_url(picture)}}
     messages = [{"role": "user", "content": [image]}]
-    return json.dumps({"messages": messages, "max_tokens": tokens, "min_tokens": tokens, "stream": True}).encode()
+    length = {"max_tokens": tokens, "min_tokens": tokens}
+    return json.dumps({"messages": messages, "num_beams": beams, "stream": stream} | length).encode()
 
 
 def known(pictures: Sequence[bytes], captions: Sequence[str]) -> Iterator[bytes]:

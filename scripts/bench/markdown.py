@@ -1,4 +1,4 @@
-"""Tables in Markdown."""
+"""Tables and numbers in Markdown."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,3 +9,8 @@ def table(heads: Sequence[str], lines: Sequence[Sequence[str]], marks: str = "")
     yield "|" + "|".join("---:" if mark == "r" else "---" for mark in marks or "l" * len(heads)) + "|"
     for line in lines:
         yield "| " + " | ".join(line) + " |"
+
+
+def number(value: float) -> str:
+    """Three digits of it, or all before the point."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -43,10 +43,17 @@ class Server:
 
 
 @contextmanager
-def running(arguments: Sequence[str], ready: str, log: Path, port: int | None = None) -> Iterator[Server]:
+def running(
+    arguments: Sequence[str],
+    ready: str,
+    log: Path,
+    port: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
     """Runs `python ARGUMENTS --port PORT` while inside, from when `GET ready` answers 200; on a free port by default.
 
     It has its processes' group to itself, which is ended with it. What it prints goes to `log`.
+    `environment`: variables beside those of this process.
     """
     port = port or free_port()
     url = f"http://127.0.0.1:{port}"
@@ -58,6 +65,7 @@ def running(arguments: Sequence[str], ready: str, log: Path, port: int | None = 
             stdout=lines,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env={**os.environ, **(environment or {})},
         )
     try:
         with httpx.Client(base_url=url, timeout=START_S, trust_env=False) as client:

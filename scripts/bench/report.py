@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bench import charts
-from bench.markdown import table
+from bench.markdown import number, table
 from bench.measure import Row, read
 from bench.ratios import ratios
 from bench.targets import TARGETS, Target
@@ -95,11 +95,6 @@ def _name(row: Row) -> str:
 
 def _quartiles(row: Row) -> str:
     return "" if row.low == row.high else f"{number(row.low)} - {number(row.high)}"
-
-
-def number(value: float) -> str:
-    """Three digits of it, or all before the point."""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

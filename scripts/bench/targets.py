@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from bench.measure import Row
 from bench.ratios import ratios
 
+BESIDE = "beside background work"
 Seen = Callable[[Sequence[Row]], float | None]
 
 
@@ -94,5 +95,8 @@ TARGETS = (
     figure("gateway", "new image: gateway", "gateway over the engine's time, new image", 3, "ms", at_most=True),
     figure("gateway", "16 clients, new images", "demo checkpoint, 16 clients, new images", 150, "pairs/s"),
     flat("growth", "a caption of a known image", "cost a caption, 1,000 against 64", 64, 1000, 1.05),
+    figure("background", f"{BESIDE}: median more", f"known pairs {BESIDE}: median more", 0.6, "steps", at_most=True),
+    figure("background", f"{BESIDE}: p95 more", f"known pairs {BESIDE}: p95 more", 1.1, "steps", at_most=True),
+    figure("background", "throughput of background work", "throughput of background work alone", 95, "%"),
     figure("memory", "growth", "memory after 10,000 requests over that after 1,000", 5, "%", at_most=True),
 )

@@ -70,7 +70,8 @@ def test_a_shortlist_of_many_requests_is_that_of_one(tmp_path: Path) -> None:
     assert len(together) == 3
     assert [row["document"] for row in apart] == [row["document"] for row in together]
     assert [row["index"] for row in apart] == [row["index"] for row in together]
-    assert [row["relevance_score"] for row in apart] == pytest.approx([row["relevance_score"] for row in together])
+    scores = [row["relevance_score"] for row in together]
+    assert [row["relevance_score"] for row in apart] == pytest.approx(scores, rel=1e-5)  # batches round differently
 
 
 def test_a_damaged_picture_is_told_and_the_others_go_on(folder: Path) -> None:

@@ -57,8 +57,10 @@ async def silence(writer: asyncio.StreamWriter) -> None:
 async def serving(answers: dict[str, Answer], tls: ssl.SSLContext | None = None) -> AsyncIterator[Origin]:
     """A server that gives each path its answer, for as long as the block runs."""
     origin = Origin()
+    answering: set[asyncio.Task[None] | None] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answering.add(asyncio.current_task())
         origin.connections += 1
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -72,4 +74,7 @@ async def serving(answers: dict[str, Answer], tls: ssl.SSLContext | None = None)
         yield origin
     finally:
         server.close()
-        await server.wait_closed()
+        for task in answering:
+            if task is not None:
+                task.cancel()
+        await server.wait_closed()  # since Python 3.12 until the last connection is closed

@@ -1,0 +1,1 @@
+"""This checkout's service against another checkout's, by turns in one run."""

@@ -1,0 +1,1 @@
+"""How many files and hand-overs a request crosses, traced in a running service."""

@@ -1,6 +1,7 @@
 """Draws the README's picture: a demonstration picture beside what `blip-serve match` prints about it.
 
-`.venv/bin/python scripts/readme_picture.py` runs the command and writes `.github/match.png`. The font is DejaVu Sans Mono.
+`.venv/bin/python scripts/readme_picture.py` runs the command and writes `.github/match.png`. It needs the font DejaVu
+Sans Mono.
 """
 
 import os

@@ -33,12 +33,19 @@ def test_every_file_that_the_architecture_page_names_is_there() -> None:
 
 
 NOT_YET = {
+    "api/dialect.py",
+    "api/endpoint.py",
+    "api/routing.py",
     "architectures.py",
+    "engine/admission.py",
     "engine/scheduler.py",
+    "engine/work_queue.py",
     "in_process.py",
     "models/kv_cache.py",
+    "models/match_phases.py",
     "models/phases.py",
     "models/question_reader.py",
+    "models/writer.py",
     "tasks/request.py",
     "tasks/table.py",
 }

@@ -1,27 +1,21 @@
-"""The README says what the code does: its tables are made of the code, its examples run as they stand."""
+"""The documents say what the code does: their tables are made from it. The README is short."""
 
 import ast
 import os
 import re
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-import pytest
 from pydantic import BaseModel
 
 from blip_serve.api import embed
 from blip_serve.api.app import ENDPOINTS
 from blip_serve.api.body import Others, anything
 from blip_serve.settings import NESTED, PREFIX, Settings
-from tests.support.server import QUIET, serving
-from tests.support.waiting import STARTED_S, WAIT_S
+from tests.support.documents import ROOT, text_of
 from tests.test_imports import LAYERS
 
-ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+README_BYTES = 12_000
 PACKAGE = ROOT / "src" / "blip_serve"
 PARAMETERS: list[tuple[str, type[BaseModel], Others]] = [
     (next(iter(endpoint.paths)), endpoint.body, endpoint.others)
@@ -33,57 +27,17 @@ PARAMETERS: list[tuple[str, type[BaseModel], Others]] = [
 UPDATE = bool(os.environ.get("UPDATE_SNAPSHOTS"))
 
 
-def check_table(name: str, lines: list[str]) -> None:
-    """The README's table between the marks of that name; rewritten by `UPDATE_SNAPSHOTS=1 make test`."""
+def check_table(document: Path, name: str, lines: list[str]) -> None:
+    """The document's table between the marks of that name; rewritten by `UPDATE_SNAPSHOTS=1 make test`."""
     between = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
     table = "".join(f"{line}\n" for line in lines)
-    text = README.read_text(encoding="utf-8")
+    text = text_of(document)
     if UPDATE:
         text = between.sub(lambda _: table, text)
-        README.write_text(text, encoding="utf-8")
+        document.write_text(text, encoding="utf-8")
     found = between.search(text)
     assert found is not None
     assert found.group() == table
-
-
-EXAMPLES = README.read_text(encoding="utf-8").partition("## Try it")[2].partition("## What the scores mean")[0]
-SHOWN = re.compile(r"^ *print\(.*\)  # (.+)$", re.MULTILINE)
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", EXAMPLES, re.DOTALL)
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """Where the service runs as it does with nothing configured, but for its log and number type."""
-    with serving(Settings(log=QUIET, dtype="float32")) as service:
-        yield service.url.removeprefix("http://")
-
-
-def test_the_python_examples_print_what_they_say(address: str) -> None:
-    code = "".join(blocks("python"))
-    done = subprocess.run(
-        [sys.executable, "-c", code.replace("localhost:8000", address)],
-        check=False, capture_output=True, text=True, timeout=WAIT_S * 3, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [line for shown in SHOWN.findall(code) for line in shown.split(" / ")]
-    assert code.count("print(") == len(SHOWN.findall(code))
-
-
-@pytest.mark.timeout(300)  # a block has four commands that load models
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("block", blocks("bash"))
-def test_the_shell_examples_run(address: str, block: str) -> None:
-    script = block.replace("localhost:8000", address).replace("curl ", "curl --silent --show-error --fail ")
-    script = script.replace(".venv/bin/blip-serve", f"{sys.executable} -m blip_serve")
-    bound = STARTED_S * max(1, script.count("-m blip_serve"))
-    done = subprocess.run(
-        ["bash", "-e", "-c", script], check=False, capture_output=True, text=True, timeout=bound, cwd=ROOT
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
 
 
 def rows(section: type[BaseModel], path: tuple[str, ...] = ()) -> list[str]:
@@ -100,14 +54,15 @@ def rows(section: type[BaseModel], path: tuple[str, ...] = ()) -> list[str]:
     return lines
 
 
-def first_sentence(file: Path) -> str:
-    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+def first_paragraph(file: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(text_of(file)))
     assert docstring, file
-    return re.split(r"\.(?=\s|$)", " ".join(docstring.split("\n\n")[0].split()))[0]
+    return " ".join(docstring.split("\n\n")[0].split())
 
 
 def test_the_configuration_table_is_that_of_the_settings() -> None:
-    check_table("settings", ["| key | environment | default | meaning |", "|---|---|---|---|", *rows(Settings)])
+    header = "| key | environment | default | meaning |"
+    check_table(ROOT / "configs" / "README.md", "settings", [header, "|---|---|---|---|", *rows(Settings)])
 
 
 def test_the_parameters_are_those_of_the_endpoints() -> None:
@@ -120,11 +75,19 @@ def test_the_parameters_are_those_of_the_endpoints() -> None:
         refused = [name for name in others if name not in ignored]
         lines.append(f"| `{path}` | {named(body.model_fields)} | {named(sorted(ignored))} | {named(sorted(refused))} |")
     header = "| endpoint | read | ignored | refused unless it changes nothing |"
-    check_table("parameters", [header, "|---|---|---|---|", *lines])
+    check_table(PACKAGE / "api" / "README.md", "parameters", [header, "|---|---|---|---|", *lines])
 
 
-def test_every_module_is_listed_by_layer_with_its_one_job() -> None:
-    files = [file for file in sorted(PACKAGE.rglob("*.py")) if file.name not in ("__init__.py", "__main__.py")]
-    files.sort(key=lambda file: -LAYERS.index(file.relative_to(PACKAGE).parts[0].removesuffix(".py")))
-    lines = [f"| `{file.relative_to(PACKAGE)}` | {first_sentence(file)} |" for file in files]
-    check_table("modules", ["| module | its one job |", "|---|---|", *lines])
+def test_every_layer_is_listed_with_its_one_job() -> None:
+    lines = []
+    for layer in reversed(LAYERS):
+        folder = PACKAGE / layer
+        shown, file = (
+            (f"{layer}/", folder / "__init__.py") if folder.is_dir() else (f"{layer}.py", PACKAGE / f"{layer}.py")
+        )
+        lines.append(f"| `{shown}` | {first_paragraph(file)} |")
+    check_table(PACKAGE / "README.md", "layers", ["| layer | its one job |", "|---|---|", *lines])
+
+
+def test_the_readme_is_short() -> None:
+    assert (ROOT / "README.md").stat().st_size <= README_BYTES

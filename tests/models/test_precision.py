@@ -18,7 +18,7 @@ from tests.support.running import item, run, writing
 
 CAPTIONS = ["a large red circle", "a small blue square and a green star", "two yellow rings", "a star"]
 BOUNDS = {"bfloat16": (0.02, 0.01), "float16": (0.004, 0.002)}
-"""Largest differences allowed in ITM probability and cosine; the README states what was measured."""
+"""Largest differences allowed in ITM probability and cosine; `api/README.md` states what was measured."""
 LOGPROB_BOUNDS = {"bfloat16": 0.02, "float16": 0.004}
 """Of the tokens of captions: natural logarithms."""
 WAYS = [("float16", Bfloat16.EMULATED), *(("bfloat16", by) for by in Bfloat16)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 ScoringProtocol = Literal["hf", "paper"]
-Score = Literal["itm", "cosine"]
+ScoreName = Literal["itm", "cosine"]
 Task = Literal["match", "embed", "caption", "answer"]
 FinishReason = Literal["stop", "length"]
 ImageFormat = Literal["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "HEIC"]
@@ -71,11 +71,11 @@ class MatchItem:
     image: ImageBytes
     captions: tuple[Caption, ...]
     protocol: ScoringProtocol = "hf"
-    scores: frozenset[Score] = frozenset({"itm", "cosine"})
+    scores: frozenset[ScoreName] = frozenset({"itm", "cosine"})
 
 
 @dataclass(frozen=True, slots=True)
-class PairScore:
+class MatchScores:
     """Scores of one image and one caption. A score that was not asked for is `None`.
 
     `itm_logits`: `(no match, match)`. `itm_score`: probability of a match, the softmax of the logits (0..1).

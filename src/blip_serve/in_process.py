@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeAlias, TypeVar, cast
 
 from PIL import Image
 
-from blip_serve.domain import Caption, GenerationOptions, Score, ScoringProtocol, ServiceTier
+from blip_serve.domain import Caption, GenerationOptions, ScoreName, ScoringProtocol, ServiceTier
 from blip_serve.errors import ServiceError, Unavailable
 from blip_serve.images.decode import own_formats
 from blip_serve.images.local import Picture, source_of
@@ -100,7 +100,7 @@ class AsyncBlipServe:
         captions: Text | Sequence[Text],
         *,
         pairing: Pairing = "cross",
-        scores: Sequence[Score] = ("itm", "cosine"),
+        scores: Sequence[ScoreName] = ("itm", "cosine"),
         on_error: OnError = "request",
         model: str | None = None,
         protocol: ScoringProtocol | None = None,

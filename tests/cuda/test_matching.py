@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from blip_serve.catalogue import EMBEDDED
-from blip_serve.domain import PairScore, ScoringProtocol
+from blip_serve.domain import MatchScores, ScoringProtocol
 from tests.cuda.conftest import Place
 from tests.support.loading import load_matcher
 from tests.support.reference import Reference
@@ -35,7 +35,7 @@ def wanted(place: Place) -> Wanted:
     return [reference.score(image, caption, protocol) for image, protocol, caption in PAIRS]
 
 
-def found(place: Place, dtype: str) -> list[PairScore]:
+def found(place: Place, dtype: str) -> list[MatchScores]:
     matcher = load_matcher(place.checkpoint("retrieval"), device=place.device, dtype=dtype)
     items = [item(image, CAPTIONS, protocol) for image, protocol in itertools.product(IMAGES, PROTOCOLS)]
     together = run(matcher, *items)

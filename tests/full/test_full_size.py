@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from blip_serve.domain import PairScore, ScoringProtocol
+from blip_serve.domain import MatchScores, ScoringProtocol
 from blip_serve.models.match_works import MatchWork
 from blip_serve.models.matcher import Matcher
 from tests.support.checkpoints import BASE, LARGE, Layout, Size, build
@@ -58,7 +58,7 @@ def test_bfloat16_is_measured_against_float32(checkpoint: Path) -> None:
     assert cosine <= 0.05
 
 
-def scores(matcher: Matcher) -> list[PairScore]:
+def scores(matcher: Matcher) -> list[MatchScores]:
     prepared = [matcher.prepare(item(image, CAPTIONS, protocol)) for protocol in PROTOCOLS for image in IMAGES]
     return [score for found in run_prepared(matcher, prepared) for score in found]
 

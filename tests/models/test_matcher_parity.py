@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from blip_serve.catalogue import EMBEDDED
-from blip_serve.domain import PairScore, ScoringProtocol
+from blip_serve.domain import MatchScores, ScoringProtocol
 from blip_serve.models.match_works import MatchWork
 from blip_serve.models.matcher import Matcher
 from tests.support.checkpoints import SMALL, build
@@ -48,7 +48,7 @@ def matcher(checkpoint: Path) -> Matcher:
     return load_matcher(checkpoint)
 
 
-def difference(found: PairScore, expected: tuple[list[float], float]) -> float:
+def difference(found: MatchScores, expected: tuple[list[float], float]) -> float:
     assert found.itm_logits is not None
     assert found.cosine_score is not None
     logits, cosine = expected
@@ -84,7 +84,7 @@ def test_scores_equal_the_reference_in_one_mixed_batch(matcher: Matcher, referen
     for asked, scores in zip(items, run(matcher, *items), strict=True):
         for caption, score in zip(asked.captions, scores, strict=True):
             logits, cosine = reference.score(asked.image.data, caption.text, asked.protocol)
-            found = PairScore(
+            found = MatchScores(
                 score.itm_logits if "itm" in asked.scores else (logits[0], logits[1]),
                 None,
                 score.cosine_score if "cosine" in asked.scores else cosine,

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from blip_serve.catalogue import EMBEDDED
-from blip_serve.domain import GeneratedText, MatchItem, PairScore
+from blip_serve.domain import GeneratedText, MatchItem, MatchScores
 from blip_serve.models.captioner import Captioner
 from blip_serve.models.device import Bfloat16
 from demo.captions import plain_captions
@@ -24,14 +24,14 @@ LOGPROB_BOUNDS = {"bfloat16": 0.02, "float16": 0.004}
 WAYS = [("float16", Bfloat16.EMULATED), *(("bfloat16", by) for by in Bfloat16)]
 DEMO = EMBEDDED / "demo-retrieval"
 
-Scored = tuple[list[MatchItem], list[list[PairScore]]]
+Scored = tuple[list[MatchItem], list[list[MatchScores]]]
 
 
 def in_float32(items: list[MatchItem]) -> Scored:
     return items, run(load_matcher(DEMO), *items)
 
 
-def in_sixteen_bits(items: list[MatchItem], dtype: str, by: Bfloat16) -> list[list[PairScore]]:
+def in_sixteen_bits(items: list[MatchItem], dtype: str, by: Bfloat16) -> list[list[MatchScores]]:
     with multiplying(by):
         return run(load_matcher(DEMO, dtype=dtype), *items)
 
@@ -103,5 +103,5 @@ def test_sixteen_bits_write_what_float32_does(written: list[GeneratedText], dtyp
     assert 0 < worst <= LOGPROB_BOUNDS[dtype]
 
 
-def _best(scores: list[PairScore], name: str) -> int:
+def _best(scores: list[MatchScores], name: str) -> int:
     return max(range(len(scores)), key=lambda place: getattr(scores[place], name))

@@ -19,13 +19,13 @@ from blip_serve.domain import (
     Piece,
     Prepared,
     Progress,
-    Score,
+    ScoreName,
     ScoringProtocol,
     Work,
 )
 from blip_serve.models.sequences import BeamSearch
 
-BOTH: frozenset[Score] = frozenset({"itm", "cosine"})
+BOTH: frozenset[ScoreName] = frozenset({"itm", "cosine"})
 
 
 def image_bytes(data: bytes, param: str = "image") -> ImageBytes:
@@ -34,7 +34,7 @@ def image_bytes(data: bytes, param: str = "image") -> ImageBytes:
 
 
 def item(
-    data: bytes, captions: Sequence[str], protocol: ScoringProtocol = "hf", scores: frozenset[Score] = BOTH
+    data: bytes, captions: Sequence[str], protocol: ScoringProtocol = "hf", scores: frozenset[ScoreName] = BOTH
 ) -> MatchItem:
     """An item of one image and some captions."""
     texts = tuple(Caption(text, f"captions[{i}]") for i, text in enumerate(captions))

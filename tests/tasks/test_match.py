@@ -8,7 +8,7 @@ from collections import deque
 
 import pytest
 
-from blip_serve.domain import Caption, Done, Item, PairScore, Prepared
+from blip_serve.domain import Caption, Done, Item, MatchScores, Prepared
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import Base64Image, BytesImage
 from blip_serve.models.fake import FakeModel
@@ -39,7 +39,7 @@ def test_an_image_is_let_go_once_it_is_scored(on_error: OnError) -> None:
     class Watched(FakeModel):
         def prepare(self, item: Item) -> Prepared:
             wait_until(lambda: all(work() is None for work in alive))
-            work = WatchedWork(phase="score", cost=1, plan=deque([Done(((0, PairScore()),))]))
+            work = WatchedWork(phase="score", cost=1, plan=deque([Done(((0, MatchScores()),))]))
             alive.append(weakref.ref(work))
             return Prepared((work,), text_tokens=(1,))
 

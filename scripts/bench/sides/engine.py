@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from blip_serve.domain import Caption, GenerationOptions, Score
+from blip_serve.domain import Caption, GenerationOptions, ScoreName
 from blip_serve.images.reference import BytesImage
 from blip_serve.settings import Settings
 from blip_serve.tasks.embed import EmbedRequest
@@ -18,7 +18,7 @@ from blip_serve.telemetry import Telemetry
 
 T = TypeVar("T")
 POLL_S = 0.01
-ITM: frozenset[Score] = frozenset({"itm"})
+ITM: frozenset[ScoreName] = frozenset({"itm"})
 
 
 class InProcess:

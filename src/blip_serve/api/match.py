@@ -14,7 +14,7 @@ from blip_serve.api.errors import ErrorBody, shown
 from blip_serve.api.form import list_field, only_fields, text_field
 from blip_serve.api.images import EXAMPLE_IMAGE, Image, image_or_fault, image_source
 from blip_serve.api.usage import InputUsage, input_usage
-from blip_serve.domain import Caption, Score, ScoringProtocol, ServiceTier
+from blip_serve.domain import Caption, ScoreName, ScoringProtocol, ServiceTier
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import BytesImage, ImageSource
 from blip_serve.settings import HARD_LIMIT, Settings
@@ -35,7 +35,7 @@ class MatchOptions(Body):
     protocol: ScoringProtocol | None = Field(
         None, description="`hf` (the model cards' code) or `paper`; see the README"
     )
-    scores: Annotated[list[Score], Field(min_length=1, max_length=8, fail_fast=True)] = Field(
+    scores: Annotated[list[ScoreName], Field(min_length=1, max_length=8, fail_fast=True)] = Field(
         ["itm", "cosine"], description="asking for one skips the other's work"
     )
 

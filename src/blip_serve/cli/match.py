@@ -14,7 +14,7 @@ from blip_serve.cli.one_request import answer, told_in_a_line
 from blip_serve.cli.options import AsJson, Config, Model, Protocol
 from blip_serve.cli.pictures import in_turns, pictures
 from blip_serve.cli.tables import Name, table_of, words
-from blip_serve.domain import Caption, PairScore
+from blip_serve.domain import Caption, MatchScores
 from blip_serve.images.decode import Decoder
 from blip_serve.in_process import AsyncBlipServe, local_settings
 from blip_serve.settings import LimitSettings
@@ -29,7 +29,7 @@ class Row:
 
     image: str
     caption: str
-    score: PairScore
+    score: MatchScores
 
 
 def match(

@@ -22,8 +22,8 @@ from blip_serve.domain import (
     ImageBytes,
     Item,
     MatchItem,
+    MatchScores,
     Outcome,
-    PairScore,
     Piece,
     Prepared,
     Progress,
@@ -190,9 +190,9 @@ def _writing(item: GenerateItem, choice: int) -> list[Outcome]:
     ]
 
 
-def _score(image: ImageBytes, caption: Caption) -> PairScore:
+def _score(image: ImageBytes, caption: Caption) -> MatchScores:
     number = _number(image.digest, caption.text)
-    return PairScore((0.5 - number, number - 0.5), number, 2 * number - 1)
+    return MatchScores((0.5 - number, number - 0.5), number, 2 * number - 1)
 
 
 def _vector(text: str) -> tuple[float, ...]:

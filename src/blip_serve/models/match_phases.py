@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from blip_serve.domain import Done, Failed, Outcome, PairScore
+from blip_serve.domain import Done, Failed, MatchScores, Outcome
 from blip_serve.errors import not_finite
 from blip_serve.models.device import Device, Pending
 from blip_serve.models.image_encoder import ImageWork
@@ -156,15 +156,15 @@ def _encoded(tensor: Tensor | None) -> Tensor:
     return tensor
 
 
-def _pair(logits: list[float] | None, cosine: float | None) -> PairScore:
+def _pair(logits: list[float] | None, cosine: float | None) -> MatchScores:
     if logits is None:
-        return PairScore(cosine_score=cosine)
+        return MatchScores(cosine_score=cosine)
     no_match, match = logits
     probability = 1 / (1 + math.exp(min(no_match - match, 700.0)))  # softmax, index 1; e**710 overflows
-    return PairScore((no_match, match), probability, cosine)
+    return MatchScores((no_match, match), probability, cosine)
 
 
-def _scored(work: MatchWork, scores: Sequence[PairScore]) -> Outcome:
+def _scored(work: MatchWork, scores: Sequence[MatchScores]) -> Outcome:
     numbers = [n for score in scores for n in (*(score.itm_logits or ()), score.cosine_score) if n is not None]
     return _finite(tuple((index, score) for (index, _), score in zip(work.texts, scores, strict=True)), numbers)
 

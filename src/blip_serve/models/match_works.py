@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from blip_serve.domain import EmbedItem, MatchItem, Score, ScoringProtocol, Work
+from blip_serve.domain import EmbedItem, MatchItem, ScoreName, ScoringProtocol, Work
 from blip_serve.models.image_cache import ImageState, Need
 from blip_serve.models.image_encoder import ImageWork
 from blip_serve.models.text_batches import MAX_TEXTS_COST, cut
@@ -15,7 +15,7 @@ SCORE, EMBED = "score", "embed"
 """The phases after `encode`: scores of an image and captions, or the vector of an image or a text."""
 
 VECTOR: frozenset[Need] = frozenset({"vector"})
-NEEDS: dict[Score, Need] = {"itm": "tokens", "cosine": "vector"}
+NEEDS: dict[ScoreName, Need] = {"itm": "tokens", "cosine": "vector"}
 """What each score reads of the image."""
 
 
@@ -42,7 +42,7 @@ class MatchWork(ImageWork):
 
     texts: tuple[NumberedText, ...]
     protocol: ScoringProtocol
-    scores: frozenset[Score]
+    scores: frozenset[ScoreName]
 
 
 @dataclass(eq=False, slots=True, kw_only=True)

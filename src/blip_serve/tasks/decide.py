@@ -12,7 +12,7 @@ from blip_serve.domain import (
     Caption,
     ImageBytes,
     MatchItem,
-    PairScore,
+    MatchScores,
     Prepared,
     RankItem,
     ScoringProtocol,
@@ -146,7 +146,7 @@ def _shares(question: Question, ranked: Ranked) -> list[float]:
     return [softmax(ranked.likelihoods)[0]] if isinstance(question, PredicateQuestion) else ranked.likelihoods
 
 
-def _number(question: Question, score: PairScore) -> float:
+def _number(question: Question, score: MatchScores) -> float:
     assert score.itm_score is not None
     assert score.itm_logits is not None
     no_match, match = score.itm_logits

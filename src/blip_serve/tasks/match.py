@@ -6,7 +6,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
-from blip_serve.domain import Caller, Caption, ImageBytes, MatchItem, PairScore, Prepared, Score, Task
+from blip_serve.domain import Caller, Caption, ImageBytes, MatchItem, MatchScores, Prepared, ScoreName, Task
 from blip_serve.errors import DeadlineExceeded, InternalError, InvalidInput, OutOfMemory, ServiceError
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import LimitSettings, request_cost
@@ -19,7 +19,7 @@ OnError = Literal["request", "item"]
 
 ITEM_ERRORS = (InvalidInput, InternalError, OutOfMemory, DeadlineExceeded)
 """Errors that may concern a single pair. All others fail the whole request."""
-UNSCORED, UNPREPARED = PairScore(), Prepared(())
+UNSCORED, UNPREPARED = MatchScores(), Prepared(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class MatchRequest(Request["MatchResult"]):
     images: tuple[ImageSource, ...]
     captions: tuple[Caption, ...]
     pairing: Pairing = "cross"
-    scores: frozenset[Score] = frozenset({"itm", "cosine"})
+    scores: frozenset[ScoreName] = frozenset({"itm", "cosine"})
     on_error: OnError = "request"
 
 
@@ -44,7 +44,7 @@ class MatchPair:
 
     image_index: int
     caption_index: int
-    score: PairScore = UNSCORED
+    score: MatchScores = UNSCORED
     error: ServiceError | None = None
 
 
@@ -85,7 +85,7 @@ def _captions_of_images(request: MatchRequest, limits: LimitSettings) -> list[ra
     check_among("pairing", request.pairing, get_args(Pairing))
     check_among("on_error", request.on_error, get_args(OnError))
     for score in request.scores:
-        check_among("scores", score, get_args(Score))
+        check_among("scores", score, get_args(ScoreName))
     images, captions = len(request.images), len(request.captions)
     check_size(request.pairing, images, captions, limits, field_of(request.images), field_of(request.captions))
     if request.on_error == "request":

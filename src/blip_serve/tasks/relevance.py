@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from blip_serve.domain import PairScore, Score
+from blip_serve.domain import MatchScores, ScoreName
 
 RankBy = Literal["itm", "cosine", "paper"]
 """`itm`: probability of a match, 0..1. `cosine`: -1..1. `paper`: match logit + cosine, unbounded."""
 
-NEEDED: Mapping[RankBy, frozenset[Score]] = {
+NEEDED: Mapping[RankBy, frozenset[ScoreName]] = {
     "itm": frozenset({"itm"}),
     "cosine": frozenset({"cosine"}),
     "paper": frozenset({"itm", "cosine"}),
@@ -16,7 +16,7 @@ NEEDED: Mapping[RankBy, frozenset[Score]] = {
 """The scores that each kind of relevance is computed from."""
 
 
-def relevance(score: PairScore, by: RankBy) -> float:
+def relevance(score: MatchScores, by: RankBy) -> float:
     """The relevance by `by`. `paper` is computed as by `evaluation` in salesforce/BLIP:train_retrieval.py.
 
     Raises `ValueError` if `score` lacks one of the scores that are `NEEDED`.
@@ -27,7 +27,7 @@ def relevance(score: PairScore, by: RankBy) -> float:
     return found
 
 
-def _paper(score: PairScore) -> float | None:
+def _paper(score: MatchScores) -> float | None:
     if score.itm_logits is None or score.cosine_score is None:
         return None
     return score.itm_logits[1] + score.cosine_score

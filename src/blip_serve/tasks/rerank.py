@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from blip_serve.domain import Caller, Caption, ImageBytes, MatchItem, PairScore, Prepared, Score, Task
+from blip_serve.domain import Caller, Caption, ImageBytes, MatchItem, MatchScores, Prepared, ScoreName, Task
 from blip_serve.images.reference import ImageSource
 from blip_serve.settings import request_cost
 from blip_serve.tasks.inputs import Input, check_any, check_inputs, check_pairs, check_positive, same_kind, split
@@ -12,7 +12,7 @@ from blip_serve.tasks.relevance import NEEDED, RankBy, relevance
 from blip_serve.tasks.request import Request, Result, check_among, usage_of
 from blip_serve.tasks.session import Session, Sessions, all_of
 
-Scores = Mapping[int, PairScore]
+Scores = Mapping[int, MatchScores]
 """Scores by the document's index in the request."""
 
 
@@ -39,7 +39,7 @@ class RankedDocument:
 
     index: int
     relevance: float
-    score: PairScore
+    score: MatchScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Run:
 
     image: ImageBytes
     prepared: Prepared
-    scores: list[PairScore]
+    scores: list[MatchScores]
 
 
 async def rerank(request: RerankRequest, caller: Caller, sessions: Sessions) -> RerankResult:
@@ -98,7 +98,7 @@ async def _score_image(
     session: Session,
     source: ImageSource,
     captions: tuple[Caption, ...],
-    scores: frozenset[Score],
+    scores: frozenset[ScoreName],
 ) -> Run:
     """Loads an image and scores it with `captions`. Raises what `Session.load` and `Session.run` raise."""
     image = await session.load(source)

@@ -13,7 +13,7 @@ from blip_serve.api.dialect import Dialect, generate_request
 from blip_serve.api.endpoint import Endpoint, Translation
 from blip_serve.api.generation import Ceiling, Count, GenerationBody
 from blip_serve.api.given import of_response_format
-from blip_serve.api.images import EXAMPLE_IMAGE
+from blip_serve.api.inputs import EXAMPLE_IMAGE
 from blip_serve.api.messages import CHAT, MAX_MESSAGES
 from blip_serve.api.usage import CompletionUsage, completion_usage
 from blip_serve.domain import FinishReason, GeneratedText, ScoringProtocol

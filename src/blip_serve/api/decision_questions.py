@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 from pydantic_core import PydanticCustomError
 
 from blip_serve.api.body import STRICT, validated
-from blip_serve.api.parts import read_content
+from blip_serve.api.inputs import read_content
 from blip_serve.domain import Caption
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource

@@ -9,8 +9,7 @@ from blip_serve.api.body import STRICT, Body, Others, anything, validated
 from blip_serve.api.decision_answers import Decision, decision
 from blip_serve.api.decision_questions import Questions, read_questions
 from blip_serve.api.endpoint import Endpoint, Translation
-from blip_serve.api.images import EXAMPLE_IMAGE
-from blip_serve.api.parts import read_content
+from blip_serve.api.inputs import EXAMPLE_IMAGE, read_content
 from blip_serve.domain import Caption, ScoringProtocol
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource

@@ -9,8 +9,7 @@ from pydantic import BaseModel, Field
 
 from blip_serve.api.body import Body, Others, anything, only
 from blip_serve.api.endpoint import Endpoint, Translation
-from blip_serve.api.images import EXAMPLE_IMAGE, Image, image_source
-from blip_serve.api.inputs import OneInput, read_input
+from blip_serve.api.inputs import EXAMPLE_IMAGE, Image, OneInput, image_source, read_input
 from blip_serve.api.rerank import ApiVersion, MetaTokens
 from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.api.vectors import FORMS, EmbeddingType

@@ -10,13 +10,8 @@ from blip_serve.api.body import Body, Others, anything, only, unless
 from blip_serve.api.given import Texts, of_choice, of_schema, of_structured_outputs, only_one
 from blip_serve.domain import GenerationOptions, ScoringProtocol
 from blip_serve.errors import InvalidInput
-
-MAX_STOPS = 4
-MAX_STOP_CHARS = 1000
-MAX_COUNT = 1_000_000
-"""No count is larger, whatever the settings."""
-CARD = GenerationOptions()
-"""The defaults: the model cards' way."""
+from blip_serve.tasks.generate import CARD
+from blip_serve.tasks.options import MAX_COUNT, MAX_STOP_CHARS, MAX_STOPS
 
 
 def _strings(value: Any) -> Any:

@@ -1,19 +1,48 @@
-"""Fields that hold a text or an image, as a string, an object or a content part: reads them."""
+"""Texts and images in a request's fields: strings, objects and content parts, each to a caption or an image source."""
 
+from copy import copy
 from typing import Annotated, Any
 
-from pydantic import WithJsonSchema
+from pydantic import AfterValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from blip_serve.api.body import unknown_parameter
-from blip_serve.api.images import image_source
-from blip_serve.api.parts import read_part
 from blip_serve.domain import Caption
 from blip_serve.errors import InvalidInput
-from blip_serve.images.reference import is_data_uri, parse_image
+from blip_serve.images.reference import ImageSource, UnreadableImage, is_data_uri, parse_image
 from blip_serve.settings import HARD_LIMIT
 from blip_serve.tasks.inputs import Input
 
-_ONE = [
+EXAMPLE_IMAGE = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAACAAAAAgAQMAAABJtOi3AAAABlBMVEXw8PDcHh7UeijEAAAARElEQVR42o3MsQ2AMBDA"
+    "wMtHomUVNiCbsVpGYQwqQvGpKBAuLFfmB/XEegnbIrQioOpKQBRa1kuDHnk5hln7nb95/uIBs24J47LD1uIAAAAASUVORK5CYII="
+)
+"""A drawn red circle: the examples of the OpenAPI document work as they stand, without a network."""
+
+_STRING = {
+    "type": "string",
+    "description": "`data:image/...;base64,...`, an `http(s)://` URL, or bare base64",
+    "examples": [EXAMPLE_IMAGE, "https://example.com/dog.jpg"],
+}
+_SCHEMA = {
+    "anyOf": [
+        _STRING,
+        {"type": "object", "properties": {"url": _STRING}, "required": ["url"], "additionalProperties": False},
+        {"type": "object", "properties": {"image": _STRING}, "required": ["image"], "additionalProperties": False},
+    ]
+}
+
+
+def _string_or_object(value: Any) -> Any:
+    if not isinstance(value, str | dict):
+        raise PydanticCustomError("image_type", "an image is a string or an object")
+    return value
+
+
+Image = Annotated[Any, AfterValidator(_string_or_object), WithJsonSchema(_SCHEMA)]
+"""An image in a JSON body, not yet parsed."""
+
+_INPUT = [
     {
         "type": "string",
         "description": 'a text; `data:...;base64,...` is an image, and an image by URL an object: `{"url": ...}`',
@@ -30,10 +59,18 @@ _ONE = [
     },
 ]
 
-OneInput = Annotated[Any, WithJsonSchema({"anyOf": _ONE})]
+OneInput = Annotated[Any, WithJsonSchema({"anyOf": _INPUT})]
 """A text or an image in a JSON body, not yet read."""
-Inputs = Annotated[Any, WithJsonSchema({"anyOf": [*_ONE, {"type": "array", "minItems": 1, "items": {"anyOf": _ONE}}]})]
+Inputs = Annotated[
+    Any, WithJsonSchema({"anyOf": [*_INPUT, {"type": "array", "minItems": 1, "items": {"anyOf": _INPUT}}]})
+]
 """One of these, or several; not yet read."""
+
+TEXT_KEYS = frozenset({"type", "text", "prompt_cache_breakpoint"})
+MAX_PARTS = 128
+"""Parts that a content may have. Only a few can be used, and a body has room for millions."""
+IMAGE_KEYS = frozenset({"type", "image_url", "detail", "prompt_cache_breakpoint", "uuid"})
+IMAGE_TYPES = ("image_url", "input_image")
 
 
 def read_inputs(value: Any, param: str) -> tuple[Input, ...]:
@@ -70,7 +107,7 @@ def read_input(value: Any, param: str) -> Input:
         raise unknown_parameter(f"{param}.{min(unknown)[:100]}")
     match list(value):
         case ["text"]:
-            return Caption(_string(value["text"], f"{param}.text"), f"{param}.text")
+            return Caption(_string(value, "text", param), f"{param}.text")
         case ["image"] if isinstance(value["image"], dict):
             return image_source(value["image"], f"{param}.image")
         case ["image"] | ["url"]:
@@ -98,7 +135,93 @@ def _content(value: dict[str, Any], param: str) -> list[Any]:
     return content
 
 
-def _string(value: Any, param: str) -> str:
-    if not isinstance(value, str):
-        raise InvalidInput(f"'{param}' must be a string.", code="invalid_type", param=param)
+def is_image(part: Any) -> bool:
+    """Whether a part, not yet read, is an image."""
+    return isinstance(part, dict) and part.get("type") in IMAGE_TYPES
+
+
+def read_content(content: Any, param: str) -> list[Caption | ImageSource]:
+    """A message's content: a string, or parts of type `text`, `input_text`, `image_url`, `input_image`.
+
+    Raises `InvalidInput` naming the part and the key at fault; `unsupported_content` for parts of other types,
+    `too_many_parts`.
+    """
+    if isinstance(content, str):
+        return [Caption(content, param)]
+    if not isinstance(content, list):
+        raise InvalidInput(f"'{param}' must be a string or an array.", code="invalid_type", param=param)
+    if len(content) > MAX_PARTS:
+        raise InvalidInput(f"'{param}' has more than {MAX_PARTS} parts.", code="too_many_parts", param=param)
+    return [read_part(part, f"{param}[{i}]") for i, part in enumerate(content)]
+
+
+def read_part(part: Any, param: str) -> Caption | ImageSource:
+    """One part. Raises what `read_content` raises."""
+    if not isinstance(part, dict):
+        raise InvalidInput(f"'{param}' must be an object.", code="invalid_type", param=param)
+    match part.get("type"):
+        case "text" | "input_text":
+            _only_keys(part, TEXT_KEYS, param)
+            return Caption(_string(part, "text", param), f"{param}.text")
+        case "image_url":
+            _only_keys(part, IMAGE_KEYS, param)
+            inner = part.get("image_url")
+            if isinstance(inner, str):
+                return image_source(inner, f"{param}.image_url")
+            if not isinstance(inner, dict):
+                raise InvalidInput(
+                    f"'{param}.image_url' must be an object or a string.",
+                    code="invalid_type",
+                    param=f"{param}.image_url",
+                )
+            _only_keys(inner, frozenset({"url", "detail"}), f"{param}.image_url")
+            return image_source(_string(inner, "url", f"{param}.image_url"), f"{param}.image_url.url")
+        case "input_image":
+            if part.get("file_id") is not None:
+                raise InvalidInput(
+                    "Files are not stored here; give the image itself.",
+                    code="unsupported_content",
+                    param=f"{param}.file_id",
+                )
+            _only_keys(part, IMAGE_KEYS | {"file_id"}, param)
+            return image_source(_string(part, "image_url", param), f"{param}.image_url")
+        case str(kind):
+            raise InvalidInput(
+                f"A part of type '{kind[:100]}' cannot be read.", code="unsupported_content", param=param
+            )
+    raise InvalidInput(f"'{param}.type' is required.", code="missing_required_parameter", param=f"{param}.type")
+
+
+def image_or_fault(value: str | dict[str, Any], param: str) -> ImageSource:
+    """Like `image_source`, but an error is raised only when the image is loaded."""
+    try:
+        return image_source(value, param)
+    except InvalidInput as error:
+        return UnreadableImage(copy(error), param)  # without the traceback, which holds the request
+
+
+def image_source(value: str | dict[str, Any], param: str) -> ImageSource:
+    """The source of an image that came as `Image`. Raises `InvalidInput` naming the field, or the key within it."""
+    if isinstance(value, str):
+        return parse_image(value, param)
+    keys = {"url", "image"}
+    if unknown := value.keys() - keys:
+        raise unknown_parameter(f"{param}.{min(unknown)[:100]}")
+    if len(value) != 1:
+        raise InvalidInput("An image object holds 'url' or 'image', and nothing else.", param=param)
+    [key] = value
+    return parse_image(_string(value, key, param), f"{param}.{key}")
+
+
+def _string(part: dict[str, Any], key: str, param: str) -> str:
+    if not isinstance(part.get(key), str):
+        raise InvalidInput(f"'{param}.{key}' must be a string.", code="invalid_type", param=f"{param}.{key}")
+    value: str = part[key]
     return value
+
+
+def _only_keys(part: dict[str, Any], known: frozenset[str], param: str) -> None:
+    """Refuses unknown keys that are not null: some clients write all fields of their objects, absent ones as null."""
+    for key in part.keys() - known:
+        if part[key] is not None:
+            raise unknown_parameter(f"{param}.{key[:100]}")

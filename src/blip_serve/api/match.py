@@ -12,7 +12,7 @@ from blip_serve.api.body import NOTHING_ELSE, Body, validated
 from blip_serve.api.endpoint import Endpoint, Form, Translation
 from blip_serve.api.errors import ErrorBody, shown
 from blip_serve.api.form import list_field, only_fields, text_field
-from blip_serve.api.images import EXAMPLE_IMAGE, Image, image_or_fault, image_source
+from blip_serve.api.inputs import EXAMPLE_IMAGE, Image, image_or_fault, image_source
 from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.domain import Caption, ScoreName, ScoringProtocol, ServiceTier
 from blip_serve.errors import InvalidInput

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from blip_serve.api.body import unknown_parameter
-from blip_serve.api.parts import is_image, read_content, read_part
+from blip_serve.api.inputs import is_image, read_content, read_part
 from blip_serve.domain import Caption
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource

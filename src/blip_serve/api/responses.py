@@ -11,7 +11,7 @@ from blip_serve.api.dialect import Dialect, generate_request
 from blip_serve.api.endpoint import Endpoint, Translation
 from blip_serve.api.generation import Ceiling, GenerationBody
 from blip_serve.api.given import of_text
-from blip_serve.api.images import EXAMPLE_IMAGE
+from blip_serve.api.inputs import EXAMPLE_IMAGE
 from blip_serve.api.messages import MAX_MESSAGES, RESPONSES
 from blip_serve.api.response_events import ResponseWriter
 from blip_serve.api.response_object import ResponseObject, begun, ended, new_message, said

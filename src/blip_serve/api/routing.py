@@ -87,8 +87,7 @@ async def _read(
 
 def seconds_to_read(work: WorkClass, settings: Settings) -> float:
     """How long a stream may take: the time that a request of its class has, and as long again for a slow client."""
-    server = settings.server
-    return 2 * (server.background_timeout_s if work == "background" else server.request_timeout_s)
+    return 2 * settings.server.timeout_s(work)
 
 
 def _responses(endpoint: AnyEndpoint) -> dict[int | str, dict[str, Any]]:

@@ -8,8 +8,7 @@ from pydantic import BaseModel, Field
 
 from blip_serve.api.body import Body, Others, anything, only
 from blip_serve.api.endpoint import Endpoint, Translation
-from blip_serve.api.images import EXAMPLE_IMAGE
-from blip_serve.api.inputs import Inputs, read_inputs
+from blip_serve.api.inputs import EXAMPLE_IMAGE, Inputs, read_inputs
 from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.domain import ScoringProtocol
 from blip_serve.errors import InvalidInput

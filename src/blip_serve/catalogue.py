@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from blip_serve.architectures import ANSWERING, ARCHITECTURES, CAPTIONING, RETRIEVAL, Architecture
-from blip_serve.domain import Task
 
 EMBEDDED = Path(__file__).parent / "checkpoints"
 """Folder of the checkpoints and pictures that ship in the package."""
@@ -60,12 +59,12 @@ class Shape:
 class ModelCard:
     """What is known of a checkpoint without loading it.
 
-    `parameters` counts tied weights once. `folder` is set if the checkpoint ships in the package. `metrics` are figures
-    measured on the checkpoint, as its own card gives them.
+    `architecture`: `None` if it is known only after a load. `parameters` counts tied weights once. `folder` is set if
+    the checkpoint ships in the package. `metrics` are figures measured on the checkpoint, as its own card gives them.
     """
 
     id: str
-    architecture: str | None = None
+    architecture: Architecture | None = None
     description: str = ""
     licence: str | None = None
     parameters: int | None = None
@@ -73,11 +72,6 @@ class ModelCard:
     created: int = 0
     folder: Path | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def tasks(self) -> tuple[Task, ...] | None:
-        """What it is for. `None` if that is known only after it is loaded."""
-        return None if self.architecture is None else ARCHITECTURES[self.architecture].tasks
 
     @property
     def memory(self) -> Mapping[str, int]:
@@ -103,7 +97,7 @@ _PUBLISHED = 1670803200  # 12 December 2022, when the checkpoints came to the hu
 
 def _salesforce(name: str, architecture: Architecture, shape: Shape, parameters: int, description: str) -> ModelCard:
     return ModelCard(
-        f"Salesforce/{name}", architecture.name, description, "bsd-3-clause", parameters, shape, created=_PUBLISHED
+        f"Salesforce/{name}", architecture, description, "bsd-3-clause", parameters, shape, created=_PUBLISHED
     )
 
 
@@ -134,7 +128,7 @@ def embedded_card(name: str) -> ModelCard:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return ModelCard(
         id=card["id"],
-        architecture=config["architectures"][0],
+        architecture=ARCHITECTURES[config["architectures"][0]],
         description=card["description"],
         licence=card["licence"],
         parameters=card["training"]["parameters"],

@@ -111,8 +111,8 @@ class Named(Generic[K]):
 
     def does(self, tasks: Sequence[Task]) -> bool:
         """Whether it does one of `tasks`. True if its tasks are not known yet."""
-        known = self.model.card.tasks
-        return known is None or bool(self._of(known) & set(tasks))
+        known = self.model.card.architecture
+        return known is None or bool(self._of(known.tasks) & set(tasks))
 
     def check_task(self, does: Collection[Task], asked: Sequence[Task]) -> None:
         """Raises `InvalidInput` if it does none of the tasks `asked`. `does`: the tasks of the model."""
@@ -179,8 +179,8 @@ class Directory(Generic[K]):
         name or a model that does none of `tasks`.
         """
         found = self._default(tasks, caller) if name is None else self._find(name, caller)
-        if found.model.card.tasks is not None:
-            found.check_task(found.model.card.tasks, tasks)
+        if found.model.card.architecture is not None:
+            found.check_task(found.model.card.architecture.tasks, tasks)
         return found
 
     def _find(self, name: str, caller: Caller) -> Named[K]:
@@ -213,7 +213,7 @@ def _exists(form: Named[K]) -> bool:
 
 def _is_listed(form: Named[K]) -> bool:
     """Whether it is certain that there is such a form."""
-    return not form.plain or (form.model.card.tasks is not None and form.does(["caption"]))
+    return not form.plain or (form.model.card.architecture is not None and form.does(["caption"]))
 
 
 def list_models(settings: Settings) -> list[ModelStatus]:

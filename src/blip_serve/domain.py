@@ -212,6 +212,21 @@ class Work:
         return 0
 
 
+def request_cost(images: int, pairs: int) -> int:
+    """Estimated cost of a request before its inputs are read: every image is encoded, every pair is a short caption."""
+    return images * (IMAGE_COST + PROJECTION_COST) + pairs
+
+
+def generation_cost(sequences: int, tokens: int) -> int:
+    """Estimated cost of generating texts: one image, and one step per token and sequence."""
+    return request_cost(1, sequences * tokens)
+
+
+def caption_cost(tokens: int) -> int:
+    """Cost of one pass of `tokens` tokens through the text tower."""
+    return -(-tokens // CAPTION_TOKENS)
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """The work needs another step, of this `phase` and `cost`. `pieces`: text to deliver now."""

@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from blip_serve.domain import CAPTION_TOKENS, IMAGE_COST, PROJECTION_COST, ImageFormat, ScoringProtocol, WorkClass
+from blip_serve.domain import ImageFormat, ScoringProtocol, WorkClass, generation_cost, request_cost
 from blip_serve.errors import ConfigurationError
 from blip_serve.hosts import endpoint, host_pattern, host_pattern_or_network, origin
 
@@ -385,21 +385,6 @@ class Settings(BaseSettings):
             raise ConfigurationError(explain(error, source)) from None
         except ValueError as error:  # pydantic-settings: a variable must be JSON and is not
             raise ConfigurationError(f"environment: {error}") from None
-
-
-def request_cost(images: int, pairs: int) -> int:
-    """Estimated cost of a request before its inputs are read: every image is encoded, every pair is a short caption."""
-    return images * (IMAGE_COST + PROJECTION_COST) + pairs
-
-
-def generation_cost(sequences: int, tokens: int) -> int:
-    """Estimated cost of generating texts: one image, and one step per token and sequence."""
-    return request_cost(1, sequences * tokens)
-
-
-def caption_cost(tokens: int) -> int:
-    """Cost of one pass of `tokens` tokens through the text tower."""
-    return -(-tokens // CAPTION_TOKENS)
 
 
 def _text(path: Path) -> str:

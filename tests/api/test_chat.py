@@ -12,9 +12,9 @@ import pytest
 from openai.types.chat import ChatCompletionChunk
 
 from blip_serve.catalogue import embedded_card
-from blip_serve.domain import GenerationOptions
+from blip_serve.domain import GenerationOptions, generation_cost
 from blip_serve.models.fake import FakeModel, FakeWork
-from blip_serve.settings import DEMO_CAPTIONS, generation_cost
+from blip_serve.settings import DEMO_CAPTIONS
 from tests.support.asking import IMAGE, chat_messages
 from tests.support.generating import Recorder, Stepwise
 from tests.support.server import Service, always, fake_settings, sdk, serving, with_key

@@ -5,7 +5,7 @@ import itertools
 from functools import partial
 
 from bench.traffic import closed_loop
-from blip_serve.settings import request_cost
+from blip_serve.domain import request_cost
 from scoreboard.board import Board
 from scoreboard.load import ONE_PAIR, PAIR, Outcome, of_status, open_loop, p99
 

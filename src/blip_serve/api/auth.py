@@ -31,6 +31,7 @@ class KeyMiddleware:
     def __init__(self, app: ASGIApp, settings: Settings, keys: KeyRing, rates: Rates, telemetry: Telemetry) -> None:
         self._app = app
         self._settings = settings.auth
+        self._asks = settings.auth.asks
         self._open = (
             *PROBES,
             *((METRICS,) if settings.server.metrics == "open" else ()),
@@ -42,7 +43,7 @@ class KeyMiddleware:
         self._telemetry = telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not self._settings.asks or scope["path"] in self._open:
+        if scope["type"] != "http" or not self._asks or scope["path"] in self._open:
             await self._app(scope, receive, send)
             return
         key = self._keys.find(_bearer(scope))

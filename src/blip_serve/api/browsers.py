@@ -6,6 +6,7 @@ on loopback that asks for no key. Clients that are not browsers send no `Origin`
 
 import re
 from functools import lru_cache
+from typing import Literal
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -71,7 +72,7 @@ class OriginMiddleware:
         self._origins = frozenset(origins)
         self._hosts = frozenset(_name(origin.partition("://")[2]) for origin in origins)
         self._keyless = not settings.auth.asks
-        self._is_known = lru_cache(maxsize=64)(self._knows)  # a host is the same one time after time
+        self._known = lru_cache(maxsize=64)(self._look_up)  # a host is the same one time after time
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         error = self._fault(scope) if scope["type"] == "http" else None
@@ -88,15 +89,16 @@ class OriginMiddleware:
             return InvalidInput("A request has one header Host.", code="invalid_host", param="host")
         host = hosts[0].lower() if hosts else ""
         guarded = bool(hosts) and self._keyless and _on_loopback(scope)
-        if guarded and not self._is_known(host):
+        known = self._known(host) if guarded else "own"
+        if known is None:
             return PermissionDenied(
                 "Without keys, what comes over loopback must be addressed to localhost or a loopback address, or to a "
                 "host of server.cors_origins.",
                 code="host_not_allowed",
                 param="host",
             )
-        own = not guarded or is_loopback(_name(host))  # a listed host's pages are named by their whole origins
-        if scope["method"] not in SAFE and self._is_foreign(headers, scope["scheme"], host if own else ""):
+        own = host if known == "own" else ""  # a listed host's pages are named by their whole origins
+        if scope["method"] not in SAFE and self._is_foreign(headers, scope["scheme"], own):
             return PermissionDenied(
                 "This page's origin may not use the service; server.cors_origins says which may.",
                 code="origin_not_allowed",
@@ -104,10 +106,12 @@ class OriginMiddleware:
             )
         return None
 
-    def _knows(self, host: str) -> bool:
-        """Whether `host` is a name of this machine, or listed in the settings."""
+    def _look_up(self, host: str) -> Literal["own", "listed"] | None:
+        """Whether `host` is a name of this machine, or one listed in the settings."""
         name = _name(host)
-        return is_loopback(name) or name in self._hosts
+        if is_loopback(name):
+            return "own"
+        return "listed" if name in self._hosts else None
 
     def _is_foreign(self, headers: Headers, scheme: str, host: str) -> bool:
         """Whether a page of another origin sent this."""

@@ -135,13 +135,10 @@ class BodyLimitMiddleware:
 
         async def receive_within_limit() -> Message:
             nonlocal read
-            too_large = RequestTooLarge(f"The body is over the limit of {self._limit} bytes.")
-            if declared > self._limit:  # before anything is read, or asked for by "100 Continue"
-                raise too_large
-            message = await receive()
+            message = {} if declared > self._limit else await receive()  # not even "100 Continue" is asked for
             size = len(message.get("body", b""))
-            if read + size > self._limit:
-                raise too_large
+            if max(declared, read + size) > self._limit:
+                raise RequestTooLarge(f"The body is over the limit of {self._limit} bytes.")
             if size > self._room:
                 raise Overloaded("The requests being answered take all the memory there is for them.", retry_after=1)
             read += size

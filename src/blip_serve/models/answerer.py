@@ -10,7 +10,16 @@ from typing import Self
 
 from blip_serve.architectures import ANSWERING
 from blip_serve.catalogue import ModelCard
-from blip_serve.domain import Caption, GenerateItem, GenerationOptions, Outcome, Prepared, Progress, RankItem
+from blip_serve.domain import (
+    Caption,
+    GenerateItem,
+    GenerationOptions,
+    Outcome,
+    Prepared,
+    Progress,
+    RankItem,
+    caption_cost,
+)
 from blip_serve.errors import CheckpointError, InvalidInput
 from blip_serve.images.decode import Decoder
 from blip_serve.models.checkpoint import Checkpoint, open_checkpoint
@@ -22,7 +31,7 @@ from blip_serve.models.question_reader import READ, QuestionReader, QuestionStat
 from blip_serve.models.text_works import Subject, TextWork
 from blip_serve.models.warm_up import grey_picture
 from blip_serve.models.writer import Writer
-from blip_serve.settings import Settings, caption_cost
+from blip_serve.settings import Settings
 from blip_serve.telemetry import Telemetry
 
 
@@ -45,7 +54,7 @@ class Answerer:
     @classmethod
     def load(cls, folder: Path, card: ModelCard, settings: Settings, decoder: Decoder, telemetry: Telemetry) -> Self:
         """See `open_checkpoint`. The decoder must be as wide as the question's tokens, which it attends to."""
-        checkpoint = open_checkpoint(AnsweringNetwork, ANSWERING.name, folder, card, settings, decoder, telemetry)
+        checkpoint = open_checkpoint(AnsweringNetwork, ANSWERING, folder, card, settings, decoder, telemetry)
         text = checkpoint.config.text
         if text.encoder_hidden_size != text.hidden_size:
             reason = "text_config.encoder_hidden_size: must be hidden_size, since the decoder attends to the question"

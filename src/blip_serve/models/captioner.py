@@ -42,7 +42,7 @@ class Captioner:
     @classmethod
     def load(cls, folder: Path, card: ModelCard, settings: Settings, decoder: Decoder, telemetry: Telemetry) -> Self:
         """See `open_checkpoint`."""
-        checkpoint = open_checkpoint(CaptioningNetwork, CAPTIONING.name, folder, card, settings, decoder, telemetry)
+        checkpoint = open_checkpoint(CaptioningNetwork, CAPTIONING, folder, card, settings, decoder, telemetry)
         return cls(checkpoint, settings.engine.max_sequences)
 
     def known(self, item: GenerateItem | RankItem) -> ImageState | None:

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from blip_serve.architectures import Architecture
 from blip_serve.catalogue import ModelCard
 from blip_serve.errors import DeviceLost
 from blip_serve.images.decode import Decoder
@@ -46,7 +47,7 @@ class Checkpoint(Generic[NetworkT]):
 
 def open_checkpoint(
     network_class: Callable[[Config], NetworkT],
-    architecture: str,
+    architecture: Architecture,
     folder: Path,
     card: ModelCard,
     settings: Settings,

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from blip_serve.domain import EmbedItem, MatchItem, ScoreName, ScoringProtocol, Work
+from blip_serve.domain import EmbedItem, MatchItem, ScoreName, ScoringProtocol, Work, caption_cost
 from blip_serve.models.image_cache import ImageState, Need
 from blip_serve.models.image_encoder import ImageWork
 from blip_serve.models.text_batches import MAX_TEXTS_COST, cut
-from blip_serve.settings import caption_cost
 
 SCORE, EMBED = "score", "embed"
 """The phases after `encode`: scores of an image and captions, or the vector of an image or a text."""

@@ -57,7 +57,7 @@ class Matcher:
     @classmethod
     def load(cls, folder: Path, card: ModelCard, settings: Settings, decoder: Decoder, telemetry: Telemetry) -> Self:
         """See `open_checkpoint`."""
-        return cls(open_checkpoint(RetrievalNetwork, RETRIEVAL.name, folder, card, settings, decoder, telemetry))
+        return cls(open_checkpoint(RetrievalNetwork, RETRIEVAL, folder, card, settings, decoder, telemetry))
 
     def known(self, item: MatchItem | EmbedItem) -> ImageState | None:
         """See `ImageEncoder.known`."""

@@ -7,12 +7,11 @@ and is read but not asked for.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from blip_serve.domain import RankItem
+from blip_serve.domain import RankItem, caption_cost
 from blip_serve.errors import InvalidInput
 from blip_serve.models.sequences import Vocabulary
 from blip_serve.models.text_batches import cut
 from blip_serve.models.tokenizing import CaptionTokenizer
-from blip_serve.settings import caption_cost
 
 
 @dataclass(frozen=True, slots=True)

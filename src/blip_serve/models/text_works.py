@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from blip_serve.domain import Progress
+from blip_serve.domain import Progress, caption_cost
 from blip_serve.models.decoder import Source
 from blip_serve.models.image_cache import TOKENS, ImageState
 from blip_serve.models.image_encoder import ImageWork
 from blip_serve.models.ranked_texts import NumberedTexts, RankedText, cut_texts
 from blip_serve.models.sequences import Generated
 from blip_serve.models.text_batches import MAX_TEXTS_COST
-from blip_serve.settings import caption_cost
 
 PREFILL, DECODE, RANK = "prefill", "decode", "rank"
 

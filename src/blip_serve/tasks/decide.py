@@ -17,9 +17,10 @@ from blip_serve.domain import (
     RankItem,
     ScoringProtocol,
     Task,
+    request_cost,
 )
 from blip_serve.images.reference import ImageSource
-from blip_serve.settings import LimitSettings, request_cost
+from blip_serve.settings import LimitSettings
 from blip_serve.tasks.inputs import check_distinct
 from blip_serve.tasks.questions import (
     Answer,

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from blip_serve.catalogue import ModelCard
-from blip_serve.domain import Caller, Caption, EmbedItem, ImageBytes, Prepared, Task
+from blip_serve.domain import Caller, Caption, EmbedItem, ImageBytes, Prepared, Task, request_cost
 from blip_serve.errors import InvalidInput
-from blip_serve.settings import request_cost
 from blip_serve.tasks.inputs import Input, check_any, check_inputs, split
 from blip_serve.tasks.request import Request, Result, Usage, usage_of
 from blip_serve.tasks.session import Session, Sessions, all_of

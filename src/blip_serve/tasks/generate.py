@@ -21,9 +21,10 @@ from blip_serve.domain import (
     RankItem,
     ScoringProtocol,
     Task,
+    generation_cost,
+    request_cost,
 )
 from blip_serve.images.reference import ImageSource
-from blip_serve.settings import generation_cost, request_cost
 from blip_serve.tasks.inputs import check_distinct, check_length
 from blip_serve.tasks.options import checked
 from blip_serve.tasks.request import Request, Result, ServedTier, Usage, usage_of

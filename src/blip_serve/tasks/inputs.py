@@ -40,8 +40,7 @@ def check_positive(**fields: int | None) -> None:
 def check_inputs(images: Sequence[ImageSource], texts: Sequence[Caption], limits: LimitSettings) -> None:
     """Raises `InvalidInput` that names the field if there are too many inputs, and as `check_text` does."""
     check_counts(len(images), len(texts), limits, field_of(images), field_of(texts))
-    for text in texts:
-        check_text(text, limits)
+    check_texts(texts, limits)
 
 
 def check_counts(
@@ -79,6 +78,12 @@ def check_text(text: Caption, limits: LimitSettings) -> None:
     if not text.text.strip():
         raise InvalidInput("The text is blank.", code="empty_input", param=text.param)
     check_length(text, limits)
+
+
+def check_texts(texts: Iterable[Caption], limits: LimitSettings) -> None:
+    """Raises what `check_text` raises for the first text that is at fault."""
+    for text in texts:
+        check_text(text, limits)
 
 
 def check_length(text: Caption, limits: LimitSettings) -> None:

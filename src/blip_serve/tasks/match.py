@@ -4,14 +4,24 @@ import asyncio
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
-from blip_serve.domain import Caller, Caption, ImageBytes, MatchItem, MatchScores, Prepared, ScoreName, Task
+from blip_serve.domain import (
+    Caller,
+    Caption,
+    ImageBytes,
+    MatchItem,
+    MatchScores,
+    Prepared,
+    ScoreName,
+    Task,
+    request_cost,
+)
 from blip_serve.errors import DeadlineExceeded, InternalError, InvalidInput, OutOfMemory, ServiceError
 from blip_serve.images.reference import ImageSource
-from blip_serve.settings import LimitSettings, request_cost
-from blip_serve.tasks.inputs import check_any, check_counts, check_pairs, check_text, check_zip, field_of
-from blip_serve.tasks.request import Request, Result, Usage, check_among, usage_of
+from blip_serve.settings import LimitSettings
+from blip_serve.tasks.inputs import check_any, check_counts, check_pairs, check_texts, check_zip, field_of
+from blip_serve.tasks.request import Request, Result, Usage, usage_of
 from blip_serve.tasks.session import Session, Sessions, all_of
 
 Pairing = Literal["cross", "zip"]
@@ -82,15 +92,10 @@ async def match(request: MatchRequest, caller: Caller, sessions: Sessions) -> Ma
 def _captions_of_images(request: MatchRequest, limits: LimitSettings) -> list[range]:
     """For each image the indices of its captions. Raises `InvalidInput` if the request is invalid or too large."""
     check_any(images=request.images, captions=request.captions, scores=request.scores)
-    check_among("pairing", request.pairing, get_args(Pairing))
-    check_among("on_error", request.on_error, get_args(OnError))
-    for score in request.scores:
-        check_among("scores", score, get_args(ScoreName))
     images, captions = len(request.images), len(request.captions)
     check_size(request.pairing, images, captions, limits, field_of(request.images), field_of(request.captions))
     if request.on_error == "request":
-        for caption in request.captions:
-            check_text(caption, limits)
+        check_texts(request.captions, limits)
     if request.pairing == "zip":
         return [range(i, i + 1) for i in range(images)]
     check_pairs(request.images, request.captions, limits)
@@ -135,8 +140,7 @@ class Scoring:
         """Like `_scored`. If a caption is at fault, finds it by bisection and scores the others."""
         asked = [self._request.captions[i] for i in captions]
         try:
-            for caption in asked:
-                check_text(caption, self._limits)
+            check_texts(asked, self._limits)
             return [await self._scored(image, captions, loaded)]
         except ITEM_ERRORS as error:
             if len(captions) == 1 or error.param not in {caption.param for caption in asked}:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from blip_serve.domain import Caption, GenerationOptions
 from blip_serve.errors import InvalidInput
 from blip_serve.settings import LimitSettings
-from blip_serve.tasks.inputs import check_positive, check_text, field_of
+from blip_serve.tasks.inputs import check_positive, check_texts, field_of
 
 MAX_STOPS = 4
 MAX_STOP_CHARS = 1000
@@ -76,8 +76,7 @@ def _check_given(texts: Sequence[Caption], limits: LimitSettings) -> None:
             code="too_many_choices",
             param=field_of(texts),
         )
-    for text in texts:
-        check_text(text, limits)
+    check_texts(texts, limits)
 
 
 def _check_beams(options: GenerationOptions, n: int) -> None:

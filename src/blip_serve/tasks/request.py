@@ -1,8 +1,9 @@
 """The fields that all requests and all results share: model, protocol, service tier, usage and timings."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, TypedDict, TypeVar, get_args
+from functools import cache
+from typing import Any, ClassVar, Generic, Literal, TypedDict, TypeVar, get_args, get_origin, get_type_hints
 
 from blip_serve.domain import Caller, Prepared, ScoringProtocol, ServiceTier, Task, WorkClass
 from blip_serve.errors import InvalidInput, PermissionDenied
@@ -93,18 +94,29 @@ def work_class(request: Request[Any], caller: Caller) -> WorkClass:
     )
 
 
-def check_options(request: Request[Any]) -> None:
-    """Raises `InvalidInput` for an unknown protocol or service tier."""
-    check_among("protocol", request.protocol, (None, *get_args(ScoringProtocol)))
-    check_among("service_tier", request.service_tier, get_args(ServiceTier))
+def check_names(request: Request[Any]) -> None:
+    """Raises `InvalidInput` naming the first field whose type is a `Literal`, or a set of them, and whose value is not.
+
+    Types are not checked at run time otherwise: callers in Python may give any string.
+    """
+    for field, known in _names(request.__class__):
+        value = getattr(request, field)
+        for each in value if isinstance(value, frozenset) else (value,):
+            if each not in known:
+                listed = ", ".join(repr(name) for name in known if name is not None)
+                raise InvalidInput(f"'{field}' is {each!r:.100}; it must be one of {listed}.", param=field)
 
 
-def check_among(name: str, value: object, known: Iterable[object]) -> None:
-    """Raises `InvalidInput` if the field `name` has a value that is not in `known`."""
-    known = list(known)
-    if value not in known:
-        listed = ", ".join(repr(each) for each in known if each is not None)
-        raise InvalidInput(f"'{name}' is {value!r:.100}; it must be one of {listed}.", param=name)
+@cache
+def _names(kind: Any) -> list[tuple[str, tuple[object, ...]]]:
+    """The fields of a request whose values are names, and the names that each may have."""
+    found = []
+    for field, hint in get_type_hints(kind).items():
+        parts = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
+        if parts and get_origin(hint) is not ClassVar:
+            optional = (None,) if type(None) in get_args(hint) else ()
+            found.append((field, (*get_args(parts[0]), *optional)))
+    return found
 
 
 def usage_of(images: Iterable[tuple[str, Prepared]], text_tokens: int, generated_tokens: int = 0) -> Usage:

@@ -4,12 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from blip_serve.domain import Caller, Caption, ImageBytes, MatchItem, MatchScores, Prepared, ScoreName, Task
+from blip_serve.domain import (
+    Caller,
+    Caption,
+    ImageBytes,
+    MatchItem,
+    MatchScores,
+    Prepared,
+    ScoreName,
+    Task,
+    request_cost,
+)
 from blip_serve.images.reference import ImageSource
-from blip_serve.settings import request_cost
 from blip_serve.tasks.inputs import Input, check_any, check_inputs, check_pairs, check_positive, same_kind, split
 from blip_serve.tasks.relevance import NEEDED, RankBy, relevance
-from blip_serve.tasks.request import Request, Result, check_among, usage_of
+from blip_serve.tasks.request import Request, Result, usage_of
 from blip_serve.tasks.session import Session, Sessions, all_of
 
 Scores = Mapping[int, MatchScores]
@@ -62,7 +71,6 @@ async def rerank(request: RerankRequest, caller: Caller, sessions: Sessions) -> 
     """The documents in order. Raises `ServiceError`s that name the request's fields."""
     check_any(documents=request.documents)
     check_positive(top_n=request.top_n, shortlist=request.shortlist)
-    check_among("rank_by", request.rank_by, NEEDED)
     images, texts = _sides(request)
     check_inputs(images, texts, sessions.limits)
     check_pairs(images, texts, sessions.limits)

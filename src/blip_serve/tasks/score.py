@@ -9,7 +9,7 @@ from blip_serve.images.reference import ImageSource
 from blip_serve.tasks.inputs import Input, check_any, field_of, same_kind, split
 from blip_serve.tasks.match import MatchRequest, match
 from blip_serve.tasks.relevance import NEEDED, RankBy, relevance
-from blip_serve.tasks.request import Request, Result, check_among
+from blip_serve.tasks.request import Request, Result
 from blip_serve.tasks.session import Sessions
 
 
@@ -48,7 +48,6 @@ async def score(request: ScoreRequest, caller: Caller, sessions: Sessions) -> Sc
 def _as_match(request: ScoreRequest) -> MatchRequest:
     """The same pairs in the same order. Raises `InvalidInput` if the inputs are empty or cannot be paired."""
     check_any(first=request.first, second=request.second)
-    check_among("rank_by", request.rank_by, NEEDED)
     first, second, scores = request.first, request.second, NEEDED[request.rank_by]
     if len(first) not in (1, len(second)):
         raise InvalidInput(

@@ -16,11 +16,11 @@ from blip_serve.loading import Loader, loader
 from blip_serve.registry import Registry
 from blip_serve.settings import Settings
 from blip_serve.tasks.asked import Asked
+from blip_serve.tasks.background import BackgroundBounds
 from blip_serve.tasks.generate import Event, GenerateRequest
-from blip_serve.tasks.request import Request
+from blip_serve.tasks.request import Request, check_names
 from blip_serve.tasks.session import Parts, Sessions
 from blip_serve.tasks.table import TASKS
-from blip_serve.tasks.work_classes import BackgroundBounds
 from blip_serve.telemetry import Telemetry
 
 ResultT = TypeVar("ResultT")
@@ -67,10 +67,12 @@ class Service:
 
     async def run(self, request: Request[ResultT], caller: Caller = ANYONE) -> ResultT:
         """See `Tasks`."""
+        check_names(request)
         return cast(ResultT, await TASKS[type(request)].run(request, caller, self._sessions))
 
     def stream(self, request: GenerateRequest, caller: Caller = ANYONE) -> AsyncGenerator[Event, None]:
         """See `Tasks`."""
+        check_names(request)
         stream = TASKS[type(request)].stream
         assert stream is not None
         return stream(request, caller, self._sessions)

@@ -4,13 +4,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from blip_serve.catalogue import ModelCard
-from blip_serve.domain import Caller, ImageBytes, Item, Piece, Prepared, ScoringProtocol, image_of
+from blip_serve.domain import Caller, ImageBytes, Item, Piece, Prepared, ScoringProtocol, WorkClass, image_of
 from blip_serve.engine.engine import Engine
 from blip_serve.engine.reservation import Reservation
 from blip_serve.errors import DeadlineExceeded
@@ -20,8 +20,8 @@ from blip_serve.images.reference import ImageSource
 from blip_serve.registry import Lease, Registry
 from blip_serve.settings import LimitSettings, Settings
 from blip_serve.tasks.asked import Asked
-from blip_serve.tasks.request import Request, Served, ServedTier, Timings, Usage, check_options, work_class
-from blip_serve.tasks.work_classes import BackgroundBounds, admitted
+from blip_serve.tasks.background import BackgroundBounds, room
+from blip_serve.tasks.request import Request, Served, ServedTier, Timings, Usage, work_class
 from blip_serve.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -71,6 +71,7 @@ class Session:
         self._parts = parts
         self._caller = caller
         self._reservation = reservation
+        self._bounds = parts.bounds if reservation.work_class == "background" else None
         self._preparing = asyncio.Semaphore(parts.settings.engine.workers)
         self._first = True
         self._fetch_seconds = 0.0
@@ -80,7 +81,7 @@ class Session:
         """Loads an image. A small first image is read on the event loop. Raises `InvalidInput` that names its field."""
         started = time.monotonic()
         first, self._first = self._first, False
-        async with self._parts.bounds.load(self._reservation.work_class, source):
+        async with self._bounds.load(source) if self._bounds else nullcontext():
             image = await self._parts.images.load(source, here=first)
         seconds = time.monotonic() - started
         self._parts.telemetry.image_fetched(seconds)
@@ -148,7 +149,7 @@ class Session:
         model, image = self.lease.model, image_of(item)
         known = None if image is None else model.known(item)  # the image stays cached while this refers to it
         if image is None or known is not None:
-            async with self._parts.bounds.worker(self._reservation.work_class):
+            async with self._bounds.worker() if self._bounds else nullcontext():
                 return await asyncio.get_running_loop().run_in_executor(self._parts.workers, model.prepare, item)
         caller, image_of_model = self._caller.address or self._caller.name, (self.lease.id, image.digest)
         return await self._parts.decoders.run(
@@ -173,6 +174,7 @@ class Sessions:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.limits: LimitSettings = parts.settings.limits
+        self._seconds = {kind: parts.settings.server.timeout_s(kind) for kind in get_args(WorkClass)}
 
     def card(self, request: Request[Any], caller: Caller) -> ModelCard:
         """The card of the request's model, which may not be loaded yet. Raises what `Directory.choose` raises."""
@@ -189,17 +191,22 @@ class Sessions:
 
         Raises `Overloaded` before any work is done, what `Registry.lease` raises, and `DeadlineExceeded`.
         """
-        check_options(request)
-        parts, kind = self._parts, work_class(request, caller)
-        async with (
-            admitted(parts.engine, kind, cost, parts.settings.server.timeout_s(kind)) as reservation,
-            parts.registry.lease(request.model, request.needs, reservation.deadline, caller) as lease,
-        ):
-            try:
-                async with asyncio.timeout(max(0.0, reservation.deadline - time.monotonic()) if timed else None):
-                    yield Session(parts, request, caller, lease, reservation)
-            except TimeoutError:
-                raise DeadlineExceeded("The request's time ran out.") from None
+        reservation = await self._reserve(work_class(request, caller), cost)
+        try:
+            registry = self._parts.registry
+            async with registry.lease(request.model, request.needs, reservation.deadline, caller) as lease:
+                left = max(0.0, reservation.deadline - time.monotonic())
+                async with asyncio.timeout(left if timed else None):
+                    yield Session(self._parts, request, caller, lease, reservation)
+        except TimeoutError:
+            raise DeadlineExceeded("The request's time ran out.") from None
+        finally:
+            self._parts.engine.close(reservation)
+
+    async def _reserve(self, kind: WorkClass, cost: int) -> Reservation:
+        if kind == "interactive":
+            return self._parts.engine.reserve(cost, self._seconds[kind])
+        return await room(self._parts.engine, cost, self._seconds[kind])
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, receive: Callable[[Piece], None]) -> Callable[[Piece], None]:

@@ -1,4 +1,4 @@
-"""How requests of the two classes are admitted, and what background requests leave to interactive ones."""
+"""How background requests wait for room, and what they leave to interactive ones."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,9 +7,9 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from blip_serve.engine.engine import Engine
-from blip_serve.errors import DeadlineExceeded, Overloaded, Unavailable
+from blip_serve.errors import DeadlineExceeded, Unavailable
 from blip_serve.images.reference import BytesImage, UrlImage
-from blip_serve.tasks.work_classes import BACKGROUND_FETCHES, BackgroundBounds, admitted
+from blip_serve.tasks.background import FETCHES, BackgroundBounds, room
 from tests.support.engine import background, running_engine
 from tests.support.waiting import WAIT_S
 
@@ -23,8 +23,7 @@ def with_engine(use: Callable[[Engine], Awaitable[None]]) -> None:
 
 
 async def enter(engine: Engine, seconds: float = WAIT_S) -> None:
-    async with admitted(engine, "background", 10, seconds):
-        pass
+    engine.close(await room(engine, 10, seconds))
 
 
 def queued(engine: Engine) -> tuple[int, int]:
@@ -32,25 +31,14 @@ def queued(engine: Engine) -> tuple[int, int]:
     return len(engine._admission.reserved), engine._admission.waiting
 
 
-def test_an_interactive_request_is_refused_at_once() -> None:
-    async def use(engine: Engine) -> None:
-        async with admitted(engine, "interactive", 10, WAIT_S) as reservation:
-            assert reservation.work_class == "interactive"
-            with pytest.raises(Overloaded):
-                async with admitted(engine, "interactive", 1, WAIT_S):
-                    pass
-        assert queued(engine) == (0, 0)
-
-    with_engine(use)
-
-
 def test_a_background_request_waits_for_room_and_leaves_it() -> None:
     async def use(engine: Engine) -> None:
-        async with admitted(engine, "background", 10, WAIT_S) as first:
-            assert first.work_class == "background"
-            waiting = asyncio.ensure_future(enter(engine))
-            await asyncio.sleep(0)
-            assert queued(engine) == (1, 1)
+        first = await room(engine, 10, WAIT_S)
+        assert first.work_class == "background"
+        waiting = asyncio.ensure_future(enter(engine))
+        await asyncio.sleep(0)
+        assert queued(engine) == (1, 1)
+        engine.close(first)
         await waiting
         assert queued(engine) == (0, 0)
 
@@ -103,10 +91,8 @@ def test_background_requests_leave_a_worker_free_where_there_are_two(workers: in
     found = BytesImage(b"", "image")
 
     async def run() -> None:
-        assert await most_inside(lambda: bounds.worker("background")) == at_once
-        assert await most_inside(lambda: bounds.load("background", found)) == at_once
-        assert await most_inside(lambda: bounds.worker("interactive")) == 50
-        assert await most_inside(lambda: bounds.load("interactive", found)) == 50
+        assert await most_inside(lambda: bounds.worker()) == at_once
+        assert await most_inside(lambda: bounds.load(found)) == at_once
 
     asyncio.run(run())
 
@@ -115,8 +101,7 @@ def test_background_requests_fetch_a_bounded_number_of_images_at_once() -> None:
     bounds, url = BackgroundBounds(2), UrlImage("https://example.org/a.png", "image")
 
     async def run() -> None:
-        assert await most_inside(lambda: bounds.load("background", url)) == BACKGROUND_FETCHES
-        assert await most_inside(lambda: bounds.load("interactive", url)) == 50
+        assert await most_inside(lambda: bounds.load(url)) == FETCHES
 
     asyncio.run(run())
 

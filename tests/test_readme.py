@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from blip_serve.api import embed
 from blip_serve.api.app import ENDPOINTS
-from blip_serve.api.body import Others, anything
+from blip_serve.api.endpoint import Others, anything
 from blip_serve.settings import NESTED, PREFIX, Settings
 from tests.support.documents import ROOT, text_of
 from tests.test_imports import LAYERS

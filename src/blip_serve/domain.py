@@ -13,7 +13,7 @@ ScoreName = Literal["itm", "cosine"]
 Task = Literal["match", "embed", "caption", "answer"]
 FinishReason = Literal["stop", "length"]
 ImageFormat = Literal["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "HEIC"]
-ServiceTier = Literal["auto", "default", "flex", "scale", "priority"]
+ServiceTier = Literal["auto", "default", "fast", "flex", "priority", "scale"]
 """How a request asks to be served, in OpenAI's words. `flex` is background work; all others are interactive."""
 WorkClass = Literal["interactive", "background"]
 """How the engine schedules a work. Background works run when no interactive one waits, and have a small share."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from blip_serve.api.app import ENDPOINTS
+from blip_serve.api.body import read_body, write_answer
 from blip_serve.errors import InvalidInput, ModelNotFound
 from blip_serve.models.fake import FakeModel
 from blip_serve.tasks.service import Tasks
@@ -40,8 +41,8 @@ def answered(path: str, content: bytes | dict[str, Any]) -> dict[str, Any]:
     async def ask(tasks: Tasks) -> dict[str, Any]:
         await asyncio.to_thread(wait_until, lambda: not tasks.not_ready())
         endpoint = BY_PATH[path]
-        line = endpoint.read(content, SETTINGS)
-        answer: dict[str, Any] = json.loads(endpoint.write(line.answer(await tasks.run(line.request))))
+        line = read_body(endpoint, content, SETTINGS)
+        answer: dict[str, Any] = json.loads(write_answer(endpoint, line.answer(await tasks.run(line.request))))
         return answer
 
     return with_service(FakeModel("match", "embed", "caption", "answer"), ask)
@@ -71,12 +72,12 @@ def test_the_answer_has_what_the_body_asked_for() -> None:
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
 def test_what_asks_for_a_stream_has_a_writer(path: str) -> None:
     endpoint = BY_PATH[path]
-    assert endpoint.read(dict(BODIES[path]), SETTINGS).writer is None
-    assert endpoint.read({**BODIES[path], "stream": True}, SETTINGS).writer is not None
+    assert read_body(endpoint, dict(BODIES[path]), SETTINGS).writer is None
+    assert read_body(endpoint, {**BODIES[path], "stream": True}, SETTINGS).writer is not None
 
 
 @pytest.mark.parametrize("path", BODIES)
-@pytest.mark.parametrize("fault", [{}, {"colour": "red"}, {"service_tier": "fast"}])
+@pytest.mark.parametrize("fault", [{}, {"colour": "red"}, {"service_tier": "slow"}])
 def test_the_model_is_checked_before_all_else(path: str, fault: Mapping[str, str]) -> None:
     def refuse(named: object) -> None:
         assert named == "nope"
@@ -85,13 +86,13 @@ def test_the_model_is_checked_before_all_else(path: str, fault: Mapping[str, str
     line: dict[str, Any] = {"model": "nope", **fault}
     for content in (line, json.dumps(line).encode()):
         with pytest.raises(ModelNotFound):
-            BY_PATH[path].read(content, SETTINGS, refuse)
+            read_body(BY_PATH[path], content, SETTINGS, refuse)
         with pytest.raises(InvalidInput):
-            BY_PATH[path].read(content, SETTINGS)
+            read_body(BY_PATH[path], content, SETTINGS)
 
 
 def test_a_line_of_too_many_values_is_refused_before_it_is_read() -> None:
     content = b'{"captions": [' + b"1," * SETTINGS.server.max_json_values + b"1]}"
     with pytest.raises(InvalidInput) as caught:
-        BY_PATH["/v1/match"].read(content, SETTINGS)
+        read_body(BY_PATH["/v1/match"], content, SETTINGS)
     assert caught.value.code == "invalid_json"

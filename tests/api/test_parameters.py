@@ -12,7 +12,7 @@ from openai.types.responses.response_create_params import ResponseCreateParamsSt
 from pydantic import BaseModel
 
 from blip_serve.api import chat, decisions, embeddings, responses
-from blip_serve.api.body import Others
+from blip_serve.api.endpoint import Others
 from blip_serve.models.fake import VECTOR_WIDTH, FakeModel
 from tests.support.asking import chat_messages, response_input
 from tests.support.server import Service, always, fake_settings, serving

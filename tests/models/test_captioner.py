@@ -236,7 +236,7 @@ def test_a_text_without_finite_scores_fails_alone(captioner: Captioner) -> None:
     spoil(captioner, IMAGE)
     with pytest.raises(InternalError):
         run_prepared(captioner, [bad])
-    captioner.release(bad.works[0])  # type: ignore[arg-type]
+    captioner.release(bad.works[0])
     assert run(captioner, writing(OTHER, **LONG), writing(OTHER, long, **LONG)) == good
 
 

@@ -1,41 +1,26 @@
-"""A request's body of JSON as a pydantic model: what it may hold, and the error that names what it may not."""
+"""Bodies of JSON, read for an endpoint and translated; answers, written. An error names the field at fault.
 
-from collections.abc import Callable, Mapping
+Knows no HTTP: the lines of a file can be read as the bodies of requests are.
+"""
+
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from blip_serve.api.endpoint import NOTHING_ELSE, Endpoint, Others, RequestT, ResultT, Translation
 from blip_serve.api.errors import invalid_field
-from blip_serve.domain import ServiceTier
 from blip_serve.errors import InvalidInput
+from blip_serve.settings import Settings
 
 T = TypeVar("T", bound=BaseModel)
 
-Beside = Mapping[str, object]
-"""A request's parameters that are accepted and not read, with their values."""
-Others = Mapping[str, Callable[[object, Beside], bool]]
-"""Parameters that are accepted and not read. Each has a function that says whether its value can be ignored; a value
-that cannot is refused. The function is given the value, and all such parameters of the request."""
-NOTHING_ELSE: Others = {}
-
-STRICT = ConfigDict(
-    strict=True, extra="allow", hide_input_in_errors=True, json_schema_extra={"additionalProperties": False}
-)
-"""For bodies: no conversions. Unknown fields are refused by `validated`, at the first one. With `extra="forbid"`
-pydantic would make an error of each, and a body has room for a million."""
+CheckModel = Callable[[object], None]
+"""A check of a body's field `model`, which may hold anything. Raises `ModelNotFound` or `PermissionDenied`."""
 
 
-class Body(BaseModel):
-    """The fields of every body."""
-
-    model_config = STRICT
-
-    model: str | None = Field(None, description="the configured default where absent", examples=["demo"])
-    service_tier: ServiceTier | None = Field(
-        None,
-        description="`flex`: background work, which waits for room and runs when nothing else does; all others are "
-        "interactive, `auto` by default",
-    )
+def unchecked(named: object) -> None:
+    """No check: the task refuses a model that cannot be used."""
 
 
 class _Named(BaseModel):
@@ -44,7 +29,7 @@ class _Named(BaseModel):
     model: Any = None
 
 
-def named_in(content: bytes | dict[str, Any]) -> object:
+def _named_in(content: bytes | dict[str, Any]) -> object:
     """The field `model` of a body that is invalid elsewhere; `None` where the body is not a JSON object."""
     if isinstance(content, dict):
         return content.get("model")
@@ -52,6 +37,32 @@ def named_in(content: bytes | dict[str, Any]) -> object:
         return _Named.model_validate_json(content).model
     except ValidationError:
         return None
+
+
+def read_body(
+    endpoint: Endpoint[Any, RequestT, ResultT],
+    content: bytes | dict[str, Any],
+    settings: Settings,
+    check_model: CheckModel = unchecked,
+) -> Translation[RequestT, ResultT]:
+    """Translates an endpoint's body: JSON text, or an object read from JSON.
+
+    Raises what `check_model` raises, before any other error of the body, and `InvalidInput` naming the field at fault.
+    """
+    if isinstance(content, bytes):
+        check_cost(content, settings.server.max_json_values)
+    try:
+        body = validated(endpoint.body, content, endpoint.others)
+    except InvalidInput:
+        check_model(_named_in(content))
+        raise
+    check_model(body.model)
+    return endpoint.translate(body, settings)
+
+
+def write_answer(endpoint: Endpoint[Any, Any, Any], answer: BaseModel) -> str:
+    """An endpoint's answer as JSON text."""
+    return answer.model_dump_json(exclude_none=not endpoint.nulls)
 
 
 def check_cost(content: bytes, most: int) -> None:
@@ -105,18 +116,3 @@ def _check_extra(body: BaseModel, others: Others, within: str = "") -> None:
 def unknown_parameter(name: str) -> InvalidInput:
     """The refusal of a field that the endpoint does not have."""
     return InvalidInput(f"Unknown parameter: '{name}'.", code="unknown_parameter", param=name)
-
-
-def anything(value: object, beside: Beside) -> bool:
-    """For a parameter that never changes an answer: every value can be ignored."""
-    return True
-
-
-def only(*harmless: object) -> Callable[[object, Beside], bool]:
-    """For a parameter that changes no answer with one of these values."""
-    return lambda value, beside: value in harmless
-
-
-def unless(other: str, unused: object, *harmless: object) -> Callable[[object, Beside], bool]:
-    """For a parameter that changes no answer with one of these values, or with any where `other` is `unused`."""
-    return lambda value, beside: value in harmless or beside.get(other) == unused

@@ -7,10 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from blip_serve.api import generation
-from blip_serve.api.body import STRICT, Others, anything, only, unless
 from blip_serve.api.chat_chunks import ChatLogprobs, ChunkWriter, chat_logprobs
 from blip_serve.api.dialect import Dialect, generate_request
-from blip_serve.api.endpoint import Endpoint, Translation
+from blip_serve.api.endpoint import STRICT, Endpoint, Others, Translation, anything, only, unless
 from blip_serve.api.generation import Ceiling, Count, GenerationBody
 from blip_serve.api.given import of_response_format
 from blip_serve.api.inputs import EXAMPLE_IMAGE

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from blip_serve.api.body import STRICT, validated
+from blip_serve.api.body import validated
+from blip_serve.api.endpoint import STRICT
 from blip_serve.api.inputs import read_content
 from blip_serve.domain import Caption
 from blip_serve.errors import InvalidInput

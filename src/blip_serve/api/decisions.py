@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from blip_serve.api.body import STRICT, Body, Others, anything, validated
+from blip_serve.api.body import validated
 from blip_serve.api.decision_answers import Decision, decision
 from blip_serve.api.decision_questions import Questions, read_questions
-from blip_serve.api.endpoint import Endpoint, Translation
+from blip_serve.api.endpoint import STRICT, Body, Endpoint, Others, Translation, anything
 from blip_serve.api.inputs import EXAMPLE_IMAGE, read_content
 from blip_serve.domain import Caption, ScoringProtocol
 from blip_serve.errors import InvalidInput

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from blip_serve.api.body import Body, Others, anything, only
-from blip_serve.api.endpoint import Endpoint, Translation
+from blip_serve.api.endpoint import Body, Endpoint, Others, Translation, anything, only
 from blip_serve.api.inputs import EXAMPLE_IMAGE, Image, OneInput, image_source, read_input
 from blip_serve.api.rerank import ApiVersion, MetaTokens
 from blip_serve.api.usage import InputUsage, input_usage

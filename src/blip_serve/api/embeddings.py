@@ -5,8 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from blip_serve.api.body import Body, Others, anything
-from blip_serve.api.endpoint import Endpoint, Translation
+from blip_serve.api.endpoint import Body, Endpoint, Others, Translation, anything
 from blip_serve.api.inputs import EXAMPLE_IMAGE, Inputs, read_inputs
 from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.api.vectors import packed

@@ -1,30 +1,49 @@
 """An endpoint as a value: what it reads, how that becomes a task's request, and how the result becomes an answer.
 
-Knows no HTTP: the lines of a file can go through it as the bodies of requests do.
+`api/body.py` reads bodies and writes answers by it; `api/routing.py` makes routes of it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import FormData
 
-from blip_serve.api.body import Body, Others, check_cost, named_in, validated
 from blip_serve.api.events import Writer
-from blip_serve.errors import InvalidInput
+from blip_serve.domain import ServiceTier
 from blip_serve.settings import Settings
+
+Beside = Mapping[str, object]
+"""A request's parameters that are accepted and not read, with their values."""
+Others = Mapping[str, Callable[[object, Beside], bool]]
+"""Parameters that are accepted and not read. Each has a function that says whether its value can be ignored; a value
+that cannot is refused. The function is given the value, and all such parameters of the request."""
+NOTHING_ELSE: Others = {}
+
+STRICT = ConfigDict(
+    strict=True, extra="allow", hide_input_in_errors=True, json_schema_extra={"additionalProperties": False}
+)
+"""For bodies: no conversions. Unknown fields are refused by `body.validated`, at the first one. With `extra="forbid"`
+pydantic would make an error of each, and a body has room for a million."""
+
+
+class Body(BaseModel):
+    """The fields of every body."""
+
+    model_config = STRICT
+
+    model: str | None = Field(None, description="the configured default where absent", examples=["demo"])
+    service_tier: ServiceTier | None = Field(
+        None,
+        description="`flex`: background work, which waits for room and runs when nothing else does; all others are "
+        "interactive, `auto` by default",
+    )
+
 
 BodyT = TypeVar("BodyT", bound=Body)
 RequestT = TypeVar("RequestT")
 ResultT = TypeVar("ResultT")
-
-CheckModel = Callable[[object], None]
-"""A check of a body's field `model`, which may hold anything. Raises `ModelNotFound` or `PermissionDenied`."""
-
-
-def unchecked(named: object) -> None:
-    """No check: the task refuses a model that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +90,17 @@ class Endpoint(Generic[BodyT, RequestT, ResultT]):
     streams: bool = False
     nulls: bool = False
 
-    def read(
-        self, content: bytes | dict[str, Any], settings: Settings, check_model: CheckModel = unchecked
-    ) -> Translation[RequestT, ResultT]:
-        """Translates a body: JSON text, or an object read from JSON.
 
-        Raises what `check_model` raises, before any other error of the body, and `InvalidInput` naming the field at
-        fault.
-        """
-        if isinstance(content, bytes):
-            check_cost(content, settings.server.max_json_values)
-        try:
-            body = validated(self.body, content, self.others)
-        except InvalidInput:
-            check_model(named_in(content))
-            raise
-        check_model(body.model)
-        return self.translate(body, settings)
+def anything(value: object, beside: Beside) -> bool:
+    """For a parameter that never changes an answer: every value can be ignored."""
+    return True
 
-    def write(self, answer: BaseModel) -> str:
-        """The answer as JSON text."""
-        return answer.model_dump_json(exclude_none=not self.nulls)
+
+def only(*harmless: object) -> Callable[[object, Beside], bool]:
+    """For a parameter that changes no answer with one of these values."""
+    return lambda value, beside: value in harmless
+
+
+def unless(other: str, unused: object, *harmless: object) -> Callable[[object, Beside], bool]:
+    """For a parameter that changes no answer with one of these values, or with any where `other` is `unused`."""
+    return lambda value, beside: value in harmless or beside.get(other) == unused

@@ -9,8 +9,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from blip_serve.api.body import check_cost, unknown_parameter
-from blip_serve.api.endpoint import CheckModel
+from blip_serve.api.body import CheckModel, check_cost, unknown_parameter
 from blip_serve.errors import InvalidInput, UnsupportedMediaType
 from blip_serve.settings import Settings
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from blip_serve.api.body import Body, Others, anything, only, unless
+from blip_serve.api.endpoint import Body, Others, anything, only, unless
 from blip_serve.api.given import Texts, of_choice, of_schema, of_structured_outputs, only_one
 from blip_serve.domain import GenerationOptions, ScoringProtocol
 from blip_serve.errors import InvalidInput

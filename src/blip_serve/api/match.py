@@ -8,8 +8,8 @@ from typing import Annotated, Literal, TypeVar, get_args
 from pydantic import BaseModel, Field
 from starlette.datastructures import FormData
 
-from blip_serve.api.body import NOTHING_ELSE, Body, validated
-from blip_serve.api.endpoint import Endpoint, Form, Translation
+from blip_serve.api.body import validated
+from blip_serve.api.endpoint import NOTHING_ELSE, Body, Endpoint, Form, Translation
 from blip_serve.api.errors import ErrorBody, shown
 from blip_serve.api.form import list_field, only_fields, text_field
 from blip_serve.api.inputs import EXAMPLE_IMAGE, Image, image_or_fault, image_source

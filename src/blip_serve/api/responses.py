@@ -6,9 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from blip_serve.api import generation
-from blip_serve.api.body import Others, anything, only
 from blip_serve.api.dialect import Dialect, generate_request
-from blip_serve.api.endpoint import Endpoint, Translation
+from blip_serve.api.endpoint import Endpoint, Others, Translation, anything, only
 from blip_serve.api.generation import Ceiling, GenerationBody
 from blip_serve.api.given import of_text
 from blip_serve.api.inputs import EXAMPLE_IMAGE

@@ -6,7 +6,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from blip_serve.api.auth import caller_of
-from blip_serve.api.endpoint import CheckModel, Endpoint, Translation
+from blip_serve.api.body import CheckModel, read_body, write_answer
+from blip_serve.api.endpoint import Endpoint, Translation
 from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.events import EVENTS, EventStream
 from blip_serve.api.form import read_form
@@ -48,7 +49,7 @@ def _add(router: APIRouter, endpoint: AnyEndpoint) -> None:
             seconds = seconds_to_read(work_class(asked.request, caller), settings)
             return EventStream(tasks.stream(asked.request, caller), asked.writer, state.telemetry, seconds)
         result = await tasks.run(asked.request, caller)
-        content = endpoint.write(asked.answer(result))
+        content = write_answer(endpoint, asked.answer(result))
         return Response(content, media_type=JSON, headers=server_timing(result.timings))
 
     for path, summary in reversed(list(endpoint.paths.items())):
@@ -69,7 +70,7 @@ async def _read(
 ) -> Translation[Any, Any]:
     """The request's body, translated.
 
-    Raises `UnsupportedMediaType` for a body of another type, or a compressed one, and what `Endpoint.read` raises.
+    Raises `UnsupportedMediaType` for a body of another type, or a compressed one, and what `read_body` raises.
     """
     if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise UnsupportedMediaType(
@@ -77,7 +78,7 @@ async def _read(
         )
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == JSON:
-        return endpoint.read(await request.body(), settings, check_model)
+        return read_body(endpoint, await request.body(), settings, check_model)
     if kind == FORM and endpoint.form is not None:
         async with read_form(request, settings, check_model) as form:
             return await endpoint.form.translate(form, settings)

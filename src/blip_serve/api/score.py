@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from blip_serve.api.body import Body, Others, anything, only
-from blip_serve.api.endpoint import Endpoint, Translation
+from blip_serve.api.endpoint import Body, Endpoint, Others, Translation, anything, only
 from blip_serve.api.inputs import EXAMPLE_IMAGE, Inputs, read_inputs
 from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.domain import ScoringProtocol

@@ -145,9 +145,9 @@ class DeviceThread:
         if self._flight:
             return
         scheduler = self._scheduler
-        if scheduler.interactive:
+        if scheduler.interactive.count:
             self._wait_for_more(scheduler.interactive, "interactive", self._settings.max_step_cost)
-        elif scheduler.background and self._inbox.preparing["interactive"]:
+        elif scheduler.background.count and self._inbox.preparing["interactive"]:
             self._wait(self._no_interactive_comes, self._settings.max_wait_ms / 1000)
             self._take_in()
         else:
@@ -155,7 +155,7 @@ class DeviceThread:
             self._wait_for_more(scheduler.background, "background", full)
 
     def _wait_for_more(self, queue: WorkQueue, work_class: WorkClass, full: int) -> None:
-        if queue and not queue.begun and not queue.slotless:
+        if queue.count and not queue.begun and not queue.slotless:
             self._wait(lambda: self._has_company(queue, work_class, full), self._settings.max_wait_ms / 1000)
             self._take_in()
 

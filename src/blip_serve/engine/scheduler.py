@@ -61,7 +61,7 @@ class Scheduler:
         `recent`: whether interactive works were seen a moment ago. `running`: the classes of the steps on the device.
         """
         dropped: list[Ticket] = []
-        waits = bool(self.interactive) or "interactive" in running  # one on the device is likely to go on
+        waits = self.interactive.count > 0 or "interactive" in running  # one on the device is likely to go on
         small = waits or recent
         barred = small and "background" in running  # an interactive work would wait for two steps
         due = waits and self._credit >= IMAGE_COST and not self._had_turn
@@ -79,7 +79,7 @@ class Scheduler:
         batch = self.interactive.take(self._max_step_cost, dropped)
         if batch:
             self._had_turn = False
-            if self.background:
+            if self.background.count:
                 cost = sum(ticket.work.cost for ticket in batch)
                 self._credit = min(self._credit + cost * self._earned, MOST_CREDIT)
         return batch

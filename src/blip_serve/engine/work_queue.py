@@ -79,7 +79,7 @@ class PhaseQueue:
 
 
 class WorkQueue:
-    """All queued tickets of one class. `cost` is the sum of their next steps; `begun` of them had a step already.
+    """All queued tickets of one class: `count` of them, of which `begun` had a step. `cost`: of all their next steps.
 
     `slotless`: for each model, the ticket that found no slot and is the next to get one.
     `take_slot`: whether the model holds what a ticket's work needs between its steps; asks for it the first time.
@@ -92,16 +92,15 @@ class WorkQueue:
         self._end_first = end_first
         self._models: OrderedDict[AnyModel, OrderedDict[str, PhaseQueue]] = OrderedDict()
         self.slotless: dict[AnyModel, Ticket] = {}
+        self.count = 0
         self.cost = 0
         self.begun = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._models)
 
     def put(self, ticket: Ticket) -> None:
         """Queues a ticket for its work's phase."""
         phases = self._models.setdefault(ticket.model, OrderedDict())
         phases.setdefault(ticket.work.phase, PhaseQueue()).put(ticket)
+        self.count += 1
         self.cost += ticket.work.cost
         self.begun += ticket.begun
 
@@ -144,6 +143,7 @@ class WorkQueue:
         return removed
 
     def _settle(self, removed: list[Ticket]) -> None:
+        self.count -= len(removed)
         self.cost -= sum(ticket.work.cost for ticket in removed)
         self.begun -= sum(ticket.begun for ticket in removed)
         for ticket in removed:

@@ -4,7 +4,6 @@ Phases: `encode` (skipped if the image is known), `read` (the question together 
 `decode`, a step a token, or `rank` for given answers.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +13,6 @@ from blip_serve.domain import (
     Caption,
     GenerateItem,
     GenerationOptions,
-    Outcome,
     Prepared,
     Progress,
     RankItem,
@@ -26,9 +24,9 @@ from blip_serve.models.checkpoint import Checkpoint, open_checkpoint
 from blip_serve.models.generation import AnsweringNetwork
 from blip_serve.models.image_cache import TOKENS, ImageState
 from blip_serve.models.image_encoder import ENCODE
-from blip_serve.models.phases import Launched, Phases
+from blip_serve.models.phases import Phases
 from blip_serve.models.question_reader import READ, QuestionReader, QuestionState
-from blip_serve.models.text_works import Subject, TextWork
+from blip_serve.models.text_works import Subject
 from blip_serve.models.warm_up import grey_picture
 from blip_serve.models.writer import Writer
 from blip_serve.settings import Settings
@@ -49,7 +47,9 @@ class Answerer:
         self._images = checkpoint.image_encoder(self.network.vision_model)
         self._reader = QuestionReader(self.network.text_encoder, checkpoint.device)
         self._writer = Writer(checkpoint, self.network.text_decoder, max_sequences)
-        self._phases = Phases(checkpoint.device, {ENCODE: self._images, READ: self._reader, **self._writer.phases})
+        phases = Phases(checkpoint.device, {ENCODE: self._images, READ: self._reader, **self._writer.phases})
+        self.launch, self.collect = phases.launch, phases.collect
+        self.admit, self.release = self._writer.admit, self._writer.release
 
     @classmethod
     def load(cls, folder: Path, card: ModelCard, settings: Settings, decoder: Decoder, telemetry: Telemetry) -> Self:
@@ -64,8 +64,6 @@ class Answerer:
     def known(self, item: GenerateItem | RankItem) -> ImageState | None:
         """See `ImageEncoder.known`."""
         return self._images.known(item.image, TOKENS)
-
-    # Worker threads
 
     def prepare(self, item: GenerateItem | RankItem) -> Prepared:
         """Finds or decodes the image, and tokenizes the question, and the answers if they are given.
@@ -88,21 +86,3 @@ class Answerer:
     def warm_up(self) -> GenerateItem:
         """A short answer about a grey picture."""
         return GenerateItem(grey_picture(), Caption("what is it?", "warm-up"), options=GenerationOptions(max_tokens=2))
-
-    # The device thread
-
-    def admit(self, work: TextWork) -> bool:
-        """See `Writer.admit`."""
-        return self._writer.admit(work)
-
-    def release(self, work: TextWork) -> None:
-        """See `Writer.release`."""
-        self._writer.release(work)
-
-    def launch(self, works: Sequence[TextWork]) -> Launched:
-        """See `Phases.launch`."""
-        return self._phases.launch(works)
-
-    def collect(self, launched: Launched) -> list[Outcome]:
-        """See `Phases.collect`."""
-        return self._phases.collect(launched)

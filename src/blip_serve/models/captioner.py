@@ -4,20 +4,19 @@ Phases: `encode` (skipped if the image is known), then `prefill` and `decode`, a
 captions.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 from blip_serve.architectures import CAPTIONING
 from blip_serve.catalogue import ModelCard
-from blip_serve.domain import Caption, GenerateItem, GenerationOptions, Outcome, Prepared, RankItem
+from blip_serve.domain import Caption, GenerateItem, GenerationOptions, Prepared, RankItem
 from blip_serve.images.decode import Decoder
 from blip_serve.models.checkpoint import Checkpoint, open_checkpoint
 from blip_serve.models.generation import CaptioningNetwork
 from blip_serve.models.image_cache import TOKENS, ImageState
 from blip_serve.models.image_encoder import ENCODE
-from blip_serve.models.phases import Launched, Phases
-from blip_serve.models.text_works import Subject, TextWork
+from blip_serve.models.phases import Phases
+from blip_serve.models.text_works import Subject
 from blip_serve.models.warm_up import grey_picture
 from blip_serve.models.writer import Writer
 from blip_serve.settings import Settings
@@ -37,7 +36,9 @@ class Captioner:
         self._tokenizer = checkpoint.tokenizer
         self._images = checkpoint.image_encoder(self.network.vision_model)
         self._writer = Writer(checkpoint, self.network.text_decoder, max_sequences)
-        self._phases = Phases(checkpoint.device, {ENCODE: self._images, **self._writer.phases})
+        phases = Phases(checkpoint.device, {ENCODE: self._images, **self._writer.phases})
+        self.launch, self.collect = phases.launch, phases.collect
+        self.admit, self.release = self._writer.admit, self._writer.release
 
     @classmethod
     def load(cls, folder: Path, card: ModelCard, settings: Settings, decoder: Decoder, telemetry: Telemetry) -> Self:
@@ -48,8 +49,6 @@ class Captioner:
     def known(self, item: GenerateItem | RankItem) -> ImageState | None:
         """See `ImageEncoder.known`."""
         return self._images.known(item.image, TOKENS)
-
-    # Worker threads
 
     def prepare(self, item: GenerateItem | RankItem) -> Prepared:
         """Finds or decodes the image. The captions, to be generated or given, begin with the item's text, if any.
@@ -65,21 +64,3 @@ class Captioner:
     def warm_up(self) -> GenerateItem:
         """A short caption of a grey picture."""
         return GenerateItem(grey_picture(), Caption("a", "warm-up"), options=GenerationOptions(max_tokens=2))
-
-    # The device thread
-
-    def admit(self, work: TextWork) -> bool:
-        """See `Writer.admit`."""
-        return self._writer.admit(work)
-
-    def release(self, work: TextWork) -> None:
-        """See `Writer.release`."""
-        self._writer.release(work)
-
-    def launch(self, works: Sequence[TextWork]) -> Launched:
-        """See `Phases.launch`."""
-        return self._phases.launch(works)
-
-    def collect(self, launched: Launched) -> list[Outcome]:
-        """See `Phases.collect`."""
-        return self._phases.collect(launched)

@@ -4,14 +4,13 @@ Phases: `encode` (skipped if the image is known), then `score` or `embed`.
 """
 
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 from weakref import WeakValueDictionary
 
 from blip_serve.architectures import RETRIEVAL
 from blip_serve.catalogue import ModelCard
-from blip_serve.domain import Caption, EmbedItem, MatchItem, Outcome, Prepared, ScoringProtocol, image_of
+from blip_serve.domain import Caption, EmbedItem, MatchItem, Prepared, ScoringProtocol, image_of
 from blip_serve.images.decode import Decoder
 from blip_serve.models.checkpoint import Checkpoint, open_checkpoint
 from blip_serve.models.image_cache import ImageState
@@ -27,7 +26,7 @@ from blip_serve.models.match_works import (
     match_works,
     needs_of,
 )
-from blip_serve.models.phases import Launched, Phases
+from blip_serve.models.phases import Phases
 from blip_serve.models.retrieval import RetrievalNetwork
 from blip_serve.models.warm_up import grey_picture
 from blip_serve.settings import Settings
@@ -50,7 +49,8 @@ class Matcher:
         self._tokenizer = checkpoint.tokenizer
         self._images = checkpoint.image_encoder(self.network.vision_model, self.network.image_vectors)
         scorer = Scorer(self.network, device, self._tokenizer.encoder_id)
-        self._phases = Phases(device, {ENCODE: self._images, SCORE: scorer, EMBED: Embedder(self.network, device)})
+        phases = Phases(device, {ENCODE: self._images, SCORE: scorer, EMBED: Embedder(self.network, device)})
+        self.launch, self.collect = phases.launch, phases.collect
         self._texts: WeakValueDictionary[tuple[ScoringProtocol, str], TextState] = WeakValueDictionary()
         self._texts_lock = threading.Lock()
 
@@ -109,11 +109,3 @@ class Matcher:
 
     def release(self, work: RetrievalWork) -> None:
         """See `admit`."""
-
-    def launch(self, works: Sequence[RetrievalWork]) -> Launched:
-        """See `Phases.launch`."""
-        return self._phases.launch(works)
-
-    def collect(self, launched: Launched) -> list[Outcome]:
-        """See `Phases.collect`."""
-        return self._phases.collect(launched)

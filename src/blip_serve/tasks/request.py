@@ -1,6 +1,6 @@
 """The fields that all requests and all results share: model, protocol, service tier, usage and timings."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Generic, Literal, TypedDict, TypeVar, get_args, get_origin, get_type_hints
@@ -99,7 +99,8 @@ def check_names(request: Request[Any]) -> None:
 
     Types are not checked at run time otherwise: callers in Python may give any string.
     """
-    for field, known in _names(request.__class__):
+    kind: Any = type(request)
+    for field, known in _names(kind):
         value = getattr(request, field)
         for each in value if isinstance(value, frozenset) else (value,):
             if each not in known:
@@ -108,7 +109,7 @@ def check_names(request: Request[Any]) -> None:
 
 
 @cache
-def _names(kind: Any) -> list[tuple[str, tuple[object, ...]]]:
+def _names(kind: type[Request[Any]]) -> list[tuple[str, tuple[object, ...]]]:
     """The fields of a request whose values are names, and the names that each may have."""
     found = []
     for field, hint in get_type_hints(kind).items():

@@ -1,5 +1,6 @@
 """`service_tier`, OpenAI's own field: which requests are background work, and what the answers say of it."""
 
+import time
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -7,13 +8,13 @@ import httpx
 import openai
 import pytest
 
-from blip_serve.api.routing import seconds_to_read
 from blip_serve.domain import ServiceTier
 from blip_serve.models.fake import FakeModel
 from tests.api.test_endpoint import BODIES
 from tests.support.asking import IMAGE, chat_messages, response_input
 from tests.support.errors import check
 from tests.support.server import Service, always, fake_settings, sdk, serving, with_key
+from tests.support.waiting import WAIT_S
 
 TIERS = (*get_args(ServiceTier), None)
 CONTENT = {"messages": chat_messages("a")}
@@ -94,7 +95,11 @@ def test_a_stream_is_refused_as_well(limited: Service) -> None:
         client.responses.create(model="fake", input=response_input("a"), service_tier="priority", stream=True)
 
 
-def test_a_stream_has_the_time_of_its_class() -> None:
-    settings = fake_settings(server={"request_timeout_s": 5, "background_timeout_s": 70})
-    assert seconds_to_read("interactive", settings) == 10
-    assert seconds_to_read("background", settings) == 140
+@pytest.mark.parametrize(("tier", "status"), [("auto", "too late"), ("flex", "whole")])
+def test_a_stream_has_the_time_of_its_class(tier: str, status: str) -> None:
+    """A step takes longer than twice the time of an interactive request."""
+    chosen = fake_settings(server={"request_timeout_s": 0.2, "background_timeout_s": WAIT_S})
+    model = FakeModel("caption", on_launch=lambda works: time.sleep(0.5 if works[0].phase == "decode" else 0))
+    with serving(chosen, always(model)) as running:
+        answer = post(running, "/v1/chat/completions", **CONTENT, stream=True, service_tier=tier)
+        assert ("whole" if "[DONE]" in answer.text else "too late") == status

@@ -49,7 +49,7 @@ class EventStream(Response, Generic[T]):
     """A response of server-sent events. It begins with the task's first event; errors before that are answered as JSON.
 
     `events` is closed on every path. From the first event on, all of them must be made and read within `seconds`; then
-    the client counts as gone.
+    the client counts as gone. A request has a time for its work; a client should have as long again to read.
     """
 
     media_type = "text/event-stream"

@@ -12,7 +12,6 @@ from blip_serve.api.errors import ErrorEnvelope
 from blip_serve.api.events import EVENTS, EventStream
 from blip_serve.api.form import read_form
 from blip_serve.api.middleware import server_timing
-from blip_serve.domain import WorkClass
 from blip_serve.errors import UnsupportedMediaType
 from blip_serve.settings import Settings
 from blip_serve.tasks.request import work_class
@@ -46,8 +45,8 @@ def _add(router: APIRouter, endpoint: AnyEndpoint) -> None:
 
         asked = await _read(endpoint, request, settings, check_model)
         if asked.writer is not None:
-            seconds = seconds_to_read(work_class(asked.request, caller), settings)
-            return EventStream(tasks.stream(asked.request, caller), asked.writer, state.telemetry, seconds)
+            seconds = settings.server.timeout_s(work_class(asked.request, caller))
+            return EventStream(tasks.stream(asked.request, caller), asked.writer, state.telemetry, 2 * seconds)
         result = await tasks.run(asked.request, caller)
         content = write_answer(endpoint, asked.answer(result))
         return Response(content, media_type=JSON, headers=server_timing(result.timings))
@@ -84,11 +83,6 @@ async def _read(
             return await endpoint.form.translate(form, settings)
     or_form = "" if endpoint.form is None else f" or '{FORM}'"
     raise UnsupportedMediaType(f"Send 'content-type: {JSON}'{or_form}.", param="content-type")
-
-
-def seconds_to_read(work: WorkClass, settings: Settings) -> float:
-    """How long a stream may take: the time that a request of its class has, and as long again for a slow client."""
-    return 2 * settings.server.timeout_s(work)
 
 
 def _responses(endpoint: AnyEndpoint) -> dict[int | str, dict[str, Any]]:

@@ -81,7 +81,7 @@ class KeySettings(Section):
 
 
 class AuthSettings(Section):
-    """Who may call. Without keys, anyone on this host; other addresses are listened on with `no_auth` only."""
+    """Who may call. Without keys, only this host may. Listening on another address needs `no_auth`."""
 
     keys_file: Path | None = Field(
         None, description="file of API keys, made by `blip-serve keys create`; read again when it changes"
@@ -154,7 +154,7 @@ class ServerSettings(Section):
 
 
 class LimitSettings(Section):
-    """What one request may hold."""
+    """Limits of one request."""
 
     max_images: int = Field(64, gt=0, le=HARD_LIMIT, description="images a request")
     max_captions: int = Field(1000, gt=0, le=HARD_LIMIT, description="captions a request")
@@ -200,7 +200,7 @@ class FetchSettings(Section):
 
 
 class ImageSettings(Section):
-    """Bounds on what is decoded, and how much of what the vision tower made is kept."""
+    """Limits of decoding, and the sizes of the image caches."""
 
     formats: tuple[ImageFormat, ...] = Field(
         ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF"),
@@ -263,7 +263,7 @@ class ModelSettings(Section):
 
 
 class LogSettings(Section):
-    """What is written to standard error."""
+    """The log, which goes to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line to write")
     format: Literal["console", "json"] = Field("console", description="for people or for machines")

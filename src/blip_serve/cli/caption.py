@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from blip_serve.cli.one_request import run, told_in_a_line
+from blip_serve.cli.one_request import exit_on_error, run
 from blip_serve.cli.options import Config, Model, Protocol
-from blip_serve.cli.pictures import image_source, pictures, tell
+from blip_serve.cli.pictures import image_source, pictures, report
 from blip_serve.domain import Caption, GenerationOptions
 from blip_serve.errors import InvalidInput, ServiceError
 from blip_serve.images.decode import Decoder
@@ -46,7 +46,7 @@ def caption(
 ) -> None:
     """Caption pictures, one line each; those of a folder in the order of their names.
 
-    A picture that cannot be read is told on standard error, and the others go on; the exit code is then 1.
+    A picture that cannot be read is reported on standard error, and the others go on; the exit code is then 1.
     """
     settings = local_settings(config)
     paths = pictures(images, Decoder(settings.images))
@@ -57,7 +57,7 @@ def caption(
             image_source(image), Caption(prompt, "--prompt"), options, model=model, protocol=protocol
         )
 
-    with told_in_a_line():
+    with exit_on_error():
         failed = run(settings, lambda blip: _print_all(blip, paths, request, as_json))
     sys.exit(1 if failed else 0)
 
@@ -72,7 +72,7 @@ async def _print_all(
             bar.update()
             if written.error is not None:
                 failed = True
-                tell(written.image, written.error.message)
+                report(written.image, written.error.message)
             else:
                 tqdm.write(_line(written, as_json), file=sys.stdout)
                 sys.stdout.flush()

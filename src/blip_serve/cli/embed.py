@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from blip_serve.cli.one_request import answer, told_in_a_line
+from blip_serve.cli.one_request import answer, exit_on_error
 from blip_serve.cli.options import Config, Model, Protocol
 from blip_serve.cli.pictures import in_turns, pictures
 from blip_serve.cli.tables import Name, table_of
@@ -33,7 +33,7 @@ def embed(
 ) -> None:
     """Embed images and texts in one space: the dot product of two vectors is their cosine.
 
-    An image that cannot be read is told on standard error, and the others go on; the exit code is then 1.
+    An image that cannot be read is reported on standard error, and the others go on; the exit code is then 1.
     """
     settings = local_settings(config)
     paths = pictures(images or [], Decoder(settings.images))
@@ -52,7 +52,7 @@ def embed(
             turns.append(([each.text for each in texts], await blip.embed((), texts, model=model, protocol=protocol)))
         return turns
 
-    with told_in_a_line():
+    with exit_on_error():
         turns = answer(settings, ask)
     if as_json:
         for given, result in turns:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from blip_serve.cli.one_request import answer, told_in_a_line
+from blip_serve.cli.one_request import answer, exit_on_error
 from blip_serve.cli.options import AsJson, Config, Model, Protocol
 from blip_serve.cli.pictures import in_turns, pictures
 from blip_serve.cli.tables import Name, table_of, words
@@ -43,7 +43,7 @@ def match(
     """Score every image against every caption.
 
     The table is sorted by the probability of a match; JSON is in the order of what was given. An image that cannot be
-    read is told on standard error, and the others go on; the exit code is then 1.
+    read is reported on standard error, and the others go on; the exit code is then 1.
     """
     settings = local_settings(config)
     paths = pictures(images, Decoder(settings.images))
@@ -57,7 +57,7 @@ def match(
         )
         return [turn async for turn in turns]
 
-    with told_in_a_line():
+    with exit_on_error():
         turns = answer(settings, ask)
     rows = [
         Row(names[pair.image_index], caption[pair.caption_index], pair.score)

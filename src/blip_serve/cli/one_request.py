@@ -17,8 +17,8 @@ T = TypeVar("T")
 
 
 @contextmanager
-def told_in_a_line() -> Iterator[None]:
-    """A `ServiceError` inside ends the process with exit code 1 and its message on standard error."""
+def exit_on_error() -> Iterator[None]:
+    """Turns a `ServiceError` inside into exit code 1 and one line on standard error."""
     try:
         yield
     except ServiceError as error:

@@ -60,14 +60,14 @@ async def in_turns(
                 good = [source for source in sources if source.param != error.param]
                 if len(good) == len(sources):
                     raise
-                tell(str(error.param), error.message)
+                report(str(error.param), error.message)
                 sources = good
             else:
                 yield [source.param for source in sources], answer
                 break
 
 
-def tell(image: str, message: str) -> None:
+def report(image: str, message: str) -> None:
     """Prints a line about a picture to standard error, above the progress bar if there is one."""
     tqdm.write(f"blip-serve: {printable(image)}: {message}", file=sys.stderr)
 
@@ -77,9 +77,9 @@ def _readable(images: Sequence[str]) -> Iterator[ImageSource]:
         try:
             yield image_source(image)
         except typer.BadParameter as error:  # the file is missing or not readable
-            tell(image, error.message)
+            report(image, error.message)
         except InvalidInput as error:
-            tell(image, error.message)
+            report(image, error.message)
 
 
 def _expand(image: str, decoder: Decoder) -> list[str]:

@@ -11,7 +11,7 @@ from blip_serve.tasks.checkpoints import fetch, list_models
 def pull(config: Config = None) -> None:
     """Download the settings' models into the hub's cache (HF_HOME), those not there yet, and print their folders.
 
-    One that cannot be had is told on standard error, and the others go on; the exit code is then 1.
+    A model that cannot be downloaded is reported on standard error, and the others go on; the exit code is then 1.
     """
     settings = Settings.load(config)
     failed = False

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from blip_serve.cli.one_request import answer, told_in_a_line
+from blip_serve.cli.one_request import answer, exit_on_error
 from blip_serve.cli.options import AsJson, Config, Model, Protocol
 from blip_serve.cli.pictures import image_source, in_turns, pictures
 from blip_serve.cli.tables import Name, table_of
@@ -47,7 +47,7 @@ def rerank(
 ) -> None:
     """Order images by a text, or texts by an image, the best first.
 
-    An image that cannot be read is told on standard error, and the others go on; the exit code is then 1.
+    An image that cannot be read is reported on standard error, and the others go on; the exit code is then 1.
     """
     settings = local_settings(config)
     paths = pictures(images or [], Decoder(settings.images))
@@ -65,7 +65,7 @@ def rerank(
         turns = [turn async for turn in in_turns(paths, settings.limits.max_images, ranked)]
         return [*turns, ([each.text for each in texts], await ranked(texts))] if texts else turns
 
-    with told_in_a_line():
+    with exit_on_error():
         turns = answer(settings, ask)
     given = [*paths, *(each.text for each in texts)]
     best = _best(turns, rank_by, shortlist)[:top_n]

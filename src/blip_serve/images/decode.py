@@ -1,4 +1,4 @@
-"""Decodes image files to RGB pixels, within limits. Knows no models, and not where a file came from."""
+"""Decodes image files to RGB pixels, within limits. Knows no models and no sources of files."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping

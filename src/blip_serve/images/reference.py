@@ -44,7 +44,7 @@ class BytesImage:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableImage:
-    """A value in place of an image that is not one. Loading it raises `error`."""
+    """A value that is not an image, in a field for one. Loading it raises `error`."""
 
     error: InvalidInput
     param: str
@@ -56,7 +56,7 @@ ImageSource = Base64Image | UrlImage | BytesImage | UnreadableImage
 def is_data_uri(value: str) -> bool:
     """Whether `value` is a base64 data URI. Its media type does not matter: the bytes show the format.
 
-    Use this to tell an image from a text where a field accepts both.
+    Tells an image from a text in a field that accepts both.
     """
     return _DATA.match(value) is not None
 

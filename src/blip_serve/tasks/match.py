@@ -67,7 +67,7 @@ class MatchResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The scores of one image with some captions, and what its usage is counted from. Does not hold the image."""
+    """The scores of one image with some captions. `digest`, `prepared`: for the usage. Does not hold the image."""
 
     pairs: tuple[MatchPair, ...]
     digest: str = ""

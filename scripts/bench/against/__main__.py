@@ -24,7 +24,7 @@ PAIRS, PICTURES = 10, 16
 BOUND = 1.03
 """A row is worse where its ratio is above this."""
 SURE = 2
-"""Standard errors beyond which it is no noise; of few pairs or on a busy machine repeat the group with more `--pairs`."""
+"""Standard errors beyond which it is no noise. On a busy machine repeat the group, with more `--pairs`."""
 
 
 def main() -> None:

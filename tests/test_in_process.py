@@ -14,7 +14,7 @@ from PIL import Image
 
 from blip_serve import AsyncBlipServe, BlipServe, choice, predicate, scale
 from blip_serve.catalogue import EMBEDDED
-from blip_serve.domain import GenerationOptions
+from blip_serve.domain import Caption, GenerationOptions
 from blip_serve.errors import InvalidInput, ModelNotFound
 from blip_serve.images.local import Picture
 from blip_serve.in_process import local_settings
@@ -130,6 +130,8 @@ REFUSED: list[tuple[str, Callable[[BlipServe], object]]] = [
     ("documents", lambda blip: blip.rerank("a star", [])),
     ("choices[1]", lambda blip: blip.decide(PICTURE, choice("{}", ["a star", "a star"]))),
     ("inputs", lambda blip: blip.embed()),
+    ("documents[1]", lambda blip: blip.rerank("a star", [PICTURE, Caption("a star", "documents[1]")])),
+    ("documents", lambda blip: blip.rerank(PICTURE, [OTHER])),
 ]
 
 

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeAlias, TypeVar, cast
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeAlias, TypeVar
 
 from PIL import Image
 
@@ -186,7 +186,7 @@ class AsyncBlipServe:
     async def rerank(
         self,
         query: Text | Path | bytes | Image.Image | ImageSource,
-        documents: Sequence[Picture] | Sequence[Text],
+        documents: Sequence[Picture | Caption],
         *,
         rank_by: RankBy = "itm",
         top_n: int | None = None,
@@ -200,12 +200,12 @@ class AsyncBlipServe:
         A query that is a string is a text, and the documents are images. Any other query is an image, and the
         documents are texts.
         """
-        asked: Input
-        found: tuple[Input, ...]
         if isinstance(query, str | Caption):
-            asked, found = _text(query, "query"), await _sources(cast(Sequence[Picture], documents), "documents")
+            asked: Input = _text(query, "query")
+            found = await _inputs(documents, "documents", strings_are="pictures")
         else:
-            [asked], found = await _sources([query], "query"), _texts(cast(Sequence[Text], documents), "documents")
+            [asked] = await _sources([query], "query")
+            found = await _inputs(documents, "documents", strings_are="texts")
         return await self.run(
             RerankRequest(
                 asked,
@@ -338,6 +338,20 @@ async def _sources(pictures: Sequence[Picture], name: str) -> tuple[ImageSource,
     return await asyncio.to_thread(
         lambda: tuple(source_of(picture, _param(name, i, pictures)) for i, picture in enumerate(pictures))
     )
+
+
+async def _inputs(
+    given: Sequence[Picture | Caption], name: str, strings_are: Literal["pictures", "texts"]
+) -> tuple[Input, ...]:
+    """Pictures and captions as inputs. The task refuses a mixture that makes no pairs."""
+    texts = {
+        i: _text(each, _param(name, i, given))
+        for i, each in enumerate(given)
+        if isinstance(each, Caption) or (isinstance(each, str) and strings_are == "texts")
+    }
+    pictures = [each for i, each in enumerate(given) if i not in texts and not isinstance(each, Caption)]
+    sources = iter(await _sources(pictures, name))
+    return tuple(texts[i] if i in texts else next(sources) for i in range(len(given)))
 
 
 def _several(pictures: Picture | Sequence[Picture]) -> Sequence[Picture]:

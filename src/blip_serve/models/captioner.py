@@ -16,9 +16,8 @@ from blip_serve.models.generation import CaptioningNetwork
 from blip_serve.models.image_cache import TOKENS, ImageState
 from blip_serve.models.image_encoder import ENCODE
 from blip_serve.models.phases import Phases
-from blip_serve.models.text_works import Subject
 from blip_serve.models.warm_up import grey_picture
-from blip_serve.models.writer import Writer
+from blip_serve.models.writer import Subject, Writer
 from blip_serve.settings import Settings
 from blip_serve.telemetry import Telemetry
 

@@ -28,13 +28,6 @@ class Source(Protocol):
     """Each layer's cross-attention keys and values. Kept while texts are generated from it."""
 
 
-def encoded(source: Source) -> Tensor:
-    """A source's tokens. Raises `RuntimeError` if it is not encoded: works attend to it only after that."""
-    if source.tokens is None:
-        raise RuntimeError("a text was to be generated from a source that is not encoded")
-    return source.tokens
-
-
 @dataclass(frozen=True, slots=True)
 class NewTokens:
     """B rows of T new tokens.

@@ -16,7 +16,7 @@ from blip_serve.domain import Done, Failed, Outcome, Progress
 from blip_serve.errors import OutOfMemory, not_finite
 from blip_serve.models.attention import Seen
 from blip_serve.models.config import TextConfig
-from blip_serve.models.decoder import NewTokens, Source, TextDecoder, encoded
+from blip_serve.models.decoder import NewTokens, Source, TextDecoder
 from blip_serve.models.device import Device
 from blip_serve.models.image_cache import KeysAndValues
 from blip_serve.models.kv_cache import KVCache
@@ -159,6 +159,13 @@ class Generator:
         except OutOfMemory as error:
             return Failed(error)
         return None
+
+
+def encoded(source: Source) -> Tensor:
+    """A source's tokens. Raises `RuntimeError` if it is not encoded: works attend to it only after that."""
+    if source.tokens is None:
+        raise RuntimeError("a text was to be generated from a source that is not encoded")
+    return source.tokens
 
 
 def _folded(feeds: Sequence[Feed], most: int) -> frozenset[Source]:

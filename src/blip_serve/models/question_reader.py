@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from blip_serve.domain import Outcome, Progress
-from blip_serve.models.decoder import encoded
 from blip_serve.models.device import Device, Pending
+from blip_serve.models.generator import encoded
 from blip_serve.models.image_cache import ImageState, KeysAndValues
 from blip_serve.models.text import TextTower
 from blip_serve.models.text_batches import Row, batch_rows

@@ -15,8 +15,9 @@ from torch import Tensor
 from blip_serve.domain import Done, Failed, Outcome
 from blip_serve.errors import not_finite
 from blip_serve.models.attention import Seen
-from blip_serve.models.decoder import NewTokens, Source, TextDecoder, encoded
+from blip_serve.models.decoder import NewTokens, Source, TextDecoder
 from blip_serve.models.device import Device, Pending
+from blip_serve.models.generator import encoded
 from blip_serve.models.image_cache import KeysAndValues
 from blip_serve.models.ranked_texts import RankedText
 from blip_serve.models.text_batches import buckets, padded

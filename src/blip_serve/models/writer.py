@@ -1,17 +1,89 @@
 """`Writer`: a text decoder with all that captioning and question answering do with it: generate texts, or rank them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from blip_serve.domain import GenerateItem, RankItem, Work
+from blip_serve.domain import GenerateItem, Progress, RankItem, Work, caption_cost
 from blip_serve.models.checkpoint import Checkpoint
-from blip_serve.models.decoder import TextDecoder
+from blip_serve.models.decoder import Source, TextDecoder
 from blip_serve.models.generator import Generator
+from blip_serve.models.image_cache import TOKENS, ImageState
 from blip_serve.models.phases import AnyPhase
-from blip_serve.models.ranked_texts import ranked_texts
+from blip_serve.models.ranked_texts import RankedText, cut_texts, ranked_texts
 from blip_serve.models.ranker import Ranker
-from blip_serve.models.sequences import Vocabulary, sequences
-from blip_serve.models.text_works import DECODE, PREFILL, RANK, GeneratedTexts, GenerateWork, GivenTexts
+from blip_serve.models.sequences import Generated, Vocabulary, sequences
+from blip_serve.models.text_batches import MAX_TEXTS_COST
+from blip_serve.models.text_works import DECODE, PREFILL, RANK, GenerateWork, RankWork
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an item's texts are about: an image, or a question about the image.
+
+    `source`: what the decoder attends to; `projection`: the cost of projecting it. `reading`: the step that makes a
+    question a source; `length`: the question's tokens.
+    """
+
+    image: ImageState
+    source: Source
+    projection: int
+    reading: Progress | None = None
+    length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedTexts:
+    """An item's texts to be generated."""
+
+    sequences: Sequence[Generated]
+    ids: Sequence[tuple[int, ...]] = ()
+
+    def works(self, subject: Subject) -> list[GenerateWork]:
+        """A work for each sequence."""
+        works = []
+        for sequence in self.sequences:
+            then = Progress(PREFILL, subject.projection + caption_cost(len(sequence.prompt)))
+            first = subject.reading or then
+            work = GenerateWork(
+                phase=first.phase,
+                cost=first.cost,
+                length=subject.length,
+                image=subject.image,
+                needs=TOKENS,
+                source=subject.source,
+                then=then,
+                sequence=sequence,
+            )
+            works.append(work)
+        return works
+
+
+@dataclass(frozen=True, slots=True)
+class GivenTexts:
+    """An item's texts to be ranked, and the ids of each."""
+
+    texts: Sequence[RankedText]
+    ids: Sequence[tuple[int, ...]]
+
+    def works(self, subject: Subject) -> list[RankWork]:
+        """Works on pieces of like length."""
+        works = []
+        for piece, cost in cut_texts(self.texts, MAX_TEXTS_COST - subject.projection):
+            then = Progress(RANK, cost + subject.projection)
+            first = subject.reading or then
+            work = RankWork(
+                phase=first.phase,
+                cost=first.cost,
+                length=subject.length,
+                image=subject.image,
+                needs=TOKENS,
+                source=subject.source,
+                then=then,
+                texts=piece,
+            )
+            works.append(work)
+        return works
 
 
 class Writer:

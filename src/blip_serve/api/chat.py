@@ -8,12 +8,11 @@ from pydantic import BaseModel, Field, WithJsonSchema
 
 from blip_serve.api import generation
 from blip_serve.api.chat_chunks import ChatLogprobs, ChunkWriter, chat_logprobs
-from blip_serve.api.dialect import Dialect, generate_request
 from blip_serve.api.endpoint import STRICT, Endpoint, Others, Translation, anything, only, unless
-from blip_serve.api.generation import Ceiling, Count, GenerationBody
+from blip_serve.api.generation import Ceiling, Count, GenerationBody, generate_request
 from blip_serve.api.given import of_response_format
 from blip_serve.api.inputs import EXAMPLE_IMAGE
-from blip_serve.api.messages import CHAT, MAX_MESSAGES
+from blip_serve.api.messages import CHAT, MAX_MESSAGES, read_messages
 from blip_serve.api.usage import CompletionUsage, completion_usage
 from blip_serve.domain import FinishReason, GeneratedText, ScoringProtocol
 from blip_serve.errors import InvalidInput
@@ -121,7 +120,16 @@ def _translate(body: ChatBody, settings: Settings) -> Translation[GenerateReques
     options = body.stream_options
     if options is not None and not body.stream:
         raise InvalidInput("'stream_options' is for 'stream': true only.", param="stream_options")
-    request = generate_request(body, DIALECT, settings.chat.history, n=body.n or 1)
+    image, text = read_messages(body.messages, CHAT, settings.chat.history)
+    request = generate_request(
+        body,
+        image,
+        text,
+        n=body.n or 1,
+        max_tokens=_max_tokens(body),
+        logprobs=(bool(body.logprobs), "logprobs"),
+        texts=(of_response_format(body.response_format), "response_format"),
+    )
     if not body.stream:
         return Translation(request, _completion)
     include_usage = options is not None and bool(options.include_usage)
@@ -158,15 +166,6 @@ def _choice(index: int, text: GeneratedText) -> Choice:
     )
 
 
-DIALECT: Dialect[ChatBody] = Dialect(
-    grammar=CHAT,
-    messages=lambda body: body.messages,
-    max_tokens=_max_tokens,
-    logprobs=lambda body: bool(body.logprobs),
-    logprobs_param="logprobs",
-    texts=lambda body: of_response_format(body.response_format),
-    texts_param="response_format",
-)
 ENDPOINT = Endpoint(
     name="chat",
     paths={"/v1/chat/completions": "Caption an image, or answer a question about it"},

@@ -8,9 +8,10 @@ from pydantic_core import PydanticCustomError
 
 from blip_serve.api.endpoint import Body, Others, anything, only, unless
 from blip_serve.api.given import Texts, of_choice, of_schema, of_structured_outputs, only_one
-from blip_serve.domain import GenerationOptions, ScoringProtocol
+from blip_serve.domain import Caption, GenerationOptions, ScoringProtocol
 from blip_serve.errors import InvalidInput
-from blip_serve.tasks.generate import CARD
+from blip_serve.images.reference import ImageSource
+from blip_serve.tasks.generate import CARD, GenerateRequest
 from blip_serve.tasks.options import MAX_COUNT, MAX_STOP_CHARS, MAX_STOPS
 
 
@@ -179,9 +180,36 @@ vllm-project/vllm:vllm/entrypoints/openai/chat_completion/protocol.py, and besid
 """
 
 
-def generation_options(
-    body: GenerationBody, *, max_tokens: int | None, max_tokens_param: str, logprobs: bool
-) -> GenerationOptions:
+def generate_request(
+    body: GenerationBody,
+    image: ImageSource,
+    text: Caption,
+    *,
+    n: int = 1,
+    max_tokens: tuple[int | None, str],
+    logprobs: tuple[bool, str],
+    texts: tuple[Texts, str],
+) -> GenerateRequest:
+    """The task's request for `n` texts. What an interface has in a field of its own comes with that field's name.
+
+    `max_tokens`: the limit. `logprobs`: whether they are asked for. `texts`: those to choose from, if any.
+
+    Raises `InvalidInput` naming the field at fault.
+    """
+    return GenerateRequest(
+        image,
+        text,
+        _options(body, *max_tokens, logprobs[0]),
+        n,
+        logprobs[1],
+        _given_texts(body, *texts),
+        model=body.model,
+        protocol=body.protocol,
+        service_tier=body.service_tier or "auto",
+    )
+
+
+def _options(body: GenerationBody, max_tokens: int | None, max_tokens_param: str, logprobs: bool) -> GenerationOptions:
     """The options of `body`; `logprobs`: whether it asks for them. Raises `InvalidInput` for `top_logprobs` alone."""
     if body.top_logprobs and not logprobs:
         raise InvalidInput("'top_logprobs' is given, but log-probabilities are not asked for.", param="top_logprobs")
@@ -210,11 +238,8 @@ def _temperature(body: GenerationBody) -> float:
     return 1.0 if narrowed else CARD.temperature
 
 
-def given_texts(body: GenerationBody, name: str, texts: Texts) -> Texts:
-    """The texts that `body` leaves to choose from, if any; `texts` are those of the interface's own field, `name`.
-
-    Raises `InvalidInput` naming the field at fault.
-    """
+def _given_texts(body: GenerationBody, texts: Texts, name: str) -> Texts:
+    """The texts that `body` leaves to choose from, if any; `texts` are those of the interface's own field, `name`."""
     return only_one(
         {
             "guided_choice": of_choice(body.guided_choice, "guided_choice"),

@@ -6,12 +6,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from blip_serve.api import generation
-from blip_serve.api.dialect import Dialect, generate_request
 from blip_serve.api.endpoint import Endpoint, Others, Translation, anything, only
-from blip_serve.api.generation import Ceiling, GenerationBody
+from blip_serve.api.generation import Ceiling, GenerationBody, generate_request
 from blip_serve.api.given import of_text
 from blip_serve.api.inputs import EXAMPLE_IMAGE
-from blip_serve.api.messages import MAX_MESSAGES, RESPONSES
+from blip_serve.api.messages import MAX_MESSAGES, RESPONSES, read_messages
 from blip_serve.api.response_events import ResponseWriter
 from blip_serve.api.response_object import ResponseObject, begun, ended, new_message, said
 from blip_serve.errors import InvalidInput
@@ -95,7 +94,15 @@ _EXAMPLE = {
 
 
 def _translate(body: ResponsesBody, settings: Settings) -> Translation[GenerateRequest, GenerateResult]:
-    request = generate_request(body, DIALECT, settings.chat.history)
+    image, text = read_messages(body.input, RESPONSES, settings.chat.history)
+    request = generate_request(
+        body,
+        image,
+        text,
+        max_tokens=(body.max_output_tokens, "max_output_tokens"),
+        logprobs=(LOGPROBS in (body.include or ()), "include"),
+        texts=(of_text(body.text), "text"),
+    )
     response = begun(request, body.instructions, (body.text or {}).get("format"))
     return Translation(request, partial(_answer, response), ResponseWriter(response) if body.stream else None)
 
@@ -104,15 +111,6 @@ def _answer(response: ResponseObject, result: GenerateResult) -> ResponseObject:
     return ended(response, said(new_message(), result.texts[0]), result)
 
 
-DIALECT: Dialect[ResponsesBody] = Dialect(
-    grammar=RESPONSES,
-    messages=lambda body: body.input,
-    max_tokens=lambda body: (body.max_output_tokens, "max_output_tokens"),
-    logprobs=lambda body: LOGPROBS in (body.include or ()),
-    logprobs_param="include",
-    texts=lambda body: of_text(body.text),
-    texts_param="text",
-)
 ENDPOINT = Endpoint(
     name="responses",
     paths={"/v1/responses": "Caption an image, or answer a question about it, through the Responses interface"},

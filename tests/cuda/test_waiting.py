@@ -65,7 +65,8 @@ def test_no_launch_waits_for_a_pretended_card(kind: Kind, tmp_path: Path, monkey
     with Card() as card, torch.no_grad():  # inference mode is not for tensors that are wrapped
         model = load(MODELS[kind], checkpoint(tmp_path, kind), images=NOTHING_KEPT)
         for name in ("launch", "collect"):
-            monkeypatch.setattr(model, name, partial(getattr(type(model), name).__wrapped__, model))
+            method = getattr(model, name)
+            monkeypatch.setattr(model, name, partial(method.__func__.__wrapped__, method.__self__))
         phases = watch(model, card.strictly)
         run(model, *items(kind))
     assert phases == PHASES[kind]

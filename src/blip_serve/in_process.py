@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
@@ -133,17 +134,8 @@ class AsyncBlipServe:
     ) -> GenerateResult:
         """Writes `n` captions of an image. They start with `beginning`."""
         [source] = await _sources([image], "image")
-        return await self.run(
-            CaptionRequest(
-                source,
-                _text(beginning, "beginning"),
-                options or CARD,
-                n,
-                model=model,
-                protocol=protocol,
-                service_tier=service_tier,
-            )
-        )
+        request = CaptionRequest(source, _text(beginning, "beginning"), options or CARD, n)
+        return await self.run(replace(request, model=model, protocol=protocol, service_tier=service_tier))
 
     async def answer(
         self,
@@ -158,17 +150,8 @@ class AsyncBlipServe:
     ) -> GenerateResult:
         """Writes `n` answers to a question about an image."""
         [source] = await _sources([image], "image")
-        return await self.run(
-            AnswerRequest(
-                source,
-                _text(question, "question"),
-                options or CARD,
-                n,
-                model=model,
-                protocol=protocol,
-                service_tier=service_tier,
-            )
-        )
+        request = AnswerRequest(source, _text(question, "question"), options or CARD, n)
+        return await self.run(replace(request, model=model, protocol=protocol, service_tier=service_tier))
 
     async def embed(
         self,

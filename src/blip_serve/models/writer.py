@@ -2,19 +2,31 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from blip_serve.domain import GenerateItem, Progress, RankItem, Work, caption_cost
 from blip_serve.models.checkpoint import Checkpoint
 from blip_serve.models.decoder import Source, TextDecoder
 from blip_serve.models.generator import Generator
-from blip_serve.models.image_cache import TOKENS, ImageState
+from blip_serve.models.image_cache import TOKENS, ImageState, Need
 from blip_serve.models.phases import AnyPhase
 from blip_serve.models.ranked_texts import RankedText, cut_texts, ranked_texts
 from blip_serve.models.ranker import Ranker
 from blip_serve.models.sequences import Generated, Vocabulary, sequences
 from blip_serve.models.text_batches import MAX_TEXTS_COST
 from blip_serve.models.text_works import DECODE, PREFILL, RANK, GenerateWork, RankWork
+
+
+class Begun(TypedDict):
+    """The fields of every `TextWork`."""
+
+    phase: str
+    cost: int
+    length: int
+    image: ImageState
+    needs: frozenset[Need]
+    source: Source
+    then: Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,19 @@ class Subject:
     reading: Progress | None = None
     length: int = 0
 
+    def begin(self, then: Progress) -> Begun:
+        """The fields of a work whose first step in the decoder is `then`."""
+        first = self.reading or then
+        return Begun(
+            phase=first.phase,
+            cost=first.cost,
+            length=self.length,
+            image=self.image,
+            needs=TOKENS,
+            source=self.source,
+            then=then,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class GeneratedTexts:
@@ -41,22 +66,11 @@ class GeneratedTexts:
 
     def works(self, subject: Subject) -> list[GenerateWork]:
         """A work for each sequence."""
-        works = []
-        for sequence in self.sequences:
-            then = Progress(PREFILL, subject.projection + caption_cost(len(sequence.prompt)))
-            first = subject.reading or then
-            work = GenerateWork(
-                phase=first.phase,
-                cost=first.cost,
-                length=subject.length,
-                image=subject.image,
-                needs=TOKENS,
-                source=subject.source,
-                then=then,
-                sequence=sequence,
-            )
-            works.append(work)
-        return works
+        costs = [subject.projection + caption_cost(len(sequence.prompt)) for sequence in self.sequences]
+        return [
+            GenerateWork(**subject.begin(Progress(PREFILL, cost)), sequence=sequence)
+            for sequence, cost in zip(self.sequences, costs, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +82,10 @@ class GivenTexts:
 
     def works(self, subject: Subject) -> list[RankWork]:
         """Works on pieces of like length."""
-        works = []
-        for piece, cost in cut_texts(self.texts, MAX_TEXTS_COST - subject.projection):
-            then = Progress(RANK, cost + subject.projection)
-            first = subject.reading or then
-            work = RankWork(
-                phase=first.phase,
-                cost=first.cost,
-                length=subject.length,
-                image=subject.image,
-                needs=TOKENS,
-                source=subject.source,
-                then=then,
-                texts=piece,
-            )
-            works.append(work)
-        return works
+        pieces = cut_texts(self.texts, MAX_TEXTS_COST - subject.projection)
+        return [
+            RankWork(**subject.begin(Progress(RANK, cost + subject.projection)), texts=piece) for piece, cost in pieces
+        ]
 
 
 class Writer:

@@ -29,6 +29,8 @@ SHARE = 0.3
 WINDOWS = ("alone", "beside", "beside", "alone")
 SAMPLES, QUICK_SAMPLES = 300, 60
 """Pairs of a window."""
+MOST_S = 20.0
+"""Of a window; a slow machine has fewer pairs."""
 ENCODINGS = 10_000
 """Background images offered in all; a window that is over leaves the rest."""
 UNDER_WAY = 32
@@ -70,7 +72,7 @@ def _beside(bench: Bench, server: Server, flood: Apart, bodies: Iterator[bytes],
         if window == "beside":
             flood.call("start", server.url, "flex", left)
             uvloop.run(closed_loop(server.url, 1, bodies, seconds=SETTLE_S))
-        traffic = uvloop.run(open_loop(server.url, rate, samples / rate, bodies, SEED + number))
+        traffic = uvloop.run(open_loop(server.url, rate, min(samples / rate, MOST_S), bodies, SEED + number))
         if window == "beside":
             done = _answered(flood.call("stop"))
             encoded, left = encoded + done.good, left - done.good

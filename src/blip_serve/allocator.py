@@ -1,4 +1,4 @@
-"""When the C library returns freed memory to the system.
+"""Makes the C library return freed memory to the system.
 
 On a CPU every step allocates and frees activations of several megabytes.
 """

@@ -1,4 +1,4 @@
-"""The models of the settings by name, and which of them a request means. Does not run them."""
+"""Which of the configured models a request means, by its name. Does not run them."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace

@@ -99,11 +99,11 @@ class EmbedItem:
 class GenerationOptions:
     """How a text is generated. The defaults are those of the model cards: greedy, at most 20 new tokens.
 
-    `max_tokens`: generated tokens, with the end token and without the prompt. `max_tokens_param`: the request's field.
-    `min_tokens`: no end token before so many tokens; a stop string may still end the text earlier.
-    `temperature`: 0 takes the likeliest token and ignores `top_k` (0: all tokens), `top_p` and `min_p`. Otherwise these
-    three filter the tokens in this order, and one of the rest is sampled. A beam search never samples.
-    `stop`: strings that end the text; they are not part of it. `ignore_eos`: only `max_tokens` ends the text.
+    `max_tokens`: the most tokens to generate. The end token counts, the prompt does not. `max_tokens_param`: the
+    request's field. `min_tokens`: no end token before so many tokens; a stop string may still end the text earlier.
+    `temperature`: 0 takes the likeliest token and ignores `top_k` (0: all tokens), `top_p` and `min_p`. Above 0,
+    `top_k`, `top_p` and `min_p` filter the tokens in this order, and one of those left is sampled. A beam search never
+    samples. `stop`: strings that end the text; they are not part of it. `ignore_eos`: only `max_tokens` ends the text.
     `top_logprobs`: alternatives listed per token; `None`: no log-probabilities at all.
     """
 
@@ -172,8 +172,8 @@ class RankItem:
     """Compute the log-likelihood of each of `answers`: the sum of the natural log-probabilities of its tokens.
 
     `question`: for a captioning model the beginning of the caption (may be blank), which the answers continue.
-    `beginnings`: compute how likely an answer starts with these tokens, and leave out the end token. Each of `answers`
-    must then be a single token.
+    `beginnings`: score each answer as the start of a longer text, so without the end token. Each of `answers` must then
+    be a single token.
     """
 
     image: ImageBytes
@@ -208,7 +208,7 @@ class Work:
 
     @property
     def slot_count(self) -> int:
-        """Slots of its model that it holds between its steps, which `Model.admit` takes for it."""
+        """How many slots it holds between its steps. `Model.admit` takes them."""
         return 0
 
 
@@ -258,11 +258,10 @@ Outcome = Progress | Done | Failed
 class Prepared:
     """An item that is ready for the engine.
 
-    `works`: together the whole item. The result of a work is a tuple of (index in the item, result) pairs.
-    `image_tokens`: vision tokens of the image. `cached_tokens`: those that the image cache saved.
-    `text_tokens`: tokens of each text, in the item's order. `alike`: for each text the index of the first text with the
-    same tokens, which the model cannot tell from it; empty if all texts differ.
-    `decode_seconds`: time for decoding and resizing.
+    `works`: all works of the item. A work's result is a tuple of pairs: an index in the item, and the result for it.
+    `image_tokens`: vision tokens of the image. `cached_tokens`: those that the image cache saved. `text_tokens`: tokens
+    of each text, in the item's order. `alike`: for each text the index of the first text with the same tokens, which
+    the model cannot tell from it; may be empty if all texts differ. `decode_seconds`: time for decoding and resizing.
     """
 
     works: tuple[Work, ...]
@@ -293,11 +292,12 @@ class Model(Protocol[ItemT, WorkT, LaunchedT]):
 
     @property
     def depth(self) -> int:
-        """Launches that may be in flight at once: 1 if `launch` computes by itself, 2 if the device is asynchronous."""
+        """Launches that may be in flight at once: 1 if `launch` computes before it returns, 2 if the device is
+        asynchronous."""
         ...
 
     def known(self, item: ItemT) -> object | None:
-        """The cached state of the item's image; a reference keeps it cached. `None`: `prepare` must decode it."""
+        """The cached state of the item's image. It stays cached while you hold it. `None`: `prepare` must decode it."""
         ...
 
     def prepare(self, item: ItemT) -> Prepared:
@@ -314,7 +314,7 @@ class Model(Protocol[ItemT, WorkT, LaunchedT]):
     def launch(self, works: Sequence[WorkT]) -> LaunchedT:
         """Starts one step of one phase for all of `works`. Returns at once if the device is asynchronous.
 
-        Changes no state, so that the engine can split a failed launch and try again. Raises `OutOfMemory`.
+        Must be repeatable: the engine splits a failed launch and tries again. Raises `OutOfMemory`.
         """
         ...
 

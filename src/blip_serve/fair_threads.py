@@ -1,4 +1,4 @@
-"""Threads shared fairly between callers; those that do not come back are replaced. Knows no images and no models."""
+"""Threads shared fairly between callers; a thread that hangs is replaced. Knows no images and no models."""
 
 import asyncio
 import threading

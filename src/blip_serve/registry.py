@@ -1,4 +1,4 @@
-"""Gives a lease on a running model by its name and a task. Loads models when needed, and unloads idle ones."""
+"""Finds a model by name or by what it must do, and lends it out (a lease). Loads it if needed, unloads idle ones."""
 
 import asyncio
 import math

@@ -1,6 +1,6 @@
 """An endpoint as a value: what it reads, how that becomes a task's request, and how the result becomes an answer.
 
-`api/body.py` reads bodies and writes answers by it; `api/routing.py` makes routes of it.
+`api/body.py` uses it to read bodies and write answers; `api/routing.py` makes routes from it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,7 +15,7 @@ from blip_serve.domain import ServiceTier
 from blip_serve.settings import Settings
 
 Beside = Mapping[str, object]
-"""A request's parameters that are accepted and not read, with their values."""
+"""The accepted but unread parameters of a request, with their values."""
 Others = Mapping[str, Callable[[object, Beside], bool]]
 """Parameters that are accepted and not read. Each has a function that says whether its value can be ignored; a value
 that cannot is refused. The function is given the value, and all such parameters of the request."""
@@ -25,7 +25,8 @@ STRICT = ConfigDict(
     strict=True, extra="allow", hide_input_in_errors=True, json_schema_extra={"additionalProperties": False}
 )
 """For bodies: no conversions. Unknown fields are refused by `body.validated`, at the first one. With `extra="forbid"`
-pydantic would make an error of each, and a body has room for a million."""
+pydantic would build an error for each of them, and a body can hold a million.
+"""
 
 
 class Body(BaseModel):
@@ -97,10 +98,10 @@ def anything(value: object, beside: Beside) -> bool:
 
 
 def only(*harmless: object) -> Callable[[object, Beside], bool]:
-    """For a parameter that changes no answer with one of these values."""
+    """For a parameter that can be ignored if it has one of these values."""
     return lambda value, beside: value in harmless
 
 
 def unless(other: str, unused: object, *harmless: object) -> Callable[[object, Beside], bool]:
-    """For a parameter that changes no answer with one of these values, or with any where `other` is `unused`."""
+    """Like `only`. Any value can be ignored if the parameter `other` has the value `unused`."""
     return lambda value, beside: value in harmless or beside.get(other) == unused

@@ -53,11 +53,11 @@ Finite = BeforeValidator(_finite)
 Integer = BeforeValidator(_integer)
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT), Integer]
 Ceiling = Annotated[int, Field(ge=1), Integer]
-"""A limit on a count, of any size: there may be less."""
+"""An upper limit of any size. The service may allow less."""
 
 
 class GenerationBody(Body):
-    """How to generate. `null` is the default everywhere."""
+    """How to generate. `null` means the default."""
 
     model: str | None = Field(None, description="the configured default where absent")
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False), Finite] | None = Field(
@@ -110,7 +110,7 @@ OTHERS: Others = {
     "tool_choice": only(None, "auto", "none"),
     "tools": unless("tool_choice", "none", None, []),
 }
-"""Parameters of both SDK methods that are not read."""
+"""Parameters of chat completions and responses that are accepted but not read."""
 
 VLLM: Others = {
     **dict.fromkeys(
@@ -174,7 +174,7 @@ VLLM: Others = {
     **dict.fromkeys(("best_of", "length_penalty"), only(None, 1)),
     "skip_special_tokens": only(None, True),
 }
-"""vLLM's parameters beyond OpenAI's, of its chat and its responses, now and before, that are not read.
+"""vLLM's own parameters for chat and responses, in old and new versions, that are accepted but not read.
 
 vllm-project/vllm:vllm/entrypoints/openai/chat_completion/protocol.py, and beside it responses/protocol.py.
 """
@@ -190,7 +190,7 @@ def generate_request(
     logprobs: tuple[bool, str],
     texts: tuple[Texts, str],
 ) -> GenerateRequest:
-    """The task's request for `n` texts. What an interface has in a field of its own comes with that field's name.
+    """The task's request for `n` texts. What the two endpoints name differently comes with its field's name.
 
     `max_tokens`: the limit. `logprobs`: whether they are asked for. `texts`: those to choose from, if any.
 
@@ -231,7 +231,7 @@ def _options(body: GenerationBody, max_tokens: int | None, max_tokens_param: str
 
 
 def _temperature(body: GenerationBody) -> float:
-    """0 by default. A body that narrows what is drawn from asks to sample: at 1 then, as OpenAI does."""
+    """0 by default. `top_p`, `top_k` or `min_p` ask for sampling. Then it is 1, as with OpenAI."""
     if body.temperature is not None:
         return body.temperature
     narrowed = body.top_p not in (None, 1) or body.top_k not in (None, 0, -1) or body.min_p not in (None, 0)
@@ -239,7 +239,7 @@ def _temperature(body: GenerationBody) -> float:
 
 
 def _given_texts(body: GenerationBody, texts: Texts, name: str) -> Texts:
-    """The texts that `body` leaves to choose from, if any; `texts` are those of the interface's own field, `name`."""
+    """The texts to choose from, if any. `texts`: those from the endpoint's own field, `name`."""
     return only_one(
         {
             "guided_choice": of_choice(body.guided_choice, "guided_choice"),

@@ -64,11 +64,11 @@ OneInput = Annotated[Any, WithJsonSchema({"anyOf": _INPUT})]
 Inputs = Annotated[
     Any, WithJsonSchema({"anyOf": [*_INPUT, {"type": "array", "minItems": 1, "items": {"anyOf": _INPUT}}]})
 ]
-"""One of these, or several; not yet read."""
+"""One input, or a list of them; not yet read."""
 
 TEXT_KEYS = frozenset({"type", "text", "prompt_cache_breakpoint"})
 MAX_PARTS = 128
-"""Parts that a content may have. Only a few can be used, and a body has room for millions."""
+"""The most parts a message's content may have. A body has room for millions."""
 IMAGE_KEYS = frozenset({"type", "image_url", "detail", "prompt_cache_breakpoint", "uuid"})
 IMAGE_TYPES = ("image_url", "input_image")
 
@@ -79,7 +79,7 @@ def read_inputs(value: Any, param: str) -> tuple[Input, ...]:
 
 
 def entries(value: Any, param: str) -> list[tuple[str, Any]]:
-    """The entries of `Inputs`, each after its path. The parts of one `content` are entries too, as in vLLM.
+    """The entries of `Inputs`, as pairs of path and entry. The parts of one `content` are entries too, as in vLLM.
 
     Raises `InvalidInput` where there are none, or more than any setting allows.
     """

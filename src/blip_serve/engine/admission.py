@@ -22,7 +22,7 @@ class Waiter:
     error: ServiceError | None = None
 
     def tell(self) -> None:
-        """Ends the future of a waiter that has left the line. Not under the lock: its callbacks run here."""
+        """Resolves its future after it left the line. Call it without the lock: callbacks run here."""
         if self.error is not None:
             self.future.set_exception(self.error)
         else:
@@ -30,7 +30,10 @@ class Waiter:
 
 
 class Admission:
-    """Room for requests of a cost of `max_cost` for each class; `max_waiting` background requests may wait for it."""
+    """Admits requests up to a total cost of `max_cost` per class.
+
+    At most `max_waiting` background requests wait in line.
+    """
 
     def __init__(self, max_cost: int, max_waiting: int) -> None:
         self._max_cost = max_cost
@@ -51,7 +54,10 @@ class Admission:
         self._add(reservation)
 
     def wait(self, reservation: Reservation) -> Waiter:
-        """Puts a request at the end of the line. Raises `Overloaded` where the line is full, or no room is enough."""
+        """Puts a request at the end of the line.
+
+        Raises `Overloaded` where the line is full, or the request is larger than all the room there is.
+        """
         if len(self._line) >= self._max_waiting or reservation.size > self._max_cost:
             raise Overloaded("Too many background requests wait for room.", retry_after=10)
         self._line.append(waiter := Waiter(reservation))
@@ -66,9 +72,9 @@ class Admission:
         return True
 
     def advance(self) -> list[Waiter]:
-        """Takes out of the line those that have room now, first come, first served, and those whose time is up.
+        """Admits waiting requests in order while there is room, and fails those whose time is up.
 
-        They are to be told. Those whose future was cancelled are taken out too.
+        Returns both: the caller must `tell` them. Cancelled ones leave too.
         """
         told = [waiter for waiter in self._line if self._expired(waiter)]
         self._line = deque(waiter for waiter in self._line if waiter.error is None and not waiter.future.cancelled())
@@ -88,7 +94,7 @@ class Admission:
         return failed
 
     def clear(self) -> list[Reservation]:
-        """Takes back all room; whose it was."""
+        """Takes back all room. Returns the reservations that had it."""
         had = list(self.reserved)
         self.reserved.clear()
         self.cost = dict.fromkeys(self.cost, 0)

@@ -17,7 +17,7 @@ from blip_serve.settings import EngineSettings
 from blip_serve.telemetry import Telemetry
 
 RECENT_S = 2.0
-"""For so long after an interactive work was seen, background steps are small: the next one may come at any moment."""
+"""Seconds after an interactive work in which background steps stay small, because another may come."""
 
 
 @dataclass(eq=False, slots=True)
@@ -45,7 +45,7 @@ class Step:
 
 
 class DeviceThread:
-    """Runs queued works in steps. Everything here but what `Inbox` holds is this thread's own.
+    """Runs queued works in steps. It shares only the `Inbox` with other threads.
 
     `on_death` is called, on this thread, with the fault that ends it.
     """
@@ -78,7 +78,7 @@ class DeviceThread:
             self._thread.join(timeout=seconds)
 
     def stuck_for(self, seconds: float) -> bool:
-        """Whether it has been in one turn for longer than that. Asked by any thread."""
+        """Whether its current turn has lasted longer than `seconds`. Any thread may ask."""
         since = self._busy_since
         return since is not None and time.monotonic() - since > seconds
 
@@ -106,7 +106,7 @@ class DeviceThread:
         return True
 
     def _next_step(self) -> Step | None:
-        """The next step; `None` where there is none and a launch is under way, or the engine stops."""
+        """The next step; `None` if no work can run and a step is on the device, or if the engine stops."""
         while not self._inbox.stopping:
             self._take_in()
             self._wait_for_company()
@@ -127,7 +127,7 @@ class DeviceThread:
         return time.monotonic() - self._inbox.interactive_seen < RECENT_S
 
     def _take_in(self) -> None:
-        """Queues what came, and sees off the tickets of those who left."""
+        """Queues new tickets. Drops the tickets of closed requests."""
         with self._inbox.changed:
             arrived, self._inbox.arrived = self._inbox.arrived, []
             left, self._inbox.left = self._inbox.left, []
@@ -137,10 +137,12 @@ class DeviceThread:
             self._see_off(self._scheduler.discard(owner))
 
     def _wait_for_company(self) -> None:
-        """Waits up to `max_wait` while a step is not full and more works are being prepared; never between steps.
+        """Waits up to `max_wait_ms` while a step is not full and more works are being prepared.
 
-        Only works of one class keep each other company. A background step lets an interactive work go first that is
-        being prepared.
+        Never while a step is on the device.
+
+        A step waits only for works of its own class. A background step also waits if an interactive work is being
+        prepared, so that this goes first.
         """
         if self._flight:
             return
@@ -166,7 +168,11 @@ class DeviceThread:
         return inbox.stopping or not inbox.preparing["interactive"] or came
 
     def _has_company(self, queue: WorkQueue, work_class: WorkClass, full: int) -> bool:
-        """Whether there is nothing to wait for any more: also when an interactive work came, for a background step."""
+        """Whether to stop waiting.
+
+        True if the step is full, nothing more is being prepared, or an interactive work came while a background step
+        waited.
+        """
         if self._inbox.stopping or not self._inbox.preparing[work_class]:
             return True
         arrived = [ticket for ticket in self._inbox.arrived if ticket.owner.work_class == work_class]
@@ -175,14 +181,14 @@ class DeviceThread:
         return queue.cost + sum(ticket.work.cost for ticket in arrived) >= full
 
     def _wait(self, until: Callable[[], bool], timeout: float | None = None) -> None:
-        """Waits for others, with nothing on the device: that is no hang."""
+        """Waits with nothing on the device, so the time does not count as a hang."""
         self._busy_since = None
         with self._inbox.changed:
             self._inbox.changed.wait_for(until, timeout)
         self._busy_since = time.monotonic()
 
     def _take_slot(self, ticket: Ticket) -> bool:
-        """Whether the model holds what the ticket's work needs between its steps; a fault in that fails it alone."""
+        """Takes the slots of the ticket's work; returns whether it has them. An error here fails this ticket only."""
         try:
             return ticket.take_slot()
         except DeviceLost:
@@ -230,7 +236,7 @@ class DeviceThread:
             self._deliver(ticket, outcome)
 
     def _note_time(self, step: Step) -> None:
-        """Counts the step's time from where the one before it ended: two under way do not count twice."""
+        """Counts the step's time from the end of the step before it, so overlapping steps are not counted twice."""
         now = time.monotonic()
         seconds = now - max(step.started, self._last_collected)
         self._last_collected = now
@@ -241,7 +247,7 @@ class DeviceThread:
             owner.device_seconds += seconds
 
     def _step_failed(self, step: Step, error: Exception) -> None:
-        """Fails the step's own works only; one without memory is tried again by halves, so that its neighbours live."""
+        """Fails the step's own works only; a step that ran out of memory is split in halves and tried again."""
         if isinstance(error, OutOfMemory) and len(step.tickets) > 1:
             middle = len(step.tickets) // 2
             self._again += [Step(step.tickets[:middle]), Step(step.tickets[middle:])]
@@ -270,7 +276,7 @@ class DeviceThread:
                 ticket.fail(self._told(error))
 
     def _let_go(self, ticket: Ticket) -> bool:
-        """Whether the ticket has ended: nobody waits for it, or its time is up."""
+        """Ends the ticket if nobody waits for it or its time is up; returns whether it did."""
         if ticket.ended():
             self._end(ticket)
             return True
@@ -282,7 +288,10 @@ class DeviceThread:
             ticket.owner.tickets.discard(ticket)
 
     def _told(self, error: Exception) -> ServiceError:
-        """What the waiter is told of a fault; its cause goes to the log, and no frame of it stays alive."""
+        """The error to report. Its cause goes to the log.
+
+        The traceback is not kept: it would keep the request in memory.
+        """
         if isinstance(error, ServiceError):
             return copy.copy(error)
         self._telemetry.log.error("step_failed", exc_info=error)

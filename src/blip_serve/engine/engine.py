@@ -1,4 +1,4 @@
-"""The engine of one device: admission, submission, and its end. Knows no tensors, no model and no HTTP."""
+"""The engine of one device: takes requests in, takes their works, and stops. Knows no tensors, no model and no HTTP."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ from blip_serve.settings import EngineSettings
 from blip_serve.telemetry import Telemetry
 
 JOIN_S = 1.0
-"""The least time a step under way has to end when the engine stops."""
+"""Seconds that a step under way has at least, to end, when the engine stops."""
 DRAINING = "The service is shutting down."
 DEAD = "The device has failed and the service is about to restart."
 
@@ -23,7 +23,7 @@ DEAD = "The device has failed and the service is about to restart."
 class Engine:
     """Runs works on one device, from one thread, in steps of at most `max_step_cost`.
 
-    All methods are for any thread, and none waits for the device but `stop`.
+    Any thread may call any method. Only `stop` waits for the device.
     """
 
     def __init__(self, settings: EngineSettings, telemetry: Telemetry) -> None:
@@ -43,7 +43,7 @@ class Engine:
         self._device.start()
 
     def reserve(self, size: int, timeout: float) -> Reservation:
-        """Room for an interactive request of cost `size`, for `timeout` seconds; to be closed.
+        """Reserves room for an interactive request of cost `size`, for `timeout` seconds. The caller must `close` it.
 
         Raises `Overloaded` when the queue has no such room, `Unavailable` when the engine drains or has died.
         """
@@ -65,11 +65,11 @@ class Engine:
             self.close(reservation)
 
     def reserve_background(self, size: int, timeout: float) -> "Future[Reservation]":
-        """Room for a background request of cost `size`: at once, or when those before it in line have theirs.
+        """Room for a background request of cost `size`: at once, or when its turn comes.
 
-        Of the `timeout` seconds that the request has, the wait takes its part. The future ends in a reservation that is
-        to be closed, or raises `DeadlineExceeded`, or `Unavailable` when the engine stops or dies. A deadline is looked
-        at when the line moves; who wants to know sooner waits with a timeout. To give up a wait, see `withdraw`.
+        The wait counts towards `timeout`, in seconds. The future ends in a reservation that is to be closed, or raises
+        `DeadlineExceeded`, or `Unavailable` when the engine stops or dies. Deadlines are checked only when the line
+        moves. To learn sooner, wait for the future with a timeout. To give up a wait, see `withdraw`.
 
         Raises `Overloaded` where too many wait already, `Unavailable` when the engine drains or has died.
         """
@@ -87,7 +87,7 @@ class Engine:
         return future
 
     def withdraw(self, wanted: "Future[Reservation]") -> None:
-        """Gives up what `reserve_background` returned: leaves the line, or closes what came meanwhile."""
+        """Gives up what `reserve_background` returned: leaves the line, or closes the reservation that has come."""
         if not wanted.cancel():
             wanted.add_done_callback(lambda done: None if done.exception() else self.close(done.result()))
 
@@ -98,7 +98,7 @@ class Engine:
         works: Sequence[Work],
         on_piece: Callable[[Piece], None] | None = None,
     ) -> list["Future[object]"]:
-        """Queues works and returns their futures, in order; `on_piece` as `Ticket` has it.
+        """Queues works and returns their futures, in order; `on_piece`: see `Ticket`.
 
         Raises `Unavailable` when the reservation was closed or the engine has stopped.
         """
@@ -118,7 +118,7 @@ class Engine:
 
     @contextmanager
     def preparing(self, reservation: Reservation) -> Iterator[None]:
-        """While inside, works of this request are about to come: a step may wait `max_wait` for them."""
+        """Says that this request will soon submit works. A step may wait up to `max_wait_ms` for them."""
         self._expect(reservation.work_class, +1)
         try:
             yield
@@ -134,7 +134,7 @@ class Engine:
     def close(self, reservation: Reservation) -> None:
         """Gives the room back and cancels what has not ended.
 
-        A ticket on the device leaves it when its step ends, and reaches no further one.
+        A work on the device ends with its step and gets no other.
         """
         with self._changed:
             unended = list(reservation.tickets)
@@ -148,14 +148,14 @@ class Engine:
         _tell(told)
 
     def _cancelled(self, wanted: "Future[Reservation]") -> None:
-        """Lets those go on who waited behind one that was cancelled."""
+        """Moves the line on after a waiting request was cancelled."""
         if wanted.cancelled():
             with self._changed:
                 told = self._admission.advance()
             _tell(told)
 
     def stop(self, drain_s: float) -> None:
-        """Refuses new requests and those that wait for room, and lets those admitted end for `drain_s` seconds.
+        """Refuses new and waiting requests. Gives admitted ones `drain_s` seconds to end.
 
         Then fails what is left. Blocks.
         """
@@ -180,9 +180,9 @@ class Engine:
         return "draining" if self._draining else None
 
     def lost(self) -> bool:
-        """Whether the device does not come back: its thread died, or hangs in a step for longer than `exit_after_s`.
+        """Whether the device will not come back: its thread died, or hangs in a step for longer than `exit_after_s`.
 
-        Every waiter has been failed then.
+        All requests have been failed by then.
         """
         if not self.dead and self._device.stuck_for(self._settings.exit_after_s):
             self.give_up(TimeoutError("the device hangs"))
@@ -194,7 +194,7 @@ class Engine:
         return self._death is not None
 
     def give_up(self, death: BaseException) -> None:
-        """Fails every waiter; nothing is launched any more. For a device that was found to be lost, from any thread."""
+        """Fails every request and stops launching. Any thread calls it that finds the device lost."""
         with self._changed:
             self._death = death
             self._inbox.stopping = True
@@ -220,6 +220,6 @@ class Engine:
 
 
 def _tell(waiters: Sequence[Waiter]) -> None:
-    """Ends the futures of those that left the line. Not under the lock: their callbacks run here."""
+    """Resolves the futures of requests that left the line. Call it without the lock: their callbacks run here."""
     for waiter in waiters:
         waiter.tell()

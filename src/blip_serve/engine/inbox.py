@@ -14,7 +14,9 @@ def _none_of_each() -> dict[WorkClass, int]:
 
 @dataclass(eq=False, slots=True)
 class Inbox:
-    """What came and who left since the device thread last looked. Guarded by `changed`, which tells it.
+    """New tickets and closed reservations since the device thread last looked.
+
+    `changed` guards it and wakes that thread.
 
     No model is called while `changed` is held. A call may wait for the device, and a device may hang; whoever asks for
     room, leaves, or asks whether the device is lost must not wait for that.

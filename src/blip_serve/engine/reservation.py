@@ -15,7 +15,7 @@ class Reservation:
     """Room in the queue for works of cost `size`, up to `deadline` (monotonic seconds). Made by the engine only.
 
     `queue_seconds`: from the first submission to the first step; `device_seconds`: the steps it took part in.
-    `tickets`: submitted and not ended; the engine's own.
+    `tickets`: works submitted and not ended. Only the engine changes it.
     """
 
     size: int
@@ -30,8 +30,8 @@ class Reservation:
 class Ticket:
     """One submitted work. `future` ends in the work's result or an exception on every path.
 
-    `on_piece` is given the pieces before that, on the device thread; it must neither wait nor raise.
-    `admitted`: whether the model holds what the work needs between its steps. `begun`: whether it had a step.
+    `on_piece` is given the pieces before that, on the device thread; it must neither wait nor raise. `admitted`:
+    whether it holds its slots. `begun`: whether it has had a step.
     """
 
     work: Work
@@ -44,13 +44,13 @@ class Ticket:
     begun: bool = False
 
     def ended(self) -> bool:
-        """Whether nobody waits any more, or time is up; the latter is told to the waiter here."""
+        """Whether the future is done. Fails it first if the deadline has passed."""
         if not self.future.done() and time.monotonic() >= self.owner.deadline:
             self.fail(DeadlineExceeded("The request's time ran out while it was queued."))
         return self.future.done()
 
     def take_slot(self) -> bool:
-        """Asks the model to hold what the work needs between its steps; whether it does. Device thread only."""
+        """Takes the slots that the work needs. Returns whether enough were free. Device thread only."""
         self.admitted = self.model.admit(self.work)
         return self.admitted
 

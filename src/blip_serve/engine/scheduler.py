@@ -1,6 +1,6 @@
 """Which works go into the next step: interactive ones first. Knows no thread, no lock and no clock.
 
-It is one thread's, the device's. Works of the two classes never share a step.
+Only the device thread uses it. Works of the two classes never share a step.
 """
 
 from collections import Counter
@@ -12,9 +12,9 @@ from blip_serve.engine.work_queue import WorkQueue
 from blip_serve.settings import EngineSettings
 
 MOST_CREDIT = 2 * IMAGE_COST
-"""What of their share background works may save up."""
+"""The most credit, as a cost, that background works can save up."""
 KEPT_SLOTS = 1 / 4
-"""Of a model's slots, those that background works leave to interactive ones.
+"""The part of a model's slots that is kept for interactive works.
 
 Slots are not taken back from a sequence under way. A background text of 512 tokens may hold its own for seconds.
 """
@@ -24,15 +24,14 @@ class Scheduler:
     """All queued tickets.
 
     A background step runs when no interactive work can, and none is on the device. Besides, while interactive works
-    wait, background works get `background_share` of the cost of all steps. `_credit` says how much of it is due: an
-    interactive step adds to it, and each background step takes its cost from it. So background works that run in the
-    gaps between interactive ones are not due to go before them. No two steps that go first follow one another,
-    whatever the share: an interactive work waits for one of them only.
+    wait, background works get `background_share` of the cost of all steps. `_credit` is what is owed to them: an
+    interactive step adds to it, a background step subtracts its cost. Background works that already ran in gaps are
+    owed less. At most one background step goes ahead of waiting interactive works at a time.
 
     While interactive works are here, or were a moment ago, a background step costs at most an image, or is a single
     work, and no other one is on the device: an interactive work that comes waits for one small step only.
 
-    `take_slot`: whether the model holds what a ticket's work needs between its steps; asks for it the first time.
+    `take_slot`: takes the slots of a ticket's work, and says whether it has them.
     """
 
     def __init__(self, settings: EngineSettings, take_slot: Callable[[Ticket], bool]) -> None:
@@ -56,7 +55,7 @@ class Scheduler:
         return (self.interactive if owner.work_class == "interactive" else self.background).discard(owner)
 
     def take(self, recent: bool = False, running: Collection[WorkClass] = ()) -> tuple[list[Ticket], list[Ticket]]:
-        """Tickets of the next step, all of one class, model and phase, and tickets met that have ended.
+        """Tickets of the next step, all of one class, model and phase, and tickets found to have ended.
 
         `recent`: whether interactive works were seen a moment ago. `running`: the classes of the steps on the device.
         """
@@ -87,7 +86,11 @@ class Scheduler:
     # Slots
 
     def _take_background_slot(self, ticket: Ticket) -> bool:
-        """Interactive works come first, and find some free; a few are the background's even while these wait."""
+        """Takes slots for a background work.
+
+        Some are kept for interactive works; a few stay for background works even while interactive ones wait for a
+        slot.
+        """
         needed = ticket.work.slot_count
         if not needed:
             return self._take_slot(ticket)

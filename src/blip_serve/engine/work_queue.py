@@ -1,7 +1,7 @@
 """The queued works of one class, and which of them make a step together. Knows no thread and no lock.
 
-Turns are taken at three levels: models, the phases of a model, and the requests (reservations) of a phase, so that a
-request of thousands of works delays a small one by a step, not by its whole length.
+Models take turns, then a model's phases, then a phase's requests (reservations), so that a request of thousands of
+works delays a small one by a step, not by its whole length.
 """
 
 from collections import OrderedDict, deque
@@ -29,7 +29,7 @@ class PhaseQueue:
             tickets.append(ticket)
 
     def holds_memory(self) -> bool:
-        """Whether the next ticket had a step, and holds no slot: what that step made is let go when it ends."""
+        """Whether the next ticket had a step but holds no slot. It keeps that step's result in memory until it ends."""
         ticket = next(iter(self._requests.values()))[0]
         return ticket.begun and not ticket.work.slot_count
 
@@ -81,10 +81,9 @@ class PhaseQueue:
 class WorkQueue:
     """All queued tickets of one class: `count` of them, of which `begun` had a step. `cost`: of all their next steps.
 
-    `slotless`: for each model, the ticket that found no slot and is the next to get one.
-    `take_slot`: whether the model holds what a ticket's work needs between its steps; asks for it the first time.
-    `end_first`: of a model's phases, those whose works hold memory come first. Where steps are small, a step of an
-    early phase may make more works than one of a late phase ends, and what they hold would pile up.
+    `slotless`: for each model, the ticket that found no slot and is the next to get one. `take_slot`: takes the slots
+    of a ticket's work, and says whether it has them. `end_first`: run phases whose works hold memory first. With small
+    steps, early phases could otherwise make works faster than late phases finish them.
     """
 
     def __init__(self, take_slot: Callable[[Ticket], bool], end_first: bool = False) -> None:
@@ -124,7 +123,7 @@ class WorkQueue:
         return phases
 
     def _has_slot(self, ticket: Ticket) -> bool:
-        """Who found no slot comes before all others of the model: it may need several at once."""
+        """A ticket that found too few slots goes before all others of its model: it may need several at once."""
         if ticket.admitted:
             return True
         first = self.slotless.get(ticket.model, ticket)

@@ -1,7 +1,7 @@
 """`Captioner`: the `Model` of a captioning checkpoint.
 
-Phases: `encode` (skipped if the image is known), then `prefill` and `decode`, a step a token, or `rank` for given
-captions.
+Phases: `encode` (skipped if the image is known), then `prefill` and `decode` (one step per token), or `rank` if the
+request gives the captions.
 """
 
 from pathlib import Path
@@ -50,7 +50,7 @@ class Captioner:
         return self._images.known(item.image, TOKENS)
 
     def prepare(self, item: GenerateItem | RankItem) -> Prepared:
-        """Finds or decodes the image. The captions, to be generated or given, begin with the item's text, if any.
+        """Finds or decodes the image. All captions, generated or given, begin with the item's text.
 
         Raises `InvalidInput` naming the field of the image, the text, a given caption, or the number of tokens.
         """

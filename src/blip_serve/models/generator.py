@@ -1,7 +1,9 @@
-"""`Generator`: generates texts, a token a step. The phases `prefill` (the whole prompt) and `decode` (the last token).
+"""`Generator`: generates texts, one token per step.
+
+Its phases are `prefill`, which reads the whole prompt, and `decode`, which reads the last token.
 
 Sequences join and leave between steps (continuous batching). A source is projected once for all sequences that share
-it. With many images in a step, none is projected: see `MANY`.
+it. From `MANY` images in a step on, images are attended to without being projected.
 """
 
 from collections import Counter
@@ -80,7 +82,7 @@ class Generator:
         self._cache.give_back(work.slots)
 
     def launch(self, works: Sequence[GenerateWork]) -> Generating:
-        """Starts the next token of every work."""
+        """Starts computing the next token of every work."""
         sources = dict.fromkeys(work.source for work in works)
         order = [work for source in sources for work in works if work.source is source]
         feeds = [feed for work in order for feed in _feeds(work)]
@@ -169,7 +171,10 @@ def encoded(source: Source) -> Tensor:
 
 
 def _folded(feeds: Sequence[Feed], most: int) -> frozenset[Source]:
-    """The sources that are not projected: those attended to by up to `most` tokens (`Device.folded`)."""
+    """The sources that are not projected ("folded"), if there are `MANY`: long ones that few tokens attend to.
+
+    `most`: how many tokens may attend to one.
+    """
     tokens = Counter[Source]()
     for feed in feeds:
         tokens[feed.source] += len(feed.ids)
@@ -180,7 +185,10 @@ def _folded(feeds: Sequence[Feed], most: int) -> frozenset[Source]:
 def _by_source(
     bucket: Sequence[int], feeds: Sequence[Feed], projected: Mapping[Source, list[KeysAndValues]]
 ) -> list[int]:
-    """Indices of feeds, sorted: those of a source are adjacent, and so are sources that are attended to at once."""
+    """Indices of feeds, sorted: feeds of one source are adjacent.
+
+    So are sources that one call can attend to together.
+    """
     rows = Counter(feeds[i].source for i in bucket)
     number = {source: number for number, source in enumerate(rows)}
 

@@ -21,7 +21,7 @@ FIRST_SLOTS, FIRST_TOKENS = 4, 32
 class KVCache:
     """At most `limit` slots. A step writes each token at its own position, so trying it again writes the same.
 
-    `take` and `give_back` only keep books on the host. All else touches the device and belongs to a step.
+    `take` and `give_back` only do bookkeeping on the host. All else touches the device and belongs to a step.
     """
 
     def __init__(self, config: TextConfig, device: Device, limit: int) -> None:

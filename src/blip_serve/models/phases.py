@@ -37,7 +37,7 @@ class Launched:
 
 
 class Phases:
-    """A model's phases by name. A model gives each of its works the kind that the work's phases take."""
+    """A model's phases by name. A model must make works of the type that their phases expect."""
 
     def __init__(self, device: Device, phases: Mapping[str, AnyPhase]) -> None:
         self._device = device

@@ -1,4 +1,4 @@
-"""`Writer`: a text decoder with all that captioning and question answering do with it: generate texts, or rank them."""
+"""`Writer`: generates or ranks texts with a text decoder. Captioning and question answering share it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,8 +33,8 @@ class Begun(TypedDict):
 class Subject:
     """What an item's texts are about: an image, or a question about the image.
 
-    `source`: what the decoder attends to; `projection`: the cost of projecting it. `reading`: the step that makes a
-    question a source; `length`: the question's tokens.
+    `source`: what the decoder attends to; `projection`: the cost of projecting it. `reading`: the step that reads the
+    question, if there is one. `length`: number of tokens of the question.
     """
 
     image: ImageState
@@ -59,7 +59,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedTexts:
-    """An item's texts to be generated."""
+    """The texts that an item asks to generate."""
 
     sequences: Sequence[Generated]
     ids: Sequence[tuple[int, ...]] = ()
@@ -75,7 +75,7 @@ class GeneratedTexts:
 
 @dataclass(frozen=True, slots=True)
 class GivenTexts:
-    """An item's texts to be ranked, and the ids of each."""
+    """The texts that an item asks to rank, with their token ids."""
 
     texts: Sequence[RankedText]
     ids: Sequence[tuple[int, ...]]
@@ -102,7 +102,7 @@ class Writer:
     def texts(self, item: GenerateItem | RankItem, prompt: tuple[int, ...]) -> GeneratedTexts | GivenTexts:
         """An item's texts, to be generated or ranked after `prompt`.
 
-        Raises `InvalidInput` naming the number of tokens, or the given text, that does not fit.
+        Raises `InvalidInput` that names the field: the number of tokens, or the given text that is too long.
         """
         if isinstance(item, GenerateItem):
             return GeneratedTexts(sequences(item, prompt, self._vocabulary, self._tokenizer.positions))

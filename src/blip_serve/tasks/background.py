@@ -13,7 +13,7 @@ FETCHES = 16
 
 
 async def room(engine: Engine, size: int, seconds: float) -> Reservation:
-    """Room in the queue for a background request of cost `size`, which has `seconds` for its wait and its work.
+    """Room in the queue for a background request of cost `size`. `seconds`: for waiting and working together.
 
     Raises what `Engine.reserve_background` raises.
     """
@@ -32,7 +32,7 @@ async def room(engine: Engine, size: int, seconds: float) -> Reservation:
 
 
 class BackgroundBounds:
-    """Bounds how much of the threads that all requests share background requests take at once.
+    """Limits how many of the shared threads background requests use at once.
 
     Of `workers` threads one is left free for interactive requests, if there are two.
     """

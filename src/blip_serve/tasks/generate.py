@@ -173,7 +173,7 @@ def _item(
 def _likeliest(
     request: GenerateRequest, prepared: Prepared, likelihoods: Sequence[float], emit: Callable[[Event], None] | None
 ) -> tuple[GeneratedText, ...]:
-    """The likeliest of the given texts, `n` times, each as one piece. Its tokens and an end token count."""
+    """The likeliest of the given texts, `n` times, each as one piece. Counts its tokens and one end token."""
     best = likelihoods.index(max(likelihoods))
     text = GeneratedText(request.given[best].shown, "stop", prepared.text_tokens[1 + best] + 1)
     if emit is not None:

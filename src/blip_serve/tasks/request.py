@@ -95,9 +95,10 @@ def work_class(request: Request[Any], caller: Caller) -> WorkClass:
 
 
 def check_names(request: Request[Any]) -> None:
-    """Raises `InvalidInput` naming the first field whose type is a `Literal`, or a set of them, and whose value is not.
+    """Raises `InvalidInput` naming the first field with a value that its type does not allow.
 
-    Types are not checked at run time otherwise: callers in Python may give any string.
+    Such a type is a `Literal`, or a set of them. Types are not checked at run time otherwise: callers in Python may
+    give any string.
     """
     kind: Any = type(request)
     for field, known in _names(kind):

@@ -15,7 +15,7 @@ from blip_serve.tasks.session import Sessions
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest(Request["ScoreResult"]):
-    """Pairs to score. `first` has one entry, paired with each of `second`, or as many: paired by index."""
+    """Pairs to score. The one entry of `first` is paired with each of `second`; several are paired by index."""
 
     needs: ClassVar[tuple[Task, ...]] = ("match",)
 

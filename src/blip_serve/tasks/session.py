@@ -78,7 +78,10 @@ class Session:
         self._decode_seconds = 0.0
 
     async def load(self, source: ImageSource) -> ImageBytes:
-        """Loads an image. A small first image is read on the event loop. Raises `InvalidInput` that names its field."""
+        """Loads an image. Raises `InvalidInput` that names its field.
+
+        The request's first image is read on the event loop if it is small.
+        """
         started = time.monotonic()
         first, self._first = self._first, False
         async with self._bounds.load(source) if self._bounds else nullcontext():
@@ -112,7 +115,7 @@ class Session:
     async def until_deadline(self, parts: Sequence[Coroutine[None, None, T]]) -> list[T | None]:
         """Runs `parts` concurrently and returns their results; `None` for a part that did not end in time.
 
-        The first error cancels the other parts and is raised. For a session that is not timed.
+        The first error cancels the other parts and is raised. Use it in a session opened with `timed=False`.
         """
         left = max(0.0, self._reservation.deadline - time.monotonic())
         tasks = [asyncio.ensure_future(part) for part in parts]
@@ -222,8 +225,8 @@ def _on_loop(loop: asyncio.AbstractEventLoop, receive: Callable[[Piece], None]) 
 async def all_of(parts: Sequence[Coroutine[None, None, T]]) -> list[T]:
     """Runs `parts` concurrently and returns their results. The first error cancels the other parts and is raised.
 
-    This is no `TaskGroup`: the exception group that one raises is part of a reference cycle, which would keep the
-    request's images in memory until the next garbage collection.
+    Not a `TaskGroup`: the exception group that it raises is part of a reference cycle, which would keep the request's
+    images in memory until the next garbage collection.
     """
     if len(parts) == 1:  # the usual case: saves a task, and two turns of the event loop
         return [await parts[0]]

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -196,3 +197,54 @@ def test_a_script_ends_in_peace_however_it_leaves_the_service(end: str, tmp_path
         [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=WAIT_S * 3, cwd=tmp_path
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "a small pink star\n", "")
+
+
+WRONG_TYPES: list[tuple[str, Callable[[BlipServe], object]]] = [
+    ("images: a path", lambda blip: blip.match(5, "a star")),  # type: ignore[arg-type]
+    (r"images\[1\]: a path", lambda blip: blip.match([PICTURE, None], "a star")),  # type: ignore[list-item]
+    ("captions: a string", lambda blip: blip.match(PICTURE, None)),  # type: ignore[arg-type]
+    (r"captions\[1\]: a string", lambda blip: blip.match(PICTURE, ["a star", 5])),  # type: ignore[list-item]
+    ("question: a string", lambda blip: blip.answer(PICTURE, None)),  # type: ignore[arg-type]
+    ("documents: a list", lambda blip: blip.rerank("a star", "a.png")),
+]
+
+
+@pytest.mark.parametrize(("message", "ask"), WRONG_TYPES, ids=[message for message, _ in WRONG_TYPES])
+def test_an_argument_of_a_wrong_type_is_named(
+    blip: BlipServe, message: str, ask: Callable[[BlipServe], object]
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        ask(blip)
+
+
+def test_an_image_without_pixels_is_refused(blip: BlipServe) -> None:
+    with pytest.raises(InvalidInput) as found:
+        blip.caption(Image.new("RGB", (0, 0)))
+    assert found.value.param == "image"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_is_told_to_make_its_own(tmp_path: Path) -> None:
+    code = f"""
+import multiprocessing
+from blip_serve import BlipServe
+blip = BlipServe()
+def ask(queue):
+    try:
+        blip.caption({str(PICTURE)!r})
+    except RuntimeError as error:
+        queue.put(str(error))
+    blip.close()
+queue = multiprocessing.get_context("fork").Queue()
+child = multiprocessing.get_context("fork").Process(target=ask, args=(queue,))
+child.start()
+print(queue.get(timeout={WAIT_S}))
+child.join({WAIT_S})
+print(child.exitcode)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=WAIT_S * 3, cwd=tmp_path
+    )
+    told, exit_code = done.stdout.splitlines()
+    assert "make one here" in told
+    assert exit_code == "0"

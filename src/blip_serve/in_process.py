@@ -4,6 +4,7 @@ The command line is built on it. It is also meant for notebooks and jobs.
 """
 
 import asyncio
+import os
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
@@ -12,7 +13,7 @@ from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeAlias, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeAlias, TypeVar, cast
 
 from PIL import Image
 
@@ -43,6 +44,7 @@ T = TypeVar("T")
 DOWNLOAD_S = 3600.0
 """Seconds for a request, enough to download and load its model first."""
 CLOSED = "this BlipServe is not open"
+FORKED = "this BlipServe belongs to the process that this one was forked from: make one here"
 
 
 def local_settings(config: Path | None = None) -> Settings:
@@ -62,8 +64,9 @@ def local_settings(config: Path | None = None) -> Settings:
 class AsyncBlipServe:
     """The service in this process, for asynchronous code. Use it in an `async with`.
 
-    Every method raises a `ServiceError` that names the argument at fault, or `OSError` for a file that cannot be read.
-    `model` is an id or an alias. `None` means the configured default for the task.
+    Several images or texts are a list or a tuple. Every method raises a `ServiceError` that names the argument at
+    fault, or `OSError` for a file that cannot be read. `model` is an id or an alias. `None` means the configured
+    default for the task.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -183,6 +186,8 @@ class AsyncBlipServe:
         A query that is a string is a text, and the documents are images. Any other query is an image, and the
         documents are texts.
         """
+        if not isinstance(documents, list | tuple):
+            raise TypeError(f"documents: a list is expected, not {type(documents).__name__}")
         if isinstance(query, str | Caption):
             asked: Input = _text(query, "query")
             found = await _inputs(documents, "documents", strings_are="pictures")
@@ -283,24 +288,30 @@ class BlipServe:
 
 
 class _LoopThread:
-    """An event loop on a thread of its own."""
+    """An event loop on a thread of its own. A process that is forked has no such thread."""
 
     def __init__(self) -> None:
+        self._process = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="blip-serve", daemon=True)
         self._thread.start()
 
     def wait_for(self, call: Coroutine[Any, Any, T]) -> T:
         """Runs `call` on the loop and returns its result. Ctrl-C in the waiting thread cancels it."""
-        if self._loop.is_closed():
+        if self._loop.is_closed() or self.forked:
             call.close()
-            raise RuntimeError(CLOSED)
+            raise RuntimeError(FORKED if self.forked else CLOSED)
         future = asyncio.run_coroutine_threadsafe(call, self._loop)
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is another process than that of the thread."""
+        return os.getpid() != self._process
 
     def end(self) -> None:
         """Stops the loop and its thread."""
@@ -310,8 +321,9 @@ class _LoopThread:
 
 
 def _end(loop: _LoopThread, service: AsyncBlipServe) -> None:
-    loop.wait_for(service.close())
-    loop.end()
+    if not loop.forked:
+        loop.wait_for(service.close())
+        loop.end()
 
 
 async def _sources(pictures: Sequence[Picture], name: str) -> tuple[ImageSource, ...]:
@@ -338,18 +350,21 @@ async def _inputs(
 
 
 def _several(pictures: Picture | Sequence[Picture]) -> Sequence[Picture]:
-    if isinstance(pictures, str | Path | bytes | Image.Image | ImageSource):
-        return [pictures]
-    return pictures
+    return pictures if isinstance(pictures, list | tuple) else [cast(Picture, pictures)]
 
 
 def _texts(texts: Text | Sequence[Text], name: str) -> tuple[Caption, ...]:
-    several = [texts] if isinstance(texts, str | Caption) else texts
+    several = texts if isinstance(texts, list | tuple) else [cast(Text, texts)]
     return tuple(_text(text, _param(name, i, several)) for i, text in enumerate(several))
 
 
 def _text(text: Text, param: str) -> Caption:
-    return text if isinstance(text, Caption) else Caption(text, param)
+    """Raises `TypeError` for what is no text."""
+    if isinstance(text, Caption):
+        return text
+    if not isinstance(text, str):
+        raise TypeError(f"{param}: a string is expected, not {type(text).__name__}")
+    return Caption(text, param)
 
 
 def _param(name: str, index: int, among: Sequence[object]) -> str:

@@ -233,6 +233,23 @@ def test_bodies_together_are_bounded_and_their_room_comes_back() -> None:
         assert service.client.post("/v1/match", json=body).status_code == 200
 
 
+def test_background_bodies_leave_half_of_the_room_to_interactive_ones() -> None:
+    model = FakeModel()
+    body = {"image": "aGVsbG8=", "caption": "a" * 3000}
+    flex = body | {"service_tier": "flex"}
+    with serving(fake_settings(server={"max_bodies_bytes": 10_000}), always(model)) as service:
+        model.open.clear()
+        held = threading.Thread(target=lambda: httpx.post(f"{service.url}/v1/match", json=flex, timeout=20))
+        held.start()
+        wait_until(lambda: service.metric("queue_requests") == 1)
+        response = service.client.post("/v1/match", json=flex)
+        assert (response.status_code, response.json()["error"]["code"]) == (429, "overloaded")
+        model.open.set()
+        assert service.client.post("/v1/match", json=body).status_code == 200
+        held.join(20)
+        assert service.client.post("/v1/match", json=flex).status_code == 200
+
+
 def test_an_upload_broken_off_is_no_fault_of_ours_and_shows_no_secret(capfd: pytest.CaptureFixture[str]) -> None:
     with serving(fake_settings(log={"level": "info"}), always(FakeModel())) as service:
         port = int(service.url.rpartition(":")[2])

@@ -118,12 +118,17 @@ def _client(scope: Scope) -> str:
 
 
 class BodyLimitMiddleware:
-    """Limits a body to `limit` bytes, declared or chunked, and the bodies of all requests to `total` bytes."""
+    """Limits a body to `limit` bytes, declared or chunked, and the bodies of all requests to `total` bytes.
+
+    Background requests may wait for minutes, so their bodies have half of `total` at most. A body's class is known once
+    it is read: the route then calls `count_as_background` of the request's state.
+    """
 
     def __init__(self, app: ASGIApp, limit: int, total: int) -> None:
         self._app = app
         self._limit = limit
         self._room = total
+        self._background_room = total // 2
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -131,7 +136,14 @@ class BodyLimitMiddleware:
             return
         length = Headers(scope=scope).get("content-length", "")
         declared = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
-        read = 0
+        read = background = 0
+
+        def count_as_background() -> None:
+            nonlocal background
+            if read > self._background_room:
+                raise _no_room()
+            background = read
+            self._background_room -= read
 
         async def receive_within_limit() -> Message:
             nonlocal read
@@ -140,17 +152,23 @@ class BodyLimitMiddleware:
             if max(declared, read + size) > self._limit:
                 raise RequestTooLarge(f"The body is over the limit of {self._limit} bytes.")
             if size > self._room:
-                raise Overloaded("The requests being answered take all the memory there is for them.", retry_after=1)
+                raise _no_room()
             read += size
             self._room -= size
             return message
 
+        scope.setdefault("state", {})["count_as_background"] = count_as_background
         try:
             await self._app(scope, receive_within_limit, send)
         finally:
             self._room += read
+            self._background_room += background
             if read > HEAVY:
                 asyncio.get_running_loop().run_in_executor(None, give_back)
+
+
+def _no_room() -> Overloaded:
+    return Overloaded("The requests being answered take all the memory there is for them.", retry_after=1)
 
 
 class HeadMiddleware:

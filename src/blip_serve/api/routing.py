@@ -47,8 +47,11 @@ def _add(router: APIRouter, endpoint: AnyEndpoint) -> None:
                 tasks.model(named, caller)
 
         asked = await _read(endpoint, request, settings, check_model)
+        kind = work_class(asked.request, caller)
+        if kind == "background":
+            request.state.count_as_background()
         if asked.writer is not None:
-            seconds = settings.server.timeout_s(work_class(asked.request, caller))
+            seconds = settings.server.timeout_s(kind)
             return EventStream(tasks.stream(asked.request, caller), asked.writer, state.telemetry, 2 * seconds)
         result = await tasks.run(asked.request, caller)
         content = write_answer(endpoint, asked.answer(result))

@@ -18,6 +18,12 @@ from fastapi import FastAPI
 from blip_serve.api.protocol import BoundedProtocol
 from blip_serve.settings import ServerSettings
 
+SWITCH_S = 0.0005
+"""How long a thread may keep Python's lock while others wait for it; 5 ms is Python's own.
+
+The device thread takes the lock many times in a step. With the event loop at work it would wait 5 ms each time: beside
+requests that keep the loop busy a step took seconds.
+"""
 CANCELLED_S = 1.0
 """Seconds to answer the requests that did not end within the drain."""
 
@@ -101,6 +107,7 @@ class Server(uvicorn.Server):
 
         It waits for no thread: one that hangs on the device, or in a DNS look-up, would keep the process for good.
         """
+        sys.setswitchinterval(SWITCH_S)
         with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
             runner.run(self.serve([listener]))
             code = int(self.lost() or self.force_exit or not self.started)

@@ -4,7 +4,7 @@ Opens no connections.
 """
 
 from collections.abc import Callable
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from blip_serve.hosts import endpoint_of, is_address, matches, same_spelling
 from blip_serve.images.addresses import Address, innermost, is_private, is_public, within
@@ -31,10 +31,12 @@ class Destinations:
         self._denied = [entry for entry in settings.denied_hosts if entry not in networks]
 
     def may_ask(self, host: str, port: int) -> bool:
-        """Whether a request may go to this host and port. The address is checked by `may_dial`."""
+        """Whether a request may go to this host and port. `may_dial` checks a name's addresses once they are known."""
         host = same_spelling(host)
         if any(matches(host, pattern) for pattern in self._denied):
             return False
+        if is_address(host) and not self.may_dial(host, port, ip_address(host)):
+            return False  # at once: no connection is begun for it
         if self._exempt(host, port):
             return True
         allowed = not self._allowed or any(matches(host, pattern) for pattern in self._allowed)

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from PIL import Image
 
+from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import BytesImage, ImageSource, parse_image
 
 Picture: TypeAlias = str | Path | bytes | Image.Image | ImageSource
@@ -18,14 +19,18 @@ def source_of(picture: Picture, param: str) -> ImageSource:
     """A picture as an image source; `param` names it in errors.
 
     A string is a URL, a data URI or a path. Raises `OSError` for a file that cannot be read, `InvalidInput` for an
-    invalid URL.
+    invalid URL or an image without pixels, and `TypeError` for what is no picture.
     """
     if isinstance(picture, ImageSource):
         return picture
-    if isinstance(picture, bytes):
-        return BytesImage(picture, param)
+    if isinstance(picture, bytes | bytearray | memoryview):
+        return BytesImage(bytes(picture), param)
     if isinstance(picture, Image.Image):
+        if not all(picture.size):
+            raise InvalidInput("The image has no pixels.", code="empty_image", param=param)
         return BytesImage(_file_of(picture), param)
+    if not isinstance(picture, str | Path):
+        raise TypeError(f"{param}: a path, a URL, bytes or a Pillow image is expected, not {type(picture).__name__}")
     if is_address(picture):
         return parse_image(str(picture), param)
     return BytesImage(Path(picture).read_bytes(), param)

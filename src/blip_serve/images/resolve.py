@@ -22,8 +22,14 @@ class Resolver:
     async def __call__(self, host: str) -> list[str]:
         await self._free.acquire()
         look_up = asyncio.ensure_future(in_thread(lambda: _look_up(host), "resolve"))
-        look_up.add_done_callback(lambda _: self._free.release())
+        look_up.add_done_callback(self._ended)
         return await asyncio.shield(look_up)
+
+    def _ended(self, look_up: "asyncio.Future[list[str]]") -> None:
+        """Frees the thread's place. Reads the error, which asyncio would log if the lookup was cancelled meanwhile."""
+        self._free.release()
+        if not look_up.cancelled():
+            look_up.exception()
 
 
 def _look_up(host: str) -> list[str]:

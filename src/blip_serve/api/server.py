@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from blip_serve.api.protocol import BoundedProtocol
 from blip_serve.settings import ServerSettings
 
-SWITCH_S = 0.0005
+SWITCH_S = 0.001
 """How long a thread may keep Python's lock while others wait for it; 5 ms is Python's own.
 
 The device thread takes the lock many times in a step. With the event loop at work it would wait 5 ms each time: beside
@@ -88,6 +88,7 @@ class Server(uvicorn.Server):
         if self._when_ready is not None and not self._app.state.tasks.not_ready():
             self._when_ready()
             self._when_ready = None
+            sys.setswitchinterval(SWITCH_S)  # not before: models that load side by side would take longer
         return await super().on_tick(counter) or self.lost()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -107,7 +108,6 @@ class Server(uvicorn.Server):
 
         It waits for no thread: one that hangs on the device, or in a DNS look-up, would keep the process for good.
         """
-        sys.setswitchinterval(SWITCH_S)
         with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
             runner.run(self.serve([listener]))
             code = int(self.lost() or self.force_exit or not self.started)

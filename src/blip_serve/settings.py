@@ -120,7 +120,9 @@ class ServerSettings(Section):
     metrics: Access = Field("key", description="who reads `/metrics`: `open`, `key` (as `/v1` does) or `off`")
     docs: Access = Field("key", description="who reads `/docs` and `/openapi.json`: `open`, `key` or `off`")
     max_body_bytes: int = Field(64 * MiB, gt=0, description="largest request body")
-    max_bodies_bytes: int = Field(1024 * MiB, gt=0, description="bodies of all requests being answered, together")
+    max_bodies_bytes: int = Field(
+        1024 * MiB, gt=0, description="bodies of all requests being answered, together; background ones have half"
+    )
     request_timeout_s: float = Field(60, gt=0, description="time a request has from its admission to its answer")
     background_timeout_s: float = Field(
         600, gt=0, description="the same for a background request; its wait for room in the queue is part of it"

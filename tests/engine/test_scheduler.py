@@ -36,9 +36,9 @@ def test_background_works_get_their_share_of_the_cost_while_interactive_ones_wai
     queue = scheduler(background_share=share, max_step_cost=320)
     spent = {"i": 0, "b": 0}
     while spent["b"] < 400:
-        if not queue.interactive:
+        if not queue.interactive.count:
             queued(queue, MODEL, "interactive", cost)
-        if not queue.background:
+        if not queue.background.count:
             queued(queue, MODEL, "background", *[10] * 8)
         [step] = steps(queue, 1)
         spent[classes([step])] += sum(costs(step))
@@ -122,7 +122,7 @@ def test_background_works_that_hold_memory_end_before_others_begin() -> None:
     queued(queue, MODEL, "background", *[2] * 40, phase="read")
     read, ranked = 0, 0
     most = 0
-    while queue.background:
+    while queue.background.count:
         batch, _ = queue.take(recent=True)
         for ticket in batch:
             if ticket.begun:
@@ -156,7 +156,7 @@ def test_cost_and_those_begun_are_counted_for_each_class() -> None:
     assert (batch, dropped) == ([second], [first])
     assert (queue.interactive.cost, queue.background.cost) == (0, 9)
     queue.take()
-    assert (queue.interactive.cost, queue.background.cost, bool(queue.background)) == (0, 0, False)
+    assert (queue.interactive.cost, queue.background.cost, queue.background.count > 0) == (0, 0, False)
 
 
 def test_works_that_ended_in_both_classes_are_dropped_once() -> None:
@@ -174,7 +174,7 @@ def test_what_leaves_is_discarded_from_its_class() -> None:
     tickets = queued(queue, MODEL, "background", 1, 1)
     queued(queue, MODEL, "interactive", 1)
     assert queue.discard(tickets[0].owner) == tickets
-    assert (bool(queue.interactive), bool(queue.background)) == (True, False)
+    assert (queue.interactive.count > 0, queue.background.count > 0) == (True, False)
 
 
 # Slots

@@ -169,7 +169,7 @@ def test_a_background_step_lets_an_interactive_work_go_first_that_is_being_prepa
         reservation = engine.reserve(1, WAIT_S)
         with engine.preparing(reservation):
             [later] = engine.submit(background(engine), model, [work(phases=("b",))])
-            wait_until(lambda: bool(engine._device._scheduler.background))
+            wait_until(lambda: engine._device._scheduler.background.count > 0)
             [first] = engine.submit(reservation, model, [work(phases=("i",))])
         assert [future.result(WAIT_S) for future in (first, later)] == ["done", "done"]
     assert [step[0][0] for step in model.steps] == ["i", "b"]
@@ -186,7 +186,7 @@ def test_a_background_step_that_waits_for_company_lets_an_interactive_one_go_fir
         reservation = background(engine)
         with engine.preparing(reservation):
             [later] = engine.submit(reservation, model, [work(phases=("b",))])
-            wait_until(lambda: engine._device._busy_since is None and bool(engine._device._scheduler.background))
+            wait_until(lambda: engine._device._busy_since is None and engine._device._scheduler.background.count > 0)
             assert not model.steps
             [first] = engine.submit(engine.reserve(1, WAIT_S), model, [work(phases=("i",))])
             assert first.result(WAIT_S) == "done"

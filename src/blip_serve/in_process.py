@@ -4,8 +4,6 @@ The command line is built on it. It is also meant for notebooks and jobs.
 """
 
 import asyncio
-import os
-import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
@@ -35,6 +33,7 @@ from blip_serve.tasks.request import Request
 from blip_serve.tasks.rerank import RerankRequest, RerankResult
 from blip_serve.tasks.service import Tasks, open_service
 from blip_serve.telemetry import Telemetry
+from blip_serve.threads import LoopThread
 
 Text: TypeAlias = str | Caption
 P = ParamSpec("P")
@@ -43,8 +42,6 @@ T = TypeVar("T")
 
 DOWNLOAD_S = 3600.0
 """Seconds for a request, enough to download and load its model first."""
-CLOSED = "this BlipServe is not open"
-FORKED = "this BlipServe belongs to the process that this one was forked from: make one here"
 
 
 def local_settings(config: Path | None = None) -> Settings:
@@ -95,7 +92,7 @@ class AsyncBlipServe:
     def tasks(self) -> Tasks:
         """The running service's tasks."""
         if self._tasks is None:
-            raise RuntimeError(CLOSED)
+            raise RuntimeError("this BlipServe is not open")
         return self._tasks
 
     async def match(
@@ -262,7 +259,7 @@ class BlipServe:
     def __init__(self, settings: Settings | None = None) -> None:
         """`settings`: by default `local_settings()`. Raises `ConfigurationError`."""
         self._service = AsyncBlipServe(settings)
-        self._loop = _LoopThread()
+        self._loop = LoopThread("BlipServe")
         self._end = weakref.finalize(self, _end, self._loop, self._service)
         self._end.atexit = False  # at exit nothing has to be closed: all threads are daemons
         self._loop.wait_for(self._service.__aenter__())
@@ -287,40 +284,7 @@ class BlipServe:
     decide = _waiting(AsyncBlipServe.decide)
 
 
-class _LoopThread:
-    """An event loop on a thread of its own. A process that is forked has no such thread."""
-
-    def __init__(self) -> None:
-        self._process = os.getpid()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="blip-serve", daemon=True)
-        self._thread.start()
-
-    def wait_for(self, call: Coroutine[Any, Any, T]) -> T:
-        """Runs `call` on the loop and returns its result. Ctrl-C in the waiting thread cancels it."""
-        if self._loop.is_closed() or self.forked:
-            call.close()
-            raise RuntimeError(FORKED if self.forked else CLOSED)
-        future = asyncio.run_coroutine_threadsafe(call, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    @property
-    def forked(self) -> bool:
-        """Whether this is another process than that of the thread."""
-        return os.getpid() != self._process
-
-    def end(self) -> None:
-        """Stops the loop and its thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
-def _end(loop: _LoopThread, service: AsyncBlipServe) -> None:
+def _end(loop: LoopThread, service: AsyncBlipServe) -> None:
     if not loop.forked:
         loop.wait_for(service.close())
         loop.end()

@@ -57,6 +57,7 @@ def _add(router: APIRouter, endpoint: AnyEndpoint) -> None:
         content = write_answer(endpoint, asked.answer(result))
         return Response(content, media_type=JSON, headers=server_timing(result.timings))
 
+    responses, body = _responses(endpoint), _request_body(endpoint)
     for path, summary in reversed(list(endpoint.paths.items())):
         router.add_api_route(
             path,
@@ -65,8 +66,8 @@ def _add(router: APIRouter, endpoint: AnyEndpoint) -> None:
             name=endpoint.name,
             summary=summary,
             description=endpoint.description,
-            responses=_responses(endpoint),
-            openapi_extra={"requestBody": _request_body(endpoint)},
+            responses=responses,
+            openapi_extra={"requestBody": body},
         )
 
 

@@ -5,7 +5,7 @@ The command line is built on it. It is also meant for notebooks and jobs.
 
 import asyncio
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import wraps
@@ -24,7 +24,7 @@ from blip_serve.loading import check_device
 from blip_serve.settings import Settings
 from blip_serve.tasks.decide import DecideRequest, DecideResult
 from blip_serve.tasks.embed import EmbedRequest, EmbedResult
-from blip_serve.tasks.generate import CARD, AnswerRequest, CaptionRequest, Event, GenerateRequest, GenerateResult
+from blip_serve.tasks.generate import CARD, AnswerRequest, CaptionRequest, GenerateResult
 from blip_serve.tasks.inputs import Input
 from blip_serve.tasks.match import MatchRequest, MatchResult, OnError, Pairing
 from blip_serve.tasks.questions import Question
@@ -226,10 +226,6 @@ class AsyncBlipServe:
             return await self.tasks.run(request)
         except Unavailable as error:
             raise self._with_reason(error) from None
-
-    def stream(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
-        """The texts of a request as they are generated."""
-        return self.tasks.stream(request)
 
     def _with_reason(self, error: Unavailable) -> ServiceError:
         """The error with the reason why a model failed to load. Here the user has no models page to look it up."""

@@ -12,7 +12,15 @@ from blip_serve.domain import Caption, GenerationOptions, ScoringProtocol
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource
 from blip_serve.tasks.generate import CARD, GenerateRequest
-from blip_serve.tasks.options import MAX_COUNT, MAX_STOP_CHARS, MAX_STOPS
+from blip_serve.tasks.options import (
+    MAX_COUNT,
+    MAX_REPETITION_PENALTY,
+    MAX_STOP_CHARS,
+    MAX_STOPS,
+    MAX_TEMPERATURE,
+    MAX_TOP_LOGPROBS,
+    MIN_REPETITION_PENALTY,
+)
 
 
 def _strings(value: Any) -> Any:
@@ -60,7 +68,7 @@ class GenerationBody(Body):
     """How to generate. `null` means the default."""
 
     model: str | None = Field(None, description="the configured default where absent")
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False), Finite] | None = Field(
+    temperature: Annotated[float, Field(ge=0, le=MAX_TEMPERATURE, allow_inf_nan=False), Finite] | None = Field(
         None, description="0, the likeliest word each time, is the default: the model cards' greedy decoding"
     )
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), Finite] | None = Field(
@@ -77,7 +85,7 @@ class GenerationBody(Body):
     )
     stop: Stop | None = Field(None, description="the text ends before any of these")
     stream: bool | None = Field(None, description="send the text as it is generated, as server-sent events")
-    top_logprobs: Annotated[int, Field(ge=0, le=20), Integer] | None = Field(
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS), Integer] | None = Field(
         None, description="likeliest tokens to list"
     )
     num_beams: Count | None = Field(None, description="above 1: beam search; beams do not sample")
@@ -85,9 +93,10 @@ class GenerationBody(Body):
         None, description="tokens before which the text does not end"
     )
     ignore_eos: bool | None = Field(None, description="go on to the last of the tokens that may be generated")
-    repetition_penalty: Annotated[float, Field(ge=0.1, le=10, allow_inf_nan=False), Finite] | None = Field(
-        None, description="above 1: words said already are less likely"
-    )
+    repetition_penalty: (
+        Annotated[float, Field(ge=MIN_REPETITION_PENALTY, le=MAX_REPETITION_PENALTY, allow_inf_nan=False), Finite]
+        | None
+    ) = Field(None, description="above 1: words said already are less likely")
     guided_choice: Annotated[list[str], Field(min_length=1, fail_fast=True)] | None = Field(
         None, description="answer with the likeliest of these texts"
     )

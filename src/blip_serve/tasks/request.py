@@ -121,7 +121,7 @@ def _names(kind: type[Request[Any]]) -> list[tuple[str, tuple[object, ...]]]:
     return found
 
 
-def usage_of(images: Iterable[tuple[str, Prepared]], text_tokens: int, generated_tokens: int = 0) -> Usage:
+def usage_of(images: Iterable[tuple[str, Prepared]], text_tokens: int) -> Usage:
     """The usage of a request. Each of `images`, given with its digest, counts once.
 
     An image that was prepared several times counts as cached only if it was cached every time.
@@ -134,5 +134,4 @@ def usage_of(images: Iterable[tuple[str, Prepared]], text_tokens: int, generated
         image_tokens=sum(prepared.image_tokens for prepared in once.values()),
         text_tokens=text_tokens,
         cached_tokens=sum(prepared.cached_tokens for prepared in once.values()),
-        generated_tokens=generated_tokens,
     )

@@ -29,6 +29,12 @@ class InvalidInput(ServiceError):
     code = "invalid_value"
 
 
+class ImageHostBusy(InvalidInput):
+    """The server of an image's URL says to come later. To a client of ours it is a fetch that failed, as any other."""
+
+    code = "image_fetch_failed"
+
+
 class RequestTooLarge(InvalidInput):
     """The body is over the limit."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from blip_serve.errors import ImageHostBusy, InvalidInput
 from blip_serve.images.addresses import Address, is_public
 from blip_serve.images.fetch import Fetcher
 from blip_serve.settings import FetchSettings
@@ -471,6 +472,13 @@ def test_names_are_looked_up_by_the_system_unless_told_otherwise(monkeypatch: py
 
     assert asyncio.run(run()) == b"pixels"
     assert asked == ["pictures.test"]
+
+
+@pytest.mark.parametrize(("status", "busy"), [(429, True), (503, True), (404, False), (500, False)])
+def test_only_a_server_that_is_busy_is_said_to_be_so(status: int, busy: bool) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        fetch_one(respond(b"", f"{status} No"))
+    assert (type(refusal.value) is ImageHostBusy, refusal.value.code) == (busy, "image_fetch_failed")
 
 
 def test_a_name_that_does_not_exist_fails() -> None:

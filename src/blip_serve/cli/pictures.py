@@ -1,9 +1,7 @@
 """The pictures given to a command: files, URLs, folders. Splits many pictures into several requests."""
 
-import os
 import sys
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,15 +10,12 @@ from tqdm import tqdm
 
 from blip_serve.errors import InvalidInput
 from blip_serve.images.decode import Decoder
-from blip_serve.images.header import HEAD_BYTES
 from blip_serve.images.local import is_address, source_of
 from blip_serve.images.reference import ImageSource
+from blip_serve.jobs.sources.walk import PassedOver, walk
 from blip_serve.telemetry import printable
 
 R = TypeVar("R")
-
-NAMED = 3
-"""For each reason, how many of the skipped files are named."""
 
 
 def pictures(given: Sequence[str], decoder: Decoder) -> list[str]:
@@ -69,7 +64,7 @@ async def in_turns(
 
 def report(image: str, message: str) -> None:
     """Prints a line about a picture to standard error, above the progress bar if there is one."""
-    tqdm.write(f"blip-serve: {printable(image)}: {message}", file=sys.stderr)
+    tqdm.write(f"blip-serve: {printable(image)}: {printable(message)}", file=sys.stderr)
 
 
 def _readable(images: Sequence[str]) -> Iterator[ImageSource]:
@@ -92,45 +87,15 @@ def _expand(image: str, decoder: Decoder) -> list[str]:
 
 
 def _pictures_of(folder: Path, decoder: Decoder) -> list[str]:
-    found: list[Path] = []
-    skipped: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(_files(folder, skipped["not readable"])):
-        reason = _reason_to_skip(path, decoder)
-        (skipped[reason] if reason else found).append(path)
-    _count(folder, skipped)
+    found: list[str] = []
+    passed_over = PassedOver()
+    for each in walk(folder, decoder.formats):
+        if each.reason:
+            passed_over.add(each.reason, str(each.path.relative_to(folder)))
+        else:
+            found.append(str(each.path))
+    for line in passed_over.lines():
+        print(f"blip-serve: {printable(str(folder))}: {line}", file=sys.stderr)
     if not found:
         raise typer.BadParameter(f"{folder}: no pictures in this folder", param_hint="IMAGE")
-    return [str(path) for path in found]
-
-
-def _files(folder: Path, unreadable: list[Path]) -> Iterator[Path]:
-    """The files in a folder and its subfolders. Yields hidden folders themselves, not their files. Follows no links."""
-    for directory, folders, files in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):
-        hidden = [name for name in folders if name.startswith(".")]
-        folders[:] = [name for name in folders if name not in hidden]
-        yield from (Path(directory) / name for name in (*files, *hidden))
-
-
-def _reason_to_skip(path: Path, decoder: Decoder) -> str | None:
-    """The reason to skip a file, or `None`. Systems create hidden files: thumbnails, and `._a.jpg` on macOS."""
-    if path.name.startswith("."):
-        return "hidden"
-    if not path.is_file():  # opening a pipe would wait for a writer
-        return "no file"
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-    except OSError:
-        return "not readable"
-    return None if decoder.reads(head) else f"none of {', '.join(sorted(decoder.formats))}"
-
-
-def _count(folder: Path, skipped: Mapping[str, list[Path]]) -> None:
-    for reason, paths in skipped.items():
-        if paths:
-            names = [printable(str(path.relative_to(folder))) for path in paths[:NAMED]]
-            more = ["..."] if len(paths) > NAMED else []
-            print(
-                f"blip-serve: {printable(str(folder))}: passed over {len(paths)}, {reason}: {', '.join(names + more)}",
-                file=sys.stderr,
-            )
+    return found

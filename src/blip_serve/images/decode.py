@@ -78,10 +78,6 @@ class Decoder:
         if "TIFF" in self.formats:
             quiet()
 
-    def reads(self, head: bytes) -> bool:
-        """Whether a file is of a format that this decoder reads. `head`: the file's first `HEAD_BYTES` bytes."""
-        return sniff(head) in self.formats
-
     @contextmanager
     def open(self, image: ImageBytes) -> Iterator[Image.Image]:
         """The first frame as an RGB image, rotated by its EXIF or XMP orientation, transparent parts white.

@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import httpcore
 import httpx
 
-from blip_serve.errors import InvalidInput
+from blip_serve.errors import ImageHostBusy, InvalidInput
 from blip_serve.images.addresses import is_public
 from blip_serve.images.destinations import WEB_PORTS, Allow, Destinations
 from blip_serve.images.dial import BlockedAddressError, Dialler
@@ -21,6 +21,8 @@ from blip_serve.images.url import blocked, parse_url
 from blip_serve.settings import FetchSettings
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_BUSY = frozenset({429, 502, 503, 504})
+_FAILED = "image_fetch_failed"
 _PAGES = ("text/html", "application/xhtml+xml")
 _FREE_PIECES = 1000
 _MIN_PIECE_BYTES = 256
@@ -149,7 +151,8 @@ def _next_hop(target: httpx.URL, headers: httpx.Headers, param: str) -> httpx.UR
 
 def _check_answer(status: int, headers: httpx.Headers, param: str) -> None:
     if status != 200:
-        raise _failed(f"The image's server answered {status}.", param)
+        error = ImageHostBusy if status in _BUSY else InvalidInput
+        raise error(f"The image's server answered {status}.", code=_FAILED, param=param)
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise _failed("The image's server answered compressed, though asked not to.", param)
     if headers.get("content-type", "").lower().startswith(_PAGES):
@@ -157,4 +160,4 @@ def _check_answer(status: int, headers: httpx.Headers, param: str) -> None:
 
 
 def _failed(message: str, param: str) -> InvalidInput:
-    return InvalidInput(message, code="image_fetch_failed", param=param)
+    return InvalidInput(message, code=_FAILED, param=param)

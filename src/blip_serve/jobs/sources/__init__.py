@@ -1,0 +1,1 @@
+"""Where the rows of a bulk run come from: a file a format."""

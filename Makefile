@@ -49,7 +49,7 @@ test-newest: ## the fast tests on Python 3.13, the newest that is tested, as on 
 test-full: $(READY) ## parity at full base and large size: minutes, and 10 GB of memory
 	$(BIN)/python -m pytest -m full -s
 
-test-clients: $(READY) $(PYTHON_CLIENTS) ## LangChain, LiteLLM, pydantic-ai, llm, llama-index, Cohere, the AI SDK (Node), openai's: downloads them
+test-clients: $(READY) $(PYTHON_CLIENTS) ## LangChain, LiteLLM, pydantic-ai, llm, llama-index, Cohere, datasets, the AI SDK (Node), openai's: downloads them
 	cp tests/clients/package.json $(CLIENTS)
 	command -v npm >/dev/null && npm install --prefix $(CLIENTS) --no-package-lock --no-audit --no-fund \
 	  || echo "npm's clients are not installed: their tests are skipped" >&2

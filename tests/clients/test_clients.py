@@ -15,6 +15,10 @@ from typing import Any
 import pytest
 
 from blip_serve.catalogue import EMBEDDED
+from blip_serve.images.reference import BytesImage
+from blip_serve.jobs.destination import destination
+from blip_serve.jobs.rows import ColumnType, FilePicture, Row
+from blip_serve.jobs.sinks import SinkOptions, make_sink
 from blip_serve.models.fake import FakeModel
 from blip_serve.settings import DEMO, DEMO_ANSWERS, DEMO_CAPTIONS
 from tests.support.asking import IMAGE, chat_messages
@@ -32,6 +36,7 @@ ENVIRONMENT = {
     "NO_PROXY": "*",
     "DO_NOT_TRACK": "1",
     "LANGSMITH_TRACING": "false",
+    "HF_HUB_OFFLINE": "1",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "NODE_PATH": str(PACKAGES),
 }
@@ -66,8 +71,13 @@ def texts(fake: Service) -> list[str | None]:
 
 def seen_by(program: str, script: str, service: Service, given: str, home: Path) -> dict[str, Any]:
     """What a client's script printed on its last line."""
+    return printed(program, script, f"{service.url}/v1", given, home)
+
+
+def printed(program: str, script: str, first: str, second: str, home: Path) -> dict[str, Any]:
+    """What a script printed on its last line."""
     ran = subprocess.run(
-        [program, str(HERE / script), f"{service.url}/v1", given],
+        [program, str(HERE / script), first, second],
         env=ENVIRONMENT | {"HOME": str(home)},
         capture_output=True,
         text=True,
@@ -159,3 +169,59 @@ def test_the_first_1_x_client_asks_and_streams(fake: Service, texts: list[str | 
     assert (seen["chat"], seen["pieces"]) == (texts, texts[0])
     assert seen["error"] == [True, 400, "invalid_value", "n"]
     assert seen["models"] == ["test/fake"]
+
+
+def written(to: Path, kind: str | None = None, **options: Any) -> Path:
+    """What a bulk run writes of two pictures. The second has no columns but its picture's."""
+    columns: dict[str, ColumnType] = {"caption": "string", "embedding": "vector", "extra": "json"}
+    sink = make_sink(destination(str(to), kind), SinkOptions(columns, "caption", **options))
+    part = sink.part("000000")
+    for number, name in enumerate(("red-circle.png", "pink-star.png")):
+        picture = BytesImage(Path(PICTURES, name).read_bytes(), "image")
+        fields = {"caption": "a circle", "embedding": [0.5, -1.0], "extra": {"a": [1]}} if number == 0 else {}
+        part.add(Row(number, name, {}, FilePicture(str(to.parent / name))), picture, dict.fromkeys(columns) | fields)
+    part.commit()
+    sink.join(["000000"])
+    sink.clean(["000000"])
+    return to
+
+
+def test_datasets_reads_pictures_and_columns_of_an_image_folder(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("red-circle.png", "pink-star.png"):
+        shutil.copy(Path(PICTURES, name), tmp_path / "photos")
+    beside = written(tmp_path / "photos" / "metadata.jsonl").parent
+    copied = written(tmp_path / "set", "imagefolder")
+    for folder in (copied, beside):
+        seen = printed(python_of("datasets"), "with_datasets.py", "imagefolder", str(folder), tmp_path / "home")
+        assert seen["types"]["image"] == "PIL.Image.Image"
+        assert seen["rows"] == [
+            {"image": [384, 384], "key": "red-circle.png", "caption": "a circle", "embedding": [0.5, -1.0],
+             "extra": '{"a": [1]}'},
+            {"image": [384, 384], "key": "pink-star.png", "caption": None, "embedding": None, "extra": None},
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
+def test_datasets_reads_pictures_and_columns_of_parquet(tmp_path: Path, folder: bool) -> None:
+    to = written(tmp_path / ("set" if folder else "out.parquet"), "parquet", pictures=True)
+    seen = printed(python_of("datasets"), "with_datasets.py", "parquet", str(to), tmp_path / "home")
+    assert seen["types"] == {
+        "key": "string",
+        "caption": "string",
+        "embedding": "List(Value('float32'))",
+        "extra": "string",
+        "image": "PIL.Image.Image",
+    }
+    assert [(row["key"], row["image"], row["embedding"]) for row in seen["rows"]] == [
+        ("red-circle.png", [384, 384], [0.5, -1.0]),
+        ("pink-star.png", [384, 384], None),
+    ]
+
+
+def test_datasets_reads_lines(tmp_path: Path) -> None:
+    seen = printed(
+        python_of("datasets"), "with_datasets.py", "json", str(written(tmp_path / "out.jsonl")), tmp_path / "home"
+    )
+    assert [row["caption"] for row in seen["rows"]] == ["a circle", None]
+    assert seen["rows"][0]["extra"] == {"a": [1]}

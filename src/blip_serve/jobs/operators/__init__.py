@@ -1,0 +1,1 @@
+"""What a bulk run does with each row, one operator a file."""

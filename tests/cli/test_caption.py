@@ -50,6 +50,8 @@ def test_a_picture_that_cannot_be_read_is_told_and_the_others_go_on(tmp_path: Pa
         ([str(RED), "--max-tokens", "0"], 2, "--max-tokens"),
         ([str(RED), "--prompt", "a " * 100], 1, "--prompt: The text has 102 tokens"),
         ([str(RED), "--model", "demo"], 1, "does not do this task"),
+        ([str(RED), "--sidecar", ".txt"], 2, "with --sidecar give one folder"),
+        ([str(PICTURES), str(PICTURES), "--sidecar", ".txt"], 2, "with --sidecar give one folder"),
     ],
 )
 def test_mistakes_are_told_without_a_traceback(arguments: list[str], code: int, words: str) -> None:

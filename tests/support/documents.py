@@ -15,10 +15,12 @@ DOCUMENTS = [
         "docker/README.md",
         "docker/helm/README.md",
         "scripts/bench/README.md",
+        "scripts/bulk/README.md",
         "scripts/gpu/README.md",
         "scripts/scoreboard/README.md",
         "src/blip_serve/README.md",
         "src/blip_serve/api/README.md",
+        "src/blip_serve/jobs/README.md",
         "tests/README.md",
     )
 ]

@@ -31,6 +31,10 @@ COMMANDS = {
         "blip_serve.cli.caption:caption",
         "Caption pictures, one line each; those of a folder in the order of their names.",
     ),
+    "bulk": Entry(
+        "blip_serve.cli.bulk:app",
+        "Caption, score, embed or filter a data set, such as a folder, JSONL or Parquet; goes on where it stopped.",
+    ),
     "embed": Entry(
         "blip_serve.cli.embed:embed",
         "Embed images and texts in one space: the dot product of two vectors is their cosine.",

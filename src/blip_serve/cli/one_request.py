@@ -24,7 +24,7 @@ def exit_on_error() -> Iterator[None]:
     except ServiceError as error:
         about = f"{printable(error.param)}: " if error.param else ""
         hint = " `blip-serve models` lists those that do." if isinstance(error, ModelNotFound) else ""
-        print(f"blip-serve: {about}{error.message}{hint}", file=sys.stderr)
+        print(f"blip-serve: {about}{printable(error.message)}{hint}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -1,0 +1,1 @@
+"""Measures bulk runs over data sets: how well they filter, and how fast they are."""

@@ -21,6 +21,8 @@ from tests.support.documents import DOCUMENTS, ROOT, blocks, name, text_of
 from tests.support.server import QUIET, serving
 from tests.support.waiting import STARTED_S, WAIT_S
 
+RECIPES = ROOT / "src" / "blip_serve" / "jobs" / "README.md"
+"""Its examples are run by tests/jobs/test_recipes.py, which also looks at what they write."""
 SHOWN = re.compile(r"^ *print\(.*\)  # (.+)$", re.MULTILINE)
 LINKED = ("src", "configs", "scripts", "tests", "pyproject.toml", "README.md")
 """What an example finds where it runs, which is not the repository: it may write files."""
@@ -68,7 +70,7 @@ def test_the_python_examples_print_what_they_say(document: Path, address: str, f
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize(
     ("document", "block"),
-    [(document, block) for document in having("bash") for block in blocks(document, "bash")],
+    [(document, block) for document in having("bash") if document != RECIPES for block in blocks(document, "bash")],
     ids=lambda value: name(value) if isinstance(value, Path) else "",
 )
 def test_the_shell_examples_run(document: Path, block: str, address: str, folder: Path) -> None:
@@ -96,10 +98,10 @@ def test_every_make_target_exists(document: Path) -> None:
 def test_every_command_and_option_exists(document: Path) -> None:
     code = "\n".join(blocks(document, "sh") + re.findall(r"`(blip-serve [^`]+)`", text_of(document)))
     for line in code.replace("\\\n", " ").splitlines():
-        called = re.search(r"blip-serve (\w+)(?: (create|list|revoke))?(.*)", line.partition(" #")[0])
+        called = re.search(r"blip-serve (\w+)(?: (\w+))?(.*)", line.partition(" #")[0])
         if called is None or called[1] not in COMMANDS:
             continue
         command = imported(called[1])
-        command = command.commands[called[2]] if called[2] else command
-        known = {option for parameter in command.params for option in parameter.opts}
+        command = command.commands[called[2]] if called[2] in getattr(command, "commands", {}) else command
+        known = {"--help"} | {option for parameter in command.params for option in parameter.opts}
         assert set(re.findall(r" (--[a-z-]+)", called[3])) <= known, line

@@ -7,6 +7,7 @@ import pytest
 from bulk import size
 
 
+@pytest.mark.full
 def test_a_run_with_most_rows_done_is_planned_and_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert size.resumed(tmp_path, 1000)
     assert capsys.readouterr().out.startswith("990 rows of 1,000: ")

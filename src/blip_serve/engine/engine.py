@@ -1,5 +1,7 @@
 """The engine of one device: takes requests in, takes their works, and stops. Knows no tensors, no model and no HTTP."""
 
+import atexit
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -39,8 +41,9 @@ class Engine:
         telemetry.watch_background(lambda: self._admission.cost["background"], lambda: self._admission.waiting)
 
     def start(self) -> None:
-        """Starts the device thread."""
+        """Starts the device thread. It is stopped when the interpreter exits, if `stop` was not called before."""
         self._device.start()
+        atexit.register(self._quiet, os.getpid())
 
     def reserve(self, size: int, timeout: float) -> Reservation:
         """Reserves room for an interactive request of cost `size`, for `timeout` seconds. The caller must `close` it.
@@ -159,6 +162,7 @@ class Engine:
 
         Then fails what is left. Blocks.
         """
+        atexit.unregister(self._quiet)
         deadline = time.monotonic() + drain_s
         with self._changed:
             self._draining = True
@@ -170,6 +174,17 @@ class Engine:
             self._changed.notify_all()
         self._device.join(JOIN_S if self.dead else max(deadline - time.monotonic(), JOIN_S))
         self._abandon(Unavailable(DRAINING, retry_after=1))
+
+    def _quiet(self, process: int) -> None:
+        """Lets the step under way end. The interpreter would end its thread in the middle of it, and C++ then aborts.
+
+        `process`: the one with the thread; a forked one has none.
+        """
+        if os.getpid() == process and not self.dead:
+            with self._changed:
+                self._inbox.stopping = True
+                self._changed.notify_all()
+            self._device.join(JOIN_S)
 
     def trouble(self) -> str | None:
         """Why no new request should come here, or `None`: the thread has died, a step takes too long, it drains."""

@@ -102,15 +102,20 @@ def test_one_caller_never_takes_the_last_thread() -> None:
 def test_callers_take_turns() -> None:
     async def use(threads: FairThreads, held: Held) -> None:
         order: list[str] = []
-        first = [call(threads, name, name, held) for name in ("a", "a2", "b")]
-        await begun(held, 3)
+        others = Held()
+        kept = [call(threads, name, name, others) for name in ("a", "a2")]  # one thread is left
+        await begun(others, 2)
+        first = call(threads, "b", "b", held)
+        await begun(held, 1)
         late = [
             asyncio.ensure_future(threads.run(caller, name, FAR, lambda name=name: order.append(name)))  # type: ignore[misc]
             for caller, name in [("c", "c0"), ("c", "c1"), ("c", "c2"), ("d", "d0"), ("d", "d1"), ("e", "e0")]
         ]
         await asyncio.sleep(0)
         held.open.set()
-        await asyncio.gather(*first, *late)
+        await asyncio.gather(first, *late)
+        others.open.set()
+        await asyncio.gather(*kept)
         assert order.index("d0") < order.index("c2")
         assert order.index("e0") < order.index("c2")
 

@@ -86,7 +86,7 @@ def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
     (tmp_path / "manifest.db").write_bytes(b"no database" * 1000)
     with pytest.raises(ConfigurationError, match=r"manifest.db: not readable"), Manifest(tmp_path):
         pass
-    with pytest.raises(sqlite3.DatabaseError), sqlite3.connect(tmp_path / "manifest.db") as database:
+    with pytest.raises(sqlite3.DatabaseError), closing(sqlite3.connect(tmp_path / "manifest.db")) as database:
         database.execute("SELECT 1 FROM option")
 
 

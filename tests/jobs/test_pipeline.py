@@ -10,7 +10,7 @@ import pytest
 
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import BytesImage
-from blip_serve.jobs.manifest import Segment
+from blip_serve.jobs.manifest import Segment, part_name
 from blip_serve.jobs.operators.operator import Ask, Operator
 from blip_serve.jobs.pictures import open_pictures
 from blip_serve.jobs.pipeline import Job, Pipeline, together
@@ -118,11 +118,12 @@ def job(tmp_path: Path, box: Box, source: Numbers | None = None, operator: Opera
 def test_a_segment_follows_each_cut_and_one_is_committed_while_the_next_is_written(tmp_path: Path) -> None:
     box, seen = Box(), list[Processed]()
     found = segments(job(tmp_path, box), seen=seen)
-    assert [(segment.name, segment.rows) for segment in found] == [
+    assert [(part_name(segment.cut, segment.attempt), segment.rows) for segment in found] == [
         ("000000", 10), ("000001", 10), ("000002", 10), ("000003", 5)
     ]  # fmt: skip
     assert [processed.row.number for processed in seen] == list(range(35)) == list(box.pictures)
-    assert sorted(box.events) == sorted(f"{what} {segment.name}" for what in ("open", "commit") for segment in found)
+    names = [part_name(segment.cut, segment.attempt) for segment in found]
+    assert sorted(box.events) == sorted(f"{what} {name}" for what in ("open", "commit") for name in names)
 
 
 def test_rows_that_fail_are_noted_with_those_that_may_pass(tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_rows_that_fail_are_noted_with_those_that_may_pass(tmp_path: Path) -> No
 def test_rows_taken_up_again_are_counted_anew(tmp_path: Path) -> None:
     again = Todo(Cut(1, 10, 10, 10), 2, failed={12: LATE.code, 17: LATE.code})
     [segment] = segments(job(tmp_path, Box(), operator=Double({17: LATE})), [again])
-    assert (segment.name, segment.rows, segment.retried) == ("000001-2", 0, (12, 17))
+    assert (part_name(segment.cut, segment.attempt), segment.rows, segment.retried) == ("000001-2", 0, (12, 17))
     assert (segment.tally.kept, segment.tally.failed, segment.passing) == (1, {LATE.code: -1}, ((17, LATE.code),))
 
 

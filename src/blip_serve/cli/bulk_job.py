@@ -58,8 +58,8 @@ def open_job(
 
 def renamed(job: Job) -> dict[str, str]:
     """The source's columns that are written under other names, because the operator has columns of these."""
-    columns, made = job.source.columns(), job.operator.columns
-    return {name: other for name, other in zip(columns, without(columns, made, columns), strict=True) if name != other}
+    others = without(dict.fromkeys(job.columns), job.operator.columns, job.columns)
+    return {name: other for name, other in zip(job.columns, others, strict=True) if name != other}
 
 
 def passed_over(job: Job) -> tuple[str, ...]:

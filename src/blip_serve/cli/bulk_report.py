@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 from rich.console import Console
 from tqdm import tqdm
@@ -22,7 +21,6 @@ ESTIMATE_AFTER = 32
 """Rows that are timed before the time of a run is estimated."""
 REPORTED = 10
 """Failed rows that are reported while a run goes on. All of them are in the file of rejects."""
-NOTHING: Mapping[str, str] = MappingProxyType({})
 BAR = 40
 """Characters of the longest bar of a histogram."""
 
@@ -37,8 +35,8 @@ def say_plan(
     operator: str,
     models: Sequence[str],
     to: Destination,
-    renamed: Mapping[str, str] = NOTHING,
-    passed_over: Sequence[str] = (),
+    renamed: Mapping[str, str],
+    passed_over: Sequence[str],
 ) -> None:
     """Prints what a run will do. `renamed`: columns of the source that are written under other names. `passed_over`:
     lines that say which files of the source are no rows."""

@@ -55,7 +55,7 @@ class Destination:
 
         Sidecars may be there.
         """
-        for state in {self.state, self.state.with_name(STATE)}:
+        for state in {self.state, self.path / STATE}:  # shards have the second in common
             check_links(state)
         if self.kind == "sidecar" or not self.path.exists() or has_begun(self.state):
             return

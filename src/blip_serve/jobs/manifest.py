@@ -52,11 +52,6 @@ class Segment:
     passing: tuple[tuple[int, str], ...] = ()
     retried: tuple[int, ...] = ()
 
-    @property
-    def name(self) -> str:
-        """The name of its part."""
-        return part_name(self.cut, self.attempt)
-
 
 def part_name(cut: int, attempt: int) -> str:
     """The name of the part that holds an attempt of a cut. Names sort as cuts do."""

@@ -71,6 +71,9 @@ class Known:
         )
 
 
+PLAIN_TASKS: tuple[Task, ...] = ("caption", "explain")
+"""What a plain form does."""
+
 K = TypeVar("K", bound=Known)
 
 
@@ -114,21 +117,27 @@ class Named(Generic[K]):
         known = self.model.card.architecture
         return known is None or bool(self._of(known.tasks) & set(tasks))
 
-    def check_task(self, does: Collection[Task], asked: Sequence[Task]) -> None:
-        """Raises `InvalidInput` if it does none of the tasks `asked`. `does`: the tasks of the model."""
+    def check_task(self, does: Collection[Task], asked: Sequence[Task], caller: Caller) -> None:
+        """Raises `InvalidInput` if it does none of the tasks `asked`. `does`: the tasks of the model.
+
+        Raises `PermissionDenied` if the caller may use it for none of them.
+        """
         mine = self._of(does)
         if not mine:
             raise not_found(self.id)
-        if not mine & set(asked):
+        done = [task for task in asked if task in mine]
+        if not done:
             raise InvalidInput(
                 f"The model '{self.id}' does not do this task ({' or '.join(asked)}); "
                 f"it does: {', '.join(sorted(mine))}.",
                 code="task_not_supported",
                 param="model",
             )
+        if not _allowed(done, caller):
+            raise not_allowed(done, param="model")
 
     def _of(self, does: Collection[Task]) -> set[Task]:
-        return {task for task in does if task == "caption" or not self.plain}
+        return {task for task in does if task in PLAIN_TASKS or not self.plain}
 
     def _called(self, name: str) -> str:
         return name + PLAIN if self.plain else name
@@ -137,6 +146,12 @@ class Named(Generic[K]):
 def not_found(name: str) -> ModelNotFound:
     """The answer to a name that no model has."""
     return ModelNotFound(f"The model '{name[:200]}' does not exist.", param="model")
+
+
+def not_allowed(tasks: Sequence[Task], param: str | None = None) -> PermissionDenied:
+    """The answer to a request of `tasks` by a key that may use none of them. `param`: the field that asked for them."""
+    named = " or ".join(f"'{task}'" for task in tasks)
+    return PermissionDenied(f"This API key may not use the task {named}.", code="task_not_allowed", param=param)
 
 
 class Directory(Generic[K]):
@@ -151,11 +166,14 @@ class Directory(Generic[K]):
         self._defaults = [settings.default_model, *configured] if settings.default_model else configured
 
     def statuses(self, caller: Caller = ANYONE) -> list[ModelStatus]:
-        """Every model the caller may use, in the configuration's order; of captioning models also the plain form."""
+        """Every model the caller may use for anything, in the configuration's order.
+
+        Of captioning models also the plain form.
+        """
         forms = [
             form for entry in self.entries.values() for form in (Named(entry), Named(entry, True)) if _is_listed(form)
         ]
-        return [form.status for form in forms if form.may_be_used(caller)]
+        return [form.status for form in forms if form.may_be_used(caller) and form.does(caller.tasks)]
 
     def status(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
         """One model by any of its names. Raises `ModelNotFound`, `PermissionDenied`; `InvalidInput` if it is empty."""
@@ -172,15 +190,18 @@ class Directory(Generic[K]):
     def choose(self, name: str | None, tasks: Sequence[Task], caller: Caller) -> Named[K]:
         """The model for one of `tasks`. A model whose tasks are not known yet may turn out to do none of them.
 
-        Without a name, it is the default model. If that does none of the tasks or the caller may not use it, it is the
-        first configured model that fits.
+        Without a name, it is the default model. If that does none of the tasks that the caller may use, or the caller
+        may not use it, it is the first configured model that fits.
 
-        Raises `ModelNotFound`, `PermissionDenied` if the caller may not use the model, and `InvalidInput` for an empty
-        name or a model that does none of `tasks`.
+        Raises `ModelNotFound`, `PermissionDenied` if the caller may not use the model or the task, and `InvalidInput`
+        for an empty name or a model that does none of `tasks`.
         """
-        found = self._default(tasks, caller) if name is None else self._find(name, caller)
+        allowed = _allowed(tasks, caller)
+        found = self._default(allowed, caller) if name is None else self._find(name, caller)
+        if not allowed:
+            raise not_allowed(tasks)
         if found.model.card.architecture is not None:
-            found.check_task(found.model.card.architecture.tasks, tasks)
+            found.check_task(found.model.card.architecture.tasks, tasks, caller)
         return found
 
     def _find(self, name: str, caller: Caller) -> Named[K]:
@@ -204,6 +225,11 @@ class Directory(Generic[K]):
         if not known:
             raise PermissionDenied("This API key may not use the default model: name one.", param="model")
         return next((found for found in known if found.does(tasks)), known[0])
+
+
+def _allowed(tasks: Sequence[Task], caller: Caller) -> list[Task]:
+    """Those of `tasks` that the caller may use."""
+    return [task for task in tasks if task in caller.tasks]
 
 
 def _exists(form: Named[K]) -> bool:

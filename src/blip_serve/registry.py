@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import get_args
@@ -12,7 +12,7 @@ from blip_serve.catalogue import ModelCard
 from blip_serve.directory import Directory, Known, State
 from blip_serve.domain import ANYONE, AnyModel, Caller, ScoringProtocol, Task
 from blip_serve.engine.engine import Engine
-from blip_serve.errors import CheckpointError, ConfigurationError, DeviceLost
+from blip_serve.errors import CheckpointError, ConfigurationError, DeviceLost, Unavailable
 from blip_serve.loading import Loader
 from blip_serve.settings import Settings
 from blip_serve.telemetry import Telemetry
@@ -42,6 +42,8 @@ class Entry(Known):
     last_tried: float = -math.inf
     load: "asyncio.Task[None] | None" = None
     late: "asyncio.Task[Loaded] | None" = None  # a load that was given up and has not ended
+    part: "asyncio.Task[None] | None" = None  # the load of what only some of the model's tasks need
+    part_failed: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Registry:
     async def close(self) -> None:
         """Gives up all loads."""
         entries = self.directory.entries.values()
-        loads = [load for entry in entries for load in (entry.load, entry.late) if load is not None]
+        loads = [load for entry in entries for load in (entry.load, entry.late, entry.part) if load is not None]
         for load in loads:
             load.cancel()
         await asyncio.gather(*loads, return_exceptions=True)
@@ -98,15 +100,16 @@ class Registry:
     ) -> AsyncIterator[Lease]:
         """A running model for one of `tasks`. Loads it first if needed. `deadline`: in monotonic seconds.
 
-        Raises what `Directory.choose` raises, and `Unavailable` if the model failed to load or is not loaded by the
-        deadline.
+        Raises what `Directory.choose` raises, and `Unavailable` if the model, or what of it only these tasks need,
+        failed to load or is not loaded by the deadline.
         """
         found = self.directory.choose(name, tasks, caller)
         entry = found.model
         entry.leases += 1  # taken before the load, so that nothing unloads the model between its load and its use
         try:
             model = entry.model or await self._await_load(entry, deadline)
-            found.check_task(model.tasks, tasks)
+            found.check_task(model.tasks, tasks, caller)
+            await self._await_part(entry, model, tasks, deadline)
             yield Lease(entry.settings.id, found.id, model, entry.settings.protocol, entry.card, found.plain)
         finally:
             entry.leases -= 1
@@ -123,6 +126,39 @@ class Registry:
             if not done:
                 raise entry.loading()
         return entry.model
+
+    async def _await_part(self, entry: Entry, model: AnyModel, tasks: Sequence[Task], deadline: float) -> None:
+        """Waits until all is loaded that only these tasks need of the model: all who wait share one load.
+
+        It has a thread of its own, so that a slow disk holds no thread that other requests need.
+        """
+        while (load := model.missing(tasks)) is not None:
+            if entry.part is None:
+                if time.monotonic() - entry.part_failed < RETRY_FAILED_S:
+                    raise Unavailable(
+                        f"A part of the model '{entry.settings.id}' that this task needs could not be loaded; the log "
+                        "says why.",
+                        code="load_failed",
+                    )
+                entry.part = asyncio.create_task(self._load_part(entry, load), name=f"load {entry.settings.id}")
+            done, _ = await asyncio.wait([entry.part], timeout=max(0.0, deadline - time.monotonic()))
+            if not done:
+                raise entry.loading()
+
+    async def _load_part(self, entry: Entry, load: Callable[[], object]) -> None:
+        log = self._telemetry.log.bind(model=entry.settings.id)
+        try:
+            await in_thread(load, "load")
+        except CheckpointError as error:
+            log.error("model_part_failed", reason=str(error))
+            entry.part_failed = time.monotonic()
+        except Exception as error:
+            log.error("model_part_failed", exc_info=error)
+            entry.part_failed = time.monotonic()
+            if isinstance(error, DeviceLost):
+                self._engine.give_up(error)
+        finally:
+            entry.part = None
 
     def _retry(self, entry: Entry) -> "asyncio.Task[None]":
         """Starts a load. Raises `Unavailable` if the last one failed a moment ago or still hangs."""

@@ -32,14 +32,14 @@ def create(file: Path, name: str, *options: str) -> str:
 
 def test_keys_are_made_listed_and_revoked(keys_file: Path) -> None:
     alice = create(keys_file, "alice", "--model", "demo", "--model", "Salesforce/*", "--rate", "100/minute")
-    bob = create(keys_file, "bob", "--concurrency", "4", "--flex-only")
+    bob = create(keys_file, "bob", "--concurrency", "4", "--flex-only", "--task", "match", "--task", "embed")
     assert alice.startswith("blip-")
     assert len({alice, bob}) == 2
     assert alice not in keys_file.read_text()
-    listed = blip_serve("keys", "list", BLIP_SERVE_AUTH__KEYS_FILE=str(keys_file)).stdout
+    listed = blip_serve("keys", "list", BLIP_SERVE_AUTH__KEYS_FILE=str(keys_file), COLUMNS="120").stdout
     rows = {row[0]: row[1:] for line in listed.splitlines() if (row := line.split())}
-    assert rows["alice"][:5] == ["demo,", "Salesforce/*", "100/minute", "-", "-"]
-    assert rows["bob"][:4] == ["*", "-", "4", "flex"]
+    assert rows["alice"][:6] == ["demo,", "Salesforce/*", "*", "100/minute", "-", "-"]
+    assert rows["bob"][:6] == ["*", "match,", "embed", "-", "4", "flex"]
     assert blip_serve("keys", "revoke", "alice", "--file", str(keys_file)).returncode == 0
     assert "alice" not in blip_serve("keys", "list", "--file", str(keys_file)).stdout
 
@@ -51,6 +51,7 @@ def test_keys_are_made_listed_and_revoked(keys_file: Path) -> None:
         (["create", "two words"], "name: String should match pattern"),
         (["create", "carol", "--rate", "often"], "rate: "),
         (["create", "carol", "--model", ""], "models.0: String should have at least 1 character"),
+        (["create", "carol", "--task", "paint"], "tasks.0: Input should be 'match', 'embed', "),
         (["create", "carol", "--concurrency", "0"], "concurrency: Input should be greater than 0"),
         (["revoke", "carol"], "no key is named carol"),
     ],

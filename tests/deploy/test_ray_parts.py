@@ -36,6 +36,7 @@ from blip_serve.errors import (
     ConfigurationError,
     DeadlineExceeded,
     Overloaded,
+    PermissionDenied,
     ServiceError,
     Unavailable,
 )
@@ -160,6 +161,25 @@ def test_what_nobody_waits_for_is_cancelled() -> None:
             assert await anext(events) == BEGAN
             assert not closed.cancelled
         assert closed.cancelled
+
+    asyncio.run(run())
+
+
+def test_a_task_that_the_caller_may_not_use_reaches_no_replica() -> None:
+    caller = replace(ANYONE, tasks=("embed",))
+
+    class Untouched(Endless):
+        def remote(self, *_: object) -> Endless:
+            raise AssertionError
+
+    async def run() -> None:
+        tasks = Remote(deployments(Untouched()), ServerSettings())
+        for asking in (
+            tasks.run(MatchRequest((IMAGE,), (WORDS,)), caller),
+            anext(tasks.stream(GenerateRequest(IMAGE, WORDS), caller)),
+        ):
+            with pytest.raises(PermissionDenied, match="may not use the task"):
+                await asking
 
     asyncio.run(run())
 

@@ -57,6 +57,7 @@ ENVELOPES: list[tuple[int, str, type[ServiceError]]] = [
     (400, "input_too_long", InvalidInput),
     (401, "invalid_api_key", Unauthenticated),
     (403, "model_not_allowed", PermissionDenied),
+    (403, "task_not_allowed", PermissionDenied),
     (404, "model_not_found", ModelNotFound),
     (413, "request_too_large", RequestTooLarge),
     (429, "rate_limit_exceeded", RateLimited),

@@ -54,6 +54,15 @@ def test_a_caller_limited_to_flex_may_ask_for_no_other_tier(tier: ServiceTier) -
     assert (error.param, error.code) == ("service_tier", "service_tier_not_allowed")
 
 
+def test_a_task_that_the_caller_may_not_use_is_refused_before_its_faults() -> None:
+    async def refused(tasks: Tasks) -> PermissionDenied:
+        with pytest.raises(PermissionDenied) as found:
+            await tasks.run(replace(REQUEST, captions=()), replace(ANYONE, tasks=("embed",)))
+        return found.value
+
+    assert with_service(FakeModel("match"), refused).code == "task_not_allowed"
+
+
 @pytest.mark.parametrize(
     ("param", "change"), [("protocol", {"protocol": "new"}), ("service_tier", {"service_tier": 1})]
 )

@@ -4,14 +4,19 @@ import hmac
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
 import pytest
 
+from blip_serve.catalogue import ModelCard
+from blip_serve.domain import EVERY_TASK, AnyModel, Task
 from blip_serve.keys import MAX_BYTES, change_keys, digest, read_keys
 from blip_serve.models.fake import FakeModel
 from blip_serve.settings import KeySettings, LogSettings, ModelSettings
+from tests.api.test_endpoint import BODIES
+from tests.support.asking import IMAGE
 from tests.support.redis_server import needs_redis, redis_server
 from tests.support.server import FAKE, Service, always, fake_settings, in_threads, sdk, serving, with_key
 from tests.support.waiting import wait_until
@@ -19,6 +24,13 @@ from tests.support.waiting import wait_until
 BODY = {"image": "aGVsbG8=", "caption": "a"}
 OTHER = ModelSettings(id="test/other", preload=True)
 GOOD = {"authorization": "Bearer right"}
+NEEDS: dict[str, tuple[Task, ...]] = {
+    "/v1/match": ("match",), "/v1/score": ("match",), "/v1/rerank": ("match",), "/v1/decisions": ("match", "answer"),
+    "/v1/embeddings": ("embed",), "/v1/embed": ("embed",), "/v2/embed": ("embed",),
+    "/v1/chat/completions": ("caption", "answer"), "/v1/responses": ("caption", "answer"), "/v1/explain": ("explain",),
+}  # fmt: skip
+"""What a key must be allowed for a path: one of these."""
+DEMOS = tuple(ModelSettings(id=f"blip-serve/demo-{name}") for name in ("retrieval", "captioning", "vqa"))
 
 
 @pytest.fixture(scope="module")
@@ -259,6 +271,96 @@ def test_a_key_without_any_default_model_is_told_to_name_one() -> None:
         refused = service.client.post("/v1/match", json=BODY, headers=GOOD)
         assert error_of(refused) == (403, "permission_error", "model_not_allowed", "model")
         assert service.client.get("/v1/models", headers=GOOD).json()["data"] == []
+
+
+class Loads:
+    """A loader of fakes that do what the model's card says; of a model without a card, captions."""
+
+    def __init__(self) -> None:
+        self.loaded: list[str] = []
+
+    def __call__(self, settings: ModelSettings, card: ModelCard) -> tuple[AnyModel, ModelCard]:
+        self.loaded.append(settings.id)
+        return FakeModel(*(card.architecture.tasks if card.architecture else ("caption",))), card
+
+
+@pytest.fixture(scope="module")
+def loads() -> Loads:
+    return Loads()
+
+
+@pytest.fixture(scope="module")
+def limited(loads: Loads) -> Iterator[Service]:
+    """A key for each task, of its name and for it alone; and one for all others, which `but_for` names."""
+    keys: list[tuple[str, tuple[Task, ...]]] = [(task, (task,)) for task in EVERY_TASK]
+    keys += [(but_for(needs), tuple(task for task in EVERY_TASK if task not in needs)) for needs in {*NEEDS.values()}]
+    auth = {"keys": tuple({"name": name, "sha256": digest(name), "tasks": tasks} for name, tasks in keys)}
+    models = (*DEMOS, FAKE.model_copy(update={"preload": False}))
+    with serving(fake_settings(models=models, auth=auth), loads) as running:
+        yield running
+
+
+def but_for(needs: tuple[Task, ...]) -> str:
+    return "all-but-" + "-".join(needs)
+
+
+def asked(service: Service, key: str, path: str, **more: Any) -> httpx.Response:
+    """The answer to the path's body, with `more` fields."""
+    return service.client.post(path, json={**BODIES[path], **more}, headers={"authorization": f"Bearer {key}"})
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_a_key_is_refused_a_task_that_it_may_not_use_before_a_model_is_loaded(
+    limited: Service, loads: Loads, path: str
+) -> None:
+    key, before = but_for(NEEDS[path]), len(loads.loaded)
+    for more in ({}, {"model": "fake"}, {"model": DEMOS[0].id, "service_tier": "flex"}):
+        assert error_of(asked(limited, key, path, **more)) == (403, "permission_error", "task_not_allowed", None)
+    assert asked(limited, key, path, model="nobody").status_code == 404
+    assert len(loads.loaded) == before
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+def test_a_stream_is_refused_a_task_as_well(limited: Service, path: str) -> None:
+    refused = asked(limited, but_for(NEEDS[path]), path, stream=True)
+    assert error_of(refused) == (403, "permission_error", "task_not_allowed", None)
+
+
+def test_a_form_is_refused_a_task_as_well(limited: Service) -> None:
+    form = {name: (None, value) for name, value in {"image": IMAGE, "caption": "a dog"}.items()}
+    refused = limited.client.post("/v1/match", files=form, headers={"authorization": "Bearer embed"})
+    assert error_of(refused) == (403, "permission_error", "task_not_allowed", None)
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_a_key_s_tasks_choose_the_default_model(limited: Service, path: str) -> None:
+    models: dict[Task, str] = {"caption": DEMOS[1].id, "answer": DEMOS[2].id}
+    for task in NEEDS[path]:
+        answer = asked(limited, task, path)
+        assert answer.status_code == 200, answer.text
+        assert answer.json().get("model", DEMOS[0].id) == models.get(task, DEMOS[0].id)
+
+
+@pytest.mark.parametrize(
+    ("key", "path", "model"),
+    [
+        ("caption", "/v1/chat/completions", DEMOS[2].id),
+        ("answer", "/v1/responses", DEMOS[1].id),
+        ("answer", "/v1/responses", f"{DEMOS[1].id}:plain"),
+        ("answer", "/v1/decisions", DEMOS[0].id),
+        ("answer", "/v1/responses", "fake"),  # what it does is known only when it is loaded
+    ],
+)
+def test_a_model_of_another_task_is_refused_by_name(limited: Service, key: str, path: str, model: str) -> None:
+    refused = asked(limited, key, path, model=model)
+    assert error_of(refused) == (403, "permission_error", "task_not_allowed", "model")
+    assert asked(limited, "embed", "/v1/embed", model=DEMOS[1].id).json()["error"]["code"] == "task_not_supported"
+
+
+def test_a_key_is_listed_the_models_of_its_tasks(limited: Service) -> None:
+    headers = {"authorization": "Bearer caption"}
+    listed = [model["id"] for model in limited.client.get("/v1/models", headers=headers).json()["data"]]
+    assert listed == [DEMOS[1].id, f"{DEMOS[1].id}:plain", FAKE.id]
 
 
 def test_what_a_key_used_is_counted_and_its_name_logged(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from fastapi.security.utils import get_authorization_scheme_param
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from blip_serve.api import docs
+from blip_serve.api import docs, playground
 from blip_serve.api.errors import answer, note
 from blip_serve.api.rates import Rates
 from blip_serve.domain import ANYONE, Caller
@@ -36,6 +36,7 @@ class KeyMiddleware:
             *PROBES,
             *((METRICS,) if settings.server.metrics == "open" else ()),
             *(docs.PATHS if settings.server.docs == "open" else ()),
+            *(playground.PATHS if settings.server.playground == "open" else ()),
         )
         self._keys = keys
         self._rates = rates
@@ -50,7 +51,7 @@ class KeyMiddleware:
         if key is None:
             await self._refuse(_unauthenticated(scope), {}, scope, receive, send)
             return
-        scope.setdefault("state", {})["caller"] = Caller(key.name, key.models, flex_only=key.flex_only)
+        scope.setdefault("state", {})["caller"] = Caller(key.name, key.models, key.tasks, flex_only=key.flex_only)
         self._in_flight[key.name] += 1
         try:
             await self._admit(key, scope, receive, send)

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from blip_serve.cli.options import Config
+from blip_serve.domain import EVERY_TASK
 from blip_serve.errors import ConfigurationError
 from blip_serve.keys import change_keys, digest, new_key, read_keys
 from blip_serve.settings import KeySettings, Settings, explain
@@ -28,6 +29,10 @@ def create(
     model: Annotated[
         list[str] | None, typer.Option(help="A model it may use, or a pattern; repeatable. All by default.")
     ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help=f"What it may ask of them: {', '.join(EVERY_TASK)}; repeatable. Everything by default."),
+    ] = None,
     rate: Annotated[str | None, typer.Option(help="Requests a span of time, such as 100/minute.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="Requests at once.")] = None,
     flex_only: Annotated[
@@ -43,6 +48,7 @@ def create(
             "name": name,
             "sha256": digest(key),
             "models": tuple(model or ("*",)),
+            "tasks": tuple(task or EVERY_TASK),
             "rate": rate,
             "concurrency": concurrency,
             "flex_only": flex_only,
@@ -63,10 +69,13 @@ def create(
 @app.command("list")
 def list_(file: File = None, config: Config = None) -> None:
     """List what the file says of the keys."""
-    table = Table("name", "models", "rate", "at once", "tier", "created", "sha256", box=None)
+    models, tasks = Column("models", overflow="fold"), Column("tasks", overflow="fold")  # a narrow table hides nothing
+    table = Table("name", models, tasks, "rate", "at once", "tier", "created", "sha256", box=None)
     for key in read_keys(_file(file, config)):
         shown = (key.rate, key.concurrency, "flex" if key.flex_only else None, key.created)
-        table.add_row(key.name, ", ".join(key.models), *(str(value or "-") for value in shown), f"{key.sha256[:12]}...")
+        may = ("*",) if {*key.tasks} == {*EVERY_TASK} else key.tasks
+        values = (str(value or "-") for value in shown)
+        table.add_row(key.name, ", ".join(key.models), ", ".join(may), *values, key.sha256[:8])
     Console().print(table)
 
 

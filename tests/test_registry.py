@@ -4,14 +4,14 @@ import asyncio
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
 from blip_serve.catalogue import ModelCard
-from blip_serve.domain import AnyModel
+from blip_serve.domain import AnyModel, Task
 from blip_serve.engine.engine import Engine
 from blip_serve.errors import CheckpointError, DeviceLost, InvalidInput, ModelNotFound, Unavailable
 from blip_serve.models.fake import FakeModel
@@ -374,3 +374,71 @@ def test_row86_a_model_whose_load_hangs_still_is_not_loaded_once_more(monkeypatc
 async def _use(registry: Registry, name: str) -> None:
     async with registry.lease(name, ["match"], soon()):
         pass
+
+
+class InParts(FakeModel):
+    """Explains only once `load` was called, which waits while `parts_open` is clear, and fails while `broken`."""
+
+    def __init__(self) -> None:
+        super().__init__("match", "explain")
+        self.broken: Exception | None = None
+        self.loads = 0
+        self.parts_open = threading.Event()
+        self._whole = False
+
+    def missing(self, tasks: Sequence[Task]) -> Callable[[], object] | None:
+        return self._load if "explain" in tasks and not self._whole else None
+
+    def _load(self) -> None:
+        self.loads += 1
+        assert self.parts_open.wait(WAIT_S)
+        if self.broken is not None:
+            raise self.broken
+        self._whole = True
+
+
+def test_what_only_one_task_needs_is_loaded_once_and_no_other_task_waits_for_it() -> None:
+    async def test() -> None:
+        model = InParts()
+        async with running_registry(Loads(model=lambda: model), models=models("a")) as registry:
+
+            async def use(task: Task, deadline: float) -> None:
+                async with registry.lease("a", [task], deadline):
+                    pass
+
+            with pytest.raises(Unavailable) as refused:
+                await use("explain", time.monotonic() + 0.2)
+            assert refused.value.code == "loading"
+            users = [asyncio.create_task(use("explain", soon())) for _ in range(20)]
+            await use("match", soon())
+            assert not any(user.done() for user in users)
+            model.parts_open.set()
+            await asyncio.gather(*users)
+            await use("explain", soon())
+            assert model.loads == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize("error", [CheckpointError("file", "gone"), MemoryError()])
+def test_a_part_that_cannot_be_loaded_fails_its_task_only_and_is_tried_again_later(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        model = InParts()
+        model.broken = error
+        model.parts_open.set()
+        async with running_registry(Loads(model=lambda: model), models=models("a")) as registry:
+            for _ in range(2):
+                with pytest.raises(Unavailable) as refused:
+                    async with registry.lease("a", ["explain"], soon()):
+                        pass
+                assert refused.value.code == "load_failed"
+            async with registry.lease("a", ["match"], soon()):
+                assert (model.loads, state(registry, "a")) == (1, "ready")
+            monkeypatch.setattr("blip_serve.registry.RETRY_FAILED_S", 0)
+            model.broken = None
+            async with registry.lease("a", ["explain"], soon()):
+                assert model.loads == 2
+
+    run(test)

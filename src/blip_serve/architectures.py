@@ -20,9 +20,13 @@ class Architecture:
     model: str
 
 
-RETRIEVAL = Architecture("BlipForImageTextRetrieval", ("match", "embed"), "blip_serve.models.matcher:Matcher")
-CAPTIONING = Architecture("BlipForConditionalGeneration", ("caption",), "blip_serve.models.captioner:Captioner")
-ANSWERING = Architecture("BlipForQuestionAnswering", ("answer",), "blip_serve.models.answerer:Answerer")
+RETRIEVAL = Architecture(
+    "BlipForImageTextRetrieval", ("match", "embed", "explain"), "blip_serve.models.matcher:Matcher"
+)
+CAPTIONING = Architecture(
+    "BlipForConditionalGeneration", ("caption", "explain"), "blip_serve.models.captioner:Captioner"
+)
+ANSWERING = Architecture("BlipForQuestionAnswering", ("answer", "explain"), "blip_serve.models.answerer:Answerer")
 
 ARCHITECTURES = {row.name: row for row in (RETRIEVAL, CAPTIONING, ANSWERING)}
 """The rows by the name that a checkpoint's `config.json` gives in `architectures`."""

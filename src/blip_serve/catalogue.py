@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from blip_serve.architectures import ANSWERING, ARCHITECTURES, CAPTIONING, RETRIEVAL, Architecture
+from blip_serve.domain import Layer
 
 EMBEDDED = Path(__file__).parent / "checkpoints"
 """Folder of the checkpoints and pictures that ship in the package."""
@@ -61,6 +62,7 @@ class ModelCard:
 
     `architecture`: `None` if it is known only after a load. `parameters` counts tied weights once. `folder` is set if
     the checkpoint ships in the package. `metrics` are figures measured on the checkpoint, as its own card gives them.
+    `explain_layer`: the text tower's layer whose attention shows best where an image has a word.
     """
 
     id: str
@@ -72,6 +74,7 @@ class ModelCard:
     created: int = 0
     folder: Path | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    explain_layer: Layer | None = None
 
     @property
     def memory(self) -> Mapping[str, int]:
@@ -91,13 +94,23 @@ class ModelCard:
 
 _BASE = Shape(384, 16, 768, 12, 12, 768, 12, 12, 512, 256)
 _LARGE = Shape(384, 16, 1024, 24, 16, 768, 12, 12, 512, 256)
+_EXPLAIN_LAYER = (
+    6  # salesforce/LAVIS:lavis/models/blip_models/blip_image_text_matching.py, block_num of compute_gradcam
+)
 _EMBEDDED_SINCE = 1795132800  # 20 November 2026
 _PUBLISHED = 1670803200  # 12 December 2022, when the checkpoints came to the hub
 
 
 def _salesforce(name: str, architecture: Architecture, shape: Shape, parameters: int, description: str) -> ModelCard:
     return ModelCard(
-        f"Salesforce/{name}", architecture, description, "bsd-3-clause", parameters, shape, created=_PUBLISHED
+        f"Salesforce/{name}",
+        architecture,
+        description,
+        "bsd-3-clause",
+        parameters,
+        shape,
+        created=_PUBLISHED,
+        explain_layer=_EXPLAIN_LAYER,
     )
 
 
@@ -136,6 +149,7 @@ def embedded_card(name: str) -> ModelCard:
         created=_EMBEDDED_SINCE,
         folder=folder,
         metrics=card["metrics"],
+        explain_layer=card["explain"]["layer"],
     )
 
 

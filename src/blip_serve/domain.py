@@ -4,19 +4,29 @@ An item is what a request asks of a model. A work is a part of an item that the 
 a step made of a work. `Model` is the interface of a loaded checkpoint. Knows no HTTP, no tensors and no scheduling.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, get_args
 
 ScoringProtocol = Literal["hf", "paper"]
 ScoreName = Literal["itm", "cosine"]
-Task = Literal["match", "embed", "caption", "answer"]
+Task = Literal["match", "embed", "caption", "answer", "explain"]
 FinishReason = Literal["stop", "length"]
 ImageFormat = Literal["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "HEIC"]
 ServiceTier = Literal["auto", "default", "fast", "flex", "priority", "scale"]
 """How a request asks to be served, in OpenAI's words. `flex` is background work; all others are interactive."""
 WorkClass = Literal["interactive", "background"]
 """How the engine schedules a work. Background works run when no interactive one waits, and have a small share."""
+ExplainMethod = Literal["gradcam", "attention"]
+"""How a map is made: attention to the image, times its effect on the match logit (`gradcam`) or as it is."""
+Layer = int | Literal["all"]
+"""A layer of the text tower by its index from 0, or the sum over all."""
+Per = Literal["word", "caption"]
+"""What has a map: each word of a caption, or the caption, as the mean of its words."""
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+EVERY_TASK: tuple[Task, ...] = get_args(Task)
 
 IMAGE_COST = 40
 """Cost of encoding one image. The unit of cost is one pass of up to `CAPTION_TOKENS` tokens through the text tower.
@@ -25,20 +35,25 @@ ViT-B at 384 px takes ~0.116 TFLOP; BERT-base with cross-attention takes ~0.2 GF
 """
 PROJECTION_COST = 6
 """Cost of computing one image's cross-attention keys and values for a step (~0.016 TFLOP on ViT-B)."""
+EXPLAIN_PASSES = 4
+"""What an explanation costs, in passes of its caption: there and back, in float32 and by layers that are not fused."""
 CAPTION_TOKENS = 15
 """Tokens per unit of cost."""
+MAX_POSITIONS = 512
+"""The most tokens of a text: those of BERT's positions. A model may have fewer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who sent a request. `models`: the models it may use, as names or patterns such as `Salesforce/*`.
 
-    `address`: the caller's IP address, set only if nothing else tells callers apart. `flex_only`: all its requests
-    are background work, and it may not ask for another service tier.
+    `tasks`: what it may ask of them. `address`: the caller's IP address, set only if nothing else tells callers apart.
+    `flex_only`: all its requests are background work, and it may not ask for another service tier.
     """
 
     name: str
     models: tuple[str, ...] = ("*",)
+    tasks: tuple[Task, ...] = EVERY_TASK
     address: str = ""
     flex_only: bool = False
 
@@ -183,7 +198,56 @@ class RankItem:
     beginnings: bool = False
 
 
-Item = MatchItem | EmbedItem | GenerateItem | RankItem
+@dataclass(frozen=True, slots=True)
+class ExplainItem:
+    """Find where an image shows the words of each of `captions`.
+
+    `question`: for a model that answers questions, which the captions then answer. `method` and `layer`: `None` means
+    those of the model's card. `max_words`: the most maps to make.
+    """
+
+    image: ImageBytes
+    captions: tuple[Caption, ...]
+    question: Caption | None = None
+    method: ExplainMethod | None = None
+    layer: Layer | None = None
+    per: Per = "word"
+    max_words: int = 256
+    protocol: ScoringProtocol = "hf"
+
+
+@dataclass(frozen=True, slots=True)
+class WordMap:
+    """Where an image shows a word.
+
+    `start`, `end`: the word's place in the caption as it was given, in characters. `map`: rows of numbers 0..1, a grid
+    over the upright image, to 5 decimal places; its largest number is 1, which stands for `maximum`. Without any
+    attention all are 0.
+    """
+
+    word: str
+    start: int
+    end: int
+    map: tuple[tuple[float, ...], ...] = field(repr=False)
+    maximum: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The maps of one image and one caption, and how they were made. `size`: of the upright image.
+
+    `itm_logits` and `itm_score`: as in `MatchScores`; `None` if the model does not match.
+    """
+
+    method: ExplainMethod
+    layer: Layer
+    size: Size
+    words: tuple[WordMap, ...]
+    itm_logits: tuple[float, float] | None = None
+    itm_score: float | None = None
+
+
+Item = MatchItem | EmbedItem | GenerateItem | RankItem | ExplainItem
 
 
 def image_of(item: Item) -> ImageBytes | None:
@@ -220,6 +284,11 @@ def request_cost(images: int, pairs: int) -> int:
 def generation_cost(sequences: int, tokens: int) -> int:
     """Estimated cost of generating texts: one image, and one step per token and sequence."""
     return request_cost(1, sequences * tokens)
+
+
+def explanation_cost(pairs: int, tokens: int = MAX_POSITIONS, asked: int = MAX_POSITIONS) -> int:
+    """Cost of explaining pairs of a known image and a caption of `tokens`, which answers a question of `asked`."""
+    return pairs * EXPLAIN_PASSES * (caption_cost(tokens) + caption_cost(asked))
 
 
 def caption_cost(tokens: int) -> int:
@@ -298,6 +367,14 @@ class Model(Protocol[ItemT, WorkT, LaunchedT]):
 
     def known(self, item: ItemT) -> object | None:
         """The cached state of the item's image. It stays cached while you hold it. `None`: `prepare` must decode it."""
+        ...
+
+    def missing(self, tasks: Sequence[Task]) -> Callable[[], object] | None:
+        """What loads all that only `tasks` need of the model, or `None` if nothing of it is missing.
+
+        It is called on a thread of its own, before the first item of these tasks is prepared. It may take seconds, and
+        raises `CheckpointError`, `OutOfMemory` and `DeviceLost`. `missing` itself runs on the event loop.
+        """
         ...
 
     def prepare(self, item: ItemT) -> Prepared:

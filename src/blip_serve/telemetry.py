@@ -62,6 +62,7 @@ class Telemetry:
         )
         self._model_state = gauge("model_state", "1 for the state a model is in", ("model", "state"))
         self._cache_bytes = gauge("image_cache_bytes", "Image states kept", ("model", "kind"))
+        self._explain_bytes = gauge("explain_weights_bytes", "Weights loaded at the first explanation", ("model",))
         self._device_memory = gauge("device_memory_bytes", "Memory the device's allocator holds")
 
     def page(self) -> bytes:
@@ -146,17 +147,26 @@ class Telemetry:
 
     def watch_cache(self, model: str, kind: str, cache: C, size: Callable[[C], float]) -> None:
         """Sets the function that a cache's gauge reads, in bytes. The gauge does not keep the cache alive."""
-        watched = weakref.ref(cache)
+        _watch(self._cache_bytes.labels(model, kind), cache, size)
 
-        def read() -> float:
-            alive = watched()
-            return 0.0 if alive is None else size(alive)
-
-        self._cache_bytes.labels(model, kind).set_function(read)
+    def watch_explaining(self, model: str, network: C, size: Callable[[C], float]) -> None:
+        """The same for the weights that a model explains by, beside those that it serves with."""
+        _watch(self._explain_bytes.labels(model), network, size)
 
     def watch_device(self, memory: Callable[[], float]) -> None:
         """Sets the function that the device memory's gauge reads, in bytes."""
         self._device_memory.set_function(memory)
+
+
+def _watch(gauge: Gauge, watched: C, size: Callable[[C], float]) -> None:
+    """Has the gauge read `size` of what is watched, and 0 once that is gone."""
+    reference = weakref.ref(watched)
+
+    def read() -> float:
+        alive = reference()
+        return 0.0 if alive is None else size(alive)
+
+    gauge.set_function(read)
 
 
 def make_log(settings: LogSettings) -> structlog.stdlib.BoundLogger:

@@ -44,6 +44,7 @@ RED, WHITE = (255, 0, 0), (255, 255, 255)
 def decoded(data: bytes, decoder: Decoder = DECODER) -> Image.Image:
     with decoder.open(image_bytes(data)) as image:
         assert image.mode == "RGB"
+        assert decoder.size(image_bytes(data)) == image.size
         return image.copy()
 
 

@@ -16,6 +16,7 @@ DOCUMENTS = [
         "docker/helm/README.md",
         "scripts/bench/README.md",
         "scripts/bulk/README.md",
+        "scripts/explain/README.md",
         "scripts/gpu/README.md",
         "scripts/scoreboard/README.md",
         "src/blip_serve/README.md",

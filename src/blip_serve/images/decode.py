@@ -16,11 +16,11 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from blip_serve.allocator import give_back
-from blip_serve.domain import ImageBytes, ImageFormat
+from blip_serve.domain import ImageBytes, ImageFormat, Size
 from blip_serve.errors import ConfigurationError, InvalidInput, OutOfMemory
 from blip_serve.images.budget import ByteBudget
-from blip_serve.images.header import Size, declared_size, sniff
-from blip_serve.images.orientation import upright
+from blip_serve.images.header import declared_size, sniff
+from blip_serve.images.orientation import lies_on_its_side, upright
 from blip_serve.images.quiet import quiet
 from blip_serve.images.reference import empty_image
 from blip_serve.images.structure.essence import Essence
@@ -88,13 +88,7 @@ class Decoder:
         Raises `InvalidInput`: `empty_image`, `unsupported_image_format`, `invalid_image_dimensions`, `image_too_large`,
         `invalid_image`. Raises `OutOfMemory`, and `NotNow` if other images use the memory that it needs.
         """
-        kind = self._kind(image)
-        declared = declared_size(image.data, kind)
-        self._check_size(declared, image.param)
-        with _named_failures(image.param):
-            essence = WALKS[kind](image.data)
-            picture = self._open(essence.data, kind)
-        self._check_size(picture.size, image.param)
+        kind, declared, essence, picture = self._opened(image)
         needed = _pixels(declared, picture.size) * BYTES_A_PIXEL[kind]
         with self._budget.reserve(needed + essence.tables):
             with _named_failures(image.param):
@@ -108,6 +102,24 @@ class Decoder:
                 rgb.close()
         if needed > HEAVY:
             give_back()
+
+    def size(self, image: ImageBytes) -> Size:
+        """Width and height of the picture that `open` gives. Decodes no pixels. Raises `InvalidInput` as `open`."""
+        _, _, essence, picture = self._opened(image)
+        with picture:
+            width, height = picture.size
+            return (height, width) if lies_on_its_side(*_orientation(picture, essence)) else (width, height)
+
+    def _opened(self, image: ImageBytes) -> tuple[ImageFormat, Size | None, Essence, ImageFile.ImageFile]:
+        """The format, the size that the header declares, the file's own bytes, and the picture, not decoded yet."""
+        kind = self._kind(image)
+        declared = declared_size(image.data, kind)
+        self._check_size(declared, image.param)
+        with _named_failures(image.param):
+            essence = WALKS[kind](image.data)
+            picture = self._open(essence.data, kind)
+        self._check_size(picture.size, image.param)
+        return kind, declared, essence, picture
 
     def _open(self, data: bytes, kind: ImageFormat) -> ImageFile.ImageFile:
         return self._openers[kind](io.BytesIO(data))
@@ -226,5 +238,10 @@ def _over_white(rgba: Image.Image) -> Image.Image:
 
 def _upright(picture: ImageFile.ImageFile, rgb: Image.Image, essence: Essence) -> Image.Image:
     """`rgb`, rotated by the orientation in `essence`, or else in what the decoder read."""
+    return upright(rgb, *_orientation(picture, essence))
+
+
+def _orientation(picture: ImageFile.ImageFile, essence: Essence) -> tuple[bytes, bytes]:
+    """The EXIF and XMP data that tell the orientation."""
     exif, xmp = (picture.info.get(key, b"") for key in ("exif", "xmp"))
-    return upright(rgb, essence.exif or exif, essence.xmp or xmp)
+    return essence.exif or exif, essence.xmp or xmp

@@ -7,12 +7,9 @@ import struct
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from blip_serve.domain import ImageFormat
+from blip_serve.domain import ImageFormat, Size
 from blip_serve.images.structure import heic, tiff
 from blip_serve.images.structure.jpeg import SOF, segments
-
-Size = tuple[int, int]
-"""Width and height in pixels."""
 
 HEAD_BYTES = 64
 """Number of bytes that `sniff` looks at."""

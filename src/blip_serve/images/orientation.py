@@ -23,11 +23,19 @@ _UPRIGHT: Mapping[int, Image.Transpose] = MappingProxyType(
     }
 )
 
+_SWAP = (5, 6, 7, 8)
+"""Orientations that swap width and height."""
+
 
 def upright(picture: Image.Image, exif: bytes, xmp: bytes) -> Image.Image:
     """`picture` rotated or mirrored by its EXIF data, or else by its XMP data. Invalid data are ignored."""
     transpose = _UPRIGHT.get(_orientation(exif, xmp))
     return picture if transpose is None else picture.transpose(transpose)
+
+
+def lies_on_its_side(exif: bytes, xmp: bytes) -> bool:
+    """Whether `upright` swaps width and height."""
+    return _orientation(exif, xmp) in _SWAP
 
 
 def _orientation(exif: bytes, xmp: bytes) -> Any:

@@ -67,6 +67,7 @@ class Attention(nn.Module):
     def __init__(self, config: TextConfig, source_width: int) -> None:
         super().__init__()
         self.heads = config.num_attention_heads
+        self.head = config.hidden_size // self.heads  # numbers of each
         self.self = Projections(config.hidden_size, source_width)
         self.attend = DotProductAttention()
         self.output = Dense(config.hidden_size, config.hidden_size, config.layer_norm_eps)
@@ -159,19 +160,51 @@ class CrossAttention(Attention):
         found = self.attend(split_heads(asking, self.heads), images.key, value)
         return merge_heads(found).view_as(query)
 
+    def shares(self, asking: Tensor, images: Seen) -> Tensor:
+        """(I, Q, D) queries -> (I, heads, Q, N): how much each attends to each of the images' tokens; sums to 1."""
+        if images.value is None:
+            found = self._folded_shares(asking, images.key)
+            return found.view(len(found), self.heads, -1, found.shape[-1])
+        query = split_heads(asking, self.heads)
+        return torch.matmul(query * query.shape[-1] ** -0.5, images.key.transpose(-2, -1)).softmax(dim=-1)
+
+    def weighed(self, shares: Tensor, images: Seen) -> Tensor:
+        """(I, heads, Q, N) `shares` -> (I, Q, D): the sum of the images' values by them.
+
+        They sum to 1, but what a change of one of them would do is asked too, and that has b_v in it.
+        """
+        if images.value is not None:
+            return merge_heads(torch.matmul(shares, images.value))
+        values = self._folded_values(shares.flatten(1, 2), images.key)
+        sums = shares.sum(dim=-1).transpose(1, 2)[..., None]  # (I, Q, heads, 1)
+        return values + (sums * self._value_bias().view(self.heads, -1)).flatten(2)
+
     def _fold(self, asking: Tensor, tokens: Tensor) -> Tensor:
         """(I, Q, D) and (I, N, D_image) -> (I, Q, D): the same as attention to the projected tokens.
 
         For a head, q (W_k x + b_k) is (W_k^T q) x plus a number that is the same for all x, which softmax ignores. The
         weighted mean of W_v x + b_v is W_v times the weighted mean of x, plus b_v.
         """
-        images, queries, width = asking.shape
-        head = width // self.heads
-        to_key, to_value = self.seen_weight.view(2, self.heads, head, -1).unbind()
-        asked = (asking * head**-0.5).view(images * queries, self.heads, head).transpose(0, 1)
+        return self._folded_values(self._folded_shares(asking, tokens), tokens) + self._value_bias()
+
+    def _folded_shares(self, asking: Tensor, tokens: Tensor) -> Tensor:
+        """(I, Q, D) and (I, N, D_image) -> (I, heads Q, N)."""
+        images, queries = asking.shape[:2]
+        to_key = self.seen_weight.view(2, self.heads, self.head, -1)[0]
+        asked = (asking * self.head**-0.5).view(images * queries, self.heads, self.head).transpose(0, 1)
         asked = torch.bmm(asked, to_key).view(self.heads, images, -1).transpose(0, 1)
         scores = torch.bmm(asked.reshape(images, self.heads * queries, -1), tokens.transpose(1, 2))
-        found = torch.bmm(scores.softmax(dim=-1), tokens)
-        found = found.view(images, self.heads, -1).transpose(0, 1).reshape(self.heads, images * queries, -1)
-        values = torch.bmm(found, to_value.transpose(1, 2)).transpose(0, 1).reshape(images, queries, width)
-        return values + self.seen.bias[width:]
+        return scores.softmax(dim=-1)
+
+    def _folded_values(self, shares: Tensor, tokens: Tensor) -> Tensor:
+        """(I, heads Q, N) and (I, N, D_image) -> (I, Q, D), without b_v."""
+        images, width = len(tokens), self.heads * self.head
+        to_value = self.seen_weight.view(2, self.heads, self.head, -1)[1]
+        found = torch.bmm(shares, tokens)
+        found = found.view(images, self.heads, -1).transpose(0, 1).reshape(self.heads, -1, tokens.shape[-1])
+        return torch.bmm(found, to_value.transpose(1, 2)).transpose(0, 1).reshape(images, -1, width)
+
+    def _value_bias(self) -> Tensor:
+        """(D,), b_v."""
+        bias: Tensor = self.seen.bias
+        return bias[self.heads * self.head :]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from blip_serve.architectures import Architecture
 from blip_serve.catalogue import ModelCard
+from blip_serve.domain import Layer
 from blip_serve.errors import DeviceLost
 from blip_serve.images.decode import Decoder
 from blip_serve.models.config import Config, Costs, check_memory, costs, is_small, read_config
@@ -30,6 +31,7 @@ NetworkT = TypeVar("NetworkT", bound=nn.Module)
 class Checkpoint(Generic[NetworkT]):
     """A checkpoint on a device. `card` is complete: it also has what only the checkpoint's files say."""
 
+    folder: Path
     network: NetworkT
     config: Config
     costs: Costs
@@ -39,6 +41,7 @@ class Checkpoint(Generic[NetworkT]):
     cache: ImageCache
     decoder: Decoder
     card: ModelCard
+    telemetry: Telemetry
 
     def image_encoder(self, tower: VisionTower, vectors: Callable[[Tensor], Tensor] | None = None) -> ImageEncoder:
         """The phase `encode`, by the network's vision tower. `vectors`: see `ImageEncoder`."""
@@ -84,8 +87,10 @@ def open_checkpoint(
         architecture=card.architecture or architecture,
         parameters=parameters,
         shape=config.shape,
+        explain_layer=_explain_layer(card.explain_layer, config.text.num_hidden_layers),
     )
     return Checkpoint(
+        folder,
         network,
         config,
         costs(config, settings.engine.max_step_cost),
@@ -95,4 +100,10 @@ def open_checkpoint(
         cache,
         decoder,
         known,
+        telemetry,
     )
+
+
+def _explain_layer(known: Layer | None, layers: int) -> Layer:
+    """The layer of the card, unless the checkpoint has none such: then the middle one, as LAVIS does for 12 layers."""
+    return known if known == "all" or (known is not None and known < layers) else layers // 2

@@ -17,6 +17,8 @@ from blip_serve.domain import (
     Caption,
     Done,
     EmbedItem,
+    ExplainItem,
+    Explanation,
     GeneratedText,
     GenerateItem,
     ImageBytes,
@@ -30,6 +32,7 @@ from blip_serve.domain import (
     RankItem,
     Task,
     TokenLogprob,
+    WordMap,
     Work,
     image_of,
 )
@@ -75,8 +78,8 @@ class FakeModel:
         on_launch: Callable[[Sequence[FakeWork]], None] = lambda works: None,
         on_decode: Callable[[ImageBytes], None] = lambda image: None,
     ) -> None:
-        """`tasks`: what it can be asked; without any, `match` and `embed`."""
-        self.tasks: frozenset[Task] = frozenset(tasks or ("match", "embed"))
+        """`tasks`: what it can be asked; without any, `match`, `embed` and `explain`."""
+        self.tasks: frozenset[Task] = frozenset(tasks or ("match", "embed", "explain"))
         self.depth = depth
         self.open = threading.Event()
         self.open.set()
@@ -93,6 +96,10 @@ class FakeModel:
         image = image_of(item)
         return None if image is None or image.digest not in self._decoded else image
 
+    def missing(self, tasks: Sequence[Task]) -> Callable[[], object] | None:
+        """Nothing."""
+        return None
+
     def prepare(self, item: Item) -> Prepared:
         """Works that encode the image, if any; then scores, a vector, likelihoods, or a text word by word."""
         if self.known(item) is None:
@@ -105,6 +112,9 @@ class FakeModel:
                 return _prepared((question, *answers), pieces)
             case GenerateItem():
                 return _prepared((item.text,), [_writing(item, choice) for choice in range(item.n)], slot=True)
+            case ExplainItem(image, captions):
+                found = list(enumerate(_explanation(item, caption) for caption in captions))
+                return _prepared(captions, [[Progress("explain", 4), Done((each,))] for each in found])
             case EmbedItem(ImageBytes(digest=digest)):
                 return _prepared((), [[Progress("embed", 1), Done(((0, _vector(digest)),))]])
             case EmbedItem(Caption(text)):
@@ -193,6 +203,15 @@ def _writing(item: GenerateItem, choice: int) -> list[Outcome]:
 def _score(image: ImageBytes, caption: Caption) -> MatchScores:
     number = _number(image.digest, caption.text)
     return MatchScores((0.5 - number, number - 0.5), number, 2 * number - 1)
+
+
+def _explanation(item: ExplainItem, caption: Caption) -> Explanation:
+    """One map of 2 x 2 for the whole caption."""
+    low = _number(item.image.digest, caption.text, "low")
+    words = (WordMap(caption.text, 0, len(caption.text), ((low, 1.0), (0.0, low)), 0.5),)
+    scores = _score(item.image, caption)
+    layer = 0 if item.layer is None else item.layer
+    return Explanation(item.method or "gradcam", layer, (64, 64), words, scores.itm_logits, scores.itm_score)
 
 
 def _vector(text: str) -> tuple[float, ...]:

@@ -101,7 +101,9 @@ class Scorer:
         outcomes: list[Outcome] = []
         for work in step.works:
             itm, cosine = ("itm" in work.scores), ("cosine" in work.scores)
-            scores = [_pair(next(logits) if itm else None, next(cosines) if cosine else None) for _ in work.texts]
+            scores = [
+                match_scores(next(logits) if itm else None, next(cosines) if cosine else None) for _ in work.texts
+            ]
             outcomes.append(_scored(work, scores))
         return outcomes
 
@@ -156,7 +158,8 @@ def _encoded(tensor: Tensor | None) -> Tensor:
     return tensor
 
 
-def _pair(logits: list[float] | None, cosine: float | None) -> MatchScores:
+def match_scores(logits: Sequence[float] | None, cosine: float | None) -> MatchScores:
+    """The scores of a pair, of its logits `(no match, match)`."""
     if logits is None:
         return MatchScores(cosine_score=cosine)
     no_match, match = logits

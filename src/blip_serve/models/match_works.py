@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from blip_serve.domain import EmbedItem, MatchItem, ScoreName, ScoringProtocol, Work, caption_cost
-from blip_serve.models.image_cache import ImageState, Need
+from blip_serve.domain import EmbedItem, ExplainItem, MatchItem, ScoreName, ScoringProtocol, Work, caption_cost
+from blip_serve.models.image_cache import TOKENS, ImageState, Need
 from blip_serve.models.image_encoder import ImageWork
 from blip_serve.models.text_batches import MAX_TEXTS_COST, cut
 
@@ -18,9 +18,11 @@ NEEDS: dict[ScoreName, Need] = {"itm": "tokens", "cosine": "vector"}
 """What each score reads of the image."""
 
 
-def needs_of(item: MatchItem | EmbedItem) -> frozenset[Need]:
+def needs_of(item: MatchItem | EmbedItem | ExplainItem) -> frozenset[Need]:
     """What an item reads of its image."""
-    return frozenset(NEEDS[score] for score in item.scores) if isinstance(item, MatchItem) else VECTOR
+    if isinstance(item, MatchItem):
+        return frozenset(NEEDS[score] for score in item.scores)
+    return VECTOR if isinstance(item, EmbedItem) else TOKENS
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)

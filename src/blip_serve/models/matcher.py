@@ -1,18 +1,21 @@
 """`Matcher`: the `Model` of a retrieval checkpoint.
 
-Phases: `encode` (skipped if the image is known), then `score` or `embed`.
+Phases: `encode` (skipped if the image is known), then `score`, `embed` or `explain`.
 """
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 from weakref import WeakValueDictionary
 
 from blip_serve.architectures import RETRIEVAL
 from blip_serve.catalogue import ModelCard
-from blip_serve.domain import Caption, EmbedItem, MatchItem, Prepared, ScoringProtocol, image_of
+from blip_serve.domain import Caption, EmbedItem, ExplainItem, MatchItem, Prepared, ScoringProtocol, image_of
 from blip_serve.images.decode import Decoder
 from blip_serve.models.checkpoint import Checkpoint, open_checkpoint
+from blip_serve.models.explain_works import EXPLAIN, check_no_question
+from blip_serve.models.explanations import Explanations
 from blip_serve.models.image_cache import ImageState
 from blip_serve.models.image_encoder import ENCODE, ImageWork
 from blip_serve.models.match_phases import Embedder, Scorer
@@ -27,11 +30,13 @@ from blip_serve.models.match_works import (
     needs_of,
 )
 from blip_serve.models.phases import Phases
+from blip_serve.models.readers import MatchReader
 from blip_serve.models.retrieval import RetrievalNetwork
 from blip_serve.models.warm_up import grey_picture
 from blip_serve.settings import Settings
 from blip_serve.telemetry import Telemetry
 
+RetrievalItem = MatchItem | EmbedItem | ExplainItem
 RetrievalWork = ImageWork | EmbedTextWork
 
 
@@ -48,9 +53,14 @@ class Matcher:
         self._projection = checkpoint.costs.projection
         self._tokenizer = checkpoint.tokenizer
         self._images = checkpoint.image_encoder(self.network.vision_model, self.network.image_vectors)
+        self._explanations = Explanations(checkpoint, self._images, MatchReader, ("gradcam", "attention"))
         scorer = Scorer(self.network, device, self._tokenizer.encoder_id)
-        phases = Phases(device, {ENCODE: self._images, SCORE: scorer, EMBED: Embedder(self.network, device)})
+        embedder = Embedder(self.network, device)
+        phases = Phases(
+            device, {ENCODE: self._images, SCORE: scorer, EMBED: embedder, EXPLAIN: self._explanations.phase}
+        )
         self.launch, self.collect = phases.launch, phases.collect
+        self.missing = self._explanations.missing
         self._texts: WeakValueDictionary[tuple[ScoringProtocol, str], TextState] = WeakValueDictionary()
         self._texts_lock = threading.Lock()
 
@@ -59,7 +69,7 @@ class Matcher:
         """See `open_checkpoint`."""
         return cls(open_checkpoint(RetrievalNetwork, RETRIEVAL, folder, card, settings, decoder, telemetry))
 
-    def known(self, item: MatchItem | EmbedItem) -> ImageState | None:
+    def known(self, item: RetrievalItem) -> ImageState | None:
         """See `ImageEncoder.known`."""
         image = image_of(item)
         assert image is not None
@@ -67,12 +77,14 @@ class Matcher:
 
     # Worker threads
 
-    def prepare(self, item: MatchItem | EmbedItem) -> Prepared:
+    def prepare(self, item: RetrievalItem) -> Prepared:
         """Finds or decodes the image, tokenizes the texts and cuts them into works of like length.
 
         Raises `InvalidInput` naming the image's or the text's field.
         """
-        return self._prepare_match(item) if isinstance(item, MatchItem) else self._prepare_embed(item)
+        if isinstance(item, MatchItem):
+            return self._prepare_match(item)
+        return self._prepare_embed(item) if isinstance(item, EmbedItem) else self._prepare_explain(item)
 
     def _prepare_match(self, item: MatchItem) -> Prepared:
         texts = self._tokenize(item.captions, item.protocol)
@@ -86,6 +98,13 @@ class Matcher:
             return Prepared((embed_text_work(text),), text_tokens=(len(text.ids),))
         image = self._images.find(item.source, needs_of(item))
         return image.prepared([embed_image_work(image.state)])
+
+    def _prepare_explain(self, item: ExplainItem) -> Prepared:
+        check_no_question(item)
+        read = [self._tokenizer.spelled(caption, item.protocol) for caption in item.captions]
+        if item.protocol == "paper":
+            read = [replace(each, ids=(self._tokenizer.encoder_id, *each.ids[1:])) for each in read]
+        return self._explanations.prepare(item, read)
 
     def warm_up(self) -> MatchItem:
         """A grey picture and two captions."""

@@ -98,7 +98,7 @@ class TextLayers(nn.Module):
                 layer(
                     states[i],
                     masks[i],
-                    _seen(groups[i], images, projected),
+                    seen_by(groups[i], images, projected),
                     1 if summaries and number == last else states[i].shape[1],
                     None,
                 )
@@ -151,7 +151,7 @@ class TextTower(nn.Module):
         return found
 
 
-def _seen(groups: list[ImageGroup], images: Tensor | None, projected: Tensor | None) -> list[Seen]:
+def seen_by(groups: list[ImageGroup], images: Tensor | None, projected: Tensor | None) -> list[Seen]:
     """What a layer's rows attend to. `projected`: the layer's keys and values of the images of wide groups."""
     found: list[Seen] = []
     if images is not None:

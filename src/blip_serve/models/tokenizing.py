@@ -12,6 +12,7 @@ from blip_serve.errors import CheckpointError, InvalidInput
 from blip_serve.models.config import TextConfig
 from blip_serve.models.detokenizing import Detokenizer
 from blip_serve.models.files import read_json
+from blip_serve.models.words import Spelled, words_of
 
 PAPER_TOKENS = 35
 """Length of a caption or question in salesforce/BLIP:train_retrieval.py and models/blip_vqa.py."""
@@ -54,6 +55,13 @@ class CaptionTokenizer:
         for caption, row in zip(captions, ids, strict=True):
             self._check(row, caption)
         return ids
+
+    def spelled(self, caption: Caption, protocol: ScoringProtocol) -> Spelled:
+        """A caption's ids, as `encode` gives them, with the words they are pieces of. Raises as `encode`."""
+        text = _clean_caption(caption) if protocol == "paper" else caption.text
+        encoding = self._backend.encode(text)
+        [ids] = self.encode([caption], protocol)
+        return Spelled(ids, words_of(encoding, len(ids), text, caption.text))
 
     def question(self, question: Caption, protocol: ScoringProtocol) -> tuple[int, ...]:
         """Ids `[CLS] ... [SEP]` of a question. `paper` has `[ENC]` first (salesforce/BLIP:models/blip_vqa.py).

@@ -51,13 +51,29 @@ def load_weights(network: nn.Module, folder: Path, device: Device) -> None:
     Raises `CheckpointError` naming the file, and the parameters that are missing, left over, or of another shape, or
     hold anything but finite numbers.
     """
+    _load(network, folder, device, whole=True)
+    if device.fuses:
+        _fuse(network, device)
+    if device.scripts:
+        _script(network)
+    give_back()
+
+
+def load_part(network: nn.Module, folder: Path, device: Device) -> None:
+    """Like `load_weights`, for a network that is a part of the checkpoint's. Its layers are not compiled or fused."""
+    _load(network, folder, device, whole=False)
+
+
+def _load(network: nn.Module, folder: Path, device: Device, whole: bool) -> None:
+    """Loads and joins the network's weights. `whole`: whether the files may hold no others."""
     files = weight_files(folder)
     state = _read_state(files)
     state = {name: held for name, held in state.items() if not name.endswith(IGNORED) and not _is_tied(name, state)}
     expected = dict(network.named_parameters())
+    left_over = state.keys() - expected.keys() if whole else ()
     faults = [
         *((files[0], f"{name} is missing") for name in sorted(expected.keys() - state.keys())),
-        *((state[name].file, f"{name} is left over") for name in sorted(state.keys() - expected.keys())),
+        *((state[name].file, f"{name} is left over") for name in sorted(left_over)),
         *(
             (state[name].file, f"{name} {fault}")
             for name in sorted(expected.keys() & state.keys())
@@ -72,12 +88,6 @@ def load_weights(network: nn.Module, folder: Path, device: Device) -> None:
     network.load_state_dict(loaded, assign=True)
     network.eval().requires_grad_(False)
     _join(network)
-    if device.fuses:
-        _fuse(network, device)
-    if device.scripts:
-        _script(network)
-    del state, loaded
-    give_back()
 
 
 def _join(network: nn.Module) -> None:

@@ -20,6 +20,7 @@ import torch
 from demo.answering.task import ANSWERING
 from demo.captioning.task import CAPTIONING
 from demo.card import Training, read_training, write_card
+from demo.explaining import explain_card, play
 from demo.export import export
 from demo.files import CHECKPOINTS
 from demo.pictures import write_pictures
@@ -64,7 +65,7 @@ def finish(task: Task[Any], folder: Path, training: Mapping[str, object]) -> Non
     """Measures a folder, writes its card and logs what has a goal; the pictures are drawn anew beside it."""
     write_pictures(folder.parent / "pictures")
     metrics = task.measure(folder)
-    write_card(task, folder, training, metrics)
+    write_card(task, folder, training, metrics, explain_card(task, play(task, folder)))
     for figure in task.figures(metrics):
         reached = "reached" if figure.value >= figure.goal else "MISSED"
         log.info("%s: %.4f (goal %.2f, %s)", figure.name, figure.value, figure.goal, reached)

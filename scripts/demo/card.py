@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.captions import PLURALS
+from demo.explaining import section
 from demo.files import write_json
 from demo.task import Metrics, Task
 from demo.world import COLOURS, SHAPES, SIZES, UNSEEN_PAIRS
@@ -76,18 +77,21 @@ def unseen_pairs() -> list[str]:
     return sorted(f"{colour} {shape}" for colour, shape in UNSEEN_PAIRS)
 
 
-def write_card(task: Task[Any], folder: Path, training: Mapping[str, Any], metrics: Metrics) -> None:
+def write_card(
+    task: Task[Any], folder: Path, training: Mapping[str, Any], metrics: Metrics, explain: Mapping[str, Any]
+) -> None:
     card = {
         "id": f"{OWNER}/{task.name}",
         "task": task.prose.task,
         "licence": LICENCE,
         "description": task.prose.description,
         "world": world(task.prose.language),
+        "explain": explain,
         "training": training,
         "metrics": metrics,
     }
     write_json(folder / "card.json", card)
-    (folder / "README.md").write_text(_readme(task, training, metrics), encoding="utf-8")
+    (folder / "README.md").write_text(_readme(task, training, metrics, explain), encoding="utf-8")
 
 
 def read_training(folder: Path) -> dict[str, object]:
@@ -96,7 +100,7 @@ def read_training(folder: Path) -> dict[str, object]:
     return card["training"]
 
 
-def _readme(task: Task[Any], training: Mapping[str, Any], metrics: Metrics) -> str:
+def _readme(task: Task[Any], training: Mapping[str, Any], metrics: Metrics, explain: Mapping[str, Any]) -> str:
     prose = task.prose
     return TEMPLATE.read_text(encoding="utf-8").format(
         name=f"{OWNER}/{task.name}",
@@ -108,6 +112,7 @@ def _readme(task: Task[Any], training: Mapping[str, Any], metrics: Metrics) -> s
         sizes=" or ".join(SIZES),
         knows=prose.knows,
         measured=prose.measured(metrics),
+        explained=section(task, explain),
         taught=prose.taught,
         drawn=training["pictures"],
         resumed=_resumed(training["resumed_at"]),

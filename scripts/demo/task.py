@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any, Generic
 
+from blip_serve.domain import ExplainMethod
+from demo.pointing import Told
 from demo.training import Lesson, Model, Plan
 from demo.vocabulary import Vocabulary
+from demo.world import Scene
 
 Metrics = Mapping[str, Any]
 
@@ -48,3 +52,5 @@ class Task(Generic[Model]):
     measure: Callable[[Path], Metrics]
     figures: Callable[[Metrics], list[Figure]]
     prose: Prose
+    methods: tuple[ExplainMethod, ...]  # of maps, its own first
+    tell: Callable[[Scene, Random], tuple[Told, ...]]  # what the pointing game says of a scene

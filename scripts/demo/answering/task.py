@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from demo.answering.batches import QUESTIONS
 from demo.answering.evaluation import measure
 from demo.answering.lesson import Replying
 from demo.answering.prose import PROSE, figures
+from demo.answering.questions import Asker
 from demo.dimensions import Dimensions
 from demo.model import Answering
+from demo.pointing import Told
 from demo.retrieval.task import RETRIEVAL
 from demo.start import Parent
 from demo.task import Task
 from demo.training import Plan
+from demo.world import ATTRIBUTES, Scene
 
 
 def build() -> Answering:
@@ -22,6 +27,12 @@ def build() -> Answering:
     parent.give_text(model.text_encoder, QUESTIONS)
     parent.give_text(model.text_decoder.bert, QUESTIONS)
     return model
+
+
+def tell(scene: Scene, rng: Random) -> tuple[Told, ...]:
+    """An answer that is a size, a colour and a shape, each to a question that is about one of the things."""
+    asked = (Asker(rng).ask(scene, kind) for kind in ATTRIBUTES)
+    return tuple(Told((question.answer,), question.text) for question in asked if question)
 
 
 ANSWERING = Task(
@@ -35,4 +46,6 @@ ANSWERING = Task(
     measure=measure,
     figures=figures,
     prose=PROSE,
+    methods=("attention",),
+    tell=tell,
 )

@@ -26,7 +26,16 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from blip_serve.domain import ImageFormat, ScoringProtocol, WorkClass, generation_cost, request_cost
+from blip_serve.domain import (
+    EVERY_TASK,
+    ImageFormat,
+    ScoringProtocol,
+    Task,
+    WorkClass,
+    explanation_cost,
+    generation_cost,
+    request_cost,
+)
 from blip_serve.errors import ConfigurationError
 from blip_serve.hosts import endpoint, host_pattern, host_pattern_or_network, origin
 
@@ -74,6 +83,7 @@ class KeySettings(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9._@-]{1,64}$", description="whose it is, in the log and the metrics")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the key, in hexadecimal")
     models: tuple[Name, ...] = Field(("*",), description="models it may use: names, or patterns like `Salesforce/*`")
+    tasks: tuple[Task, ...] = Field(EVERY_TASK, description="what it may ask of them; else everything")
     rate: Rate | None = Field(None, description="requests a span of time, like `100/minute`; else `auth.rate`")
     concurrency: int | None = Field(None, gt=0, description="requests at once; else `auth.concurrency`")
     flex_only: bool = Field(False, description="whether its requests are all background work, of the tier `flex`")
@@ -119,6 +129,11 @@ class ServerSettings(Section):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     metrics: Access = Field("key", description="who reads `/metrics`: `open`, `key` (as `/v1` does) or `off`")
     docs: Access = Field("key", description="who reads `/docs` and `/openapi.json`: `open`, `key` or `off`")
+    playground: Access = Field(
+        "open",
+        description="who opens the page at `/`: `open`, `key` (a client that sends one; a browser's address line "
+        "sends none) or `off`. It holds no data: what it asks of `/v1` needs a key as ever",
+    )
     max_body_bytes: int = Field(64 * MiB, gt=0, description="largest request body")
     max_bodies_bytes: int = Field(
         1024 * MiB, gt=0, description="bodies of all requests being answered, together; background ones have half"
@@ -164,6 +179,8 @@ class LimitSettings(Section):
     max_zip_pairs: int = Field(
         1000, gt=0, le=HARD_LIMIT, description="images a request that pairs first with first (`zip`)"
     )
+    max_explanations: int = Field(16, gt=0, le=HARD_LIMIT, description="image-caption pairs explained a request")
+    max_explained_words: int = Field(256, gt=0, description="words mapped a request")
     max_choices: int = Field(16, gt=0, le=64, description="texts generated a request (`n`)")
     max_beams: int = Field(8, gt=0, le=64, description="beams of a search (`num_beams`)")
     max_new_tokens: int = Field(512, gt=0, description="tokens generated a text (`max_tokens`)")
@@ -326,6 +343,7 @@ class Settings(BaseSettings):
             request_cost(limits.max_images, max(limits.max_pairs, limits.max_captions)),
             request_cost(limits.max_zip_pairs, limits.max_zip_pairs),
             generation_cost(max(limits.max_choices, limits.max_beams), limits.max_new_tokens),
+            request_cost(limits.max_explanations, explanation_cost(limits.max_explanations, 1, 0)),
         )
         if largest > self.engine.max_queue_cost:
             raise ValueError(f"engine.max_queue_cost must be at least {largest}, the largest request the limits allow")

@@ -207,7 +207,8 @@ def test_more_tokens_than_there_is_room_for_are_as_many_as_there_is(options_of: 
 
 def test_a_large_max_tokens_is_admitted_at_what_it_comes_to() -> None:
     """The queue has room for one text of the most tokens there may be, and of a known model for its positions."""
-    limits = {"max_images": 1, "max_captions": 1, "max_pairs": 1, "max_zip_pairs": 1, "max_choices": 1, "max_beams": 1}
+    limits = {"max_images": 1, "max_captions": 1, "max_pairs": 1, "max_zip_pairs": 1, "max_choices": 1, "max_beams": 1,
+              "max_explanations": 1}  # fmt: skip
     room = {"limits": {**limits, "max_new_tokens": 100}, "engine": {"max_queue_cost": generation_cost(1, 100)}}
     with serving(fake_settings(**room), always(FakeModel("caption"))) as service, sdk(service) as client:
         answer = client.chat.completions.create(model="fake", messages=PLAIN, max_tokens=10**9)
@@ -464,6 +465,7 @@ def test_a_wrong_key_and_a_full_queue_arrive_as_the_sdk_s() -> None:
         "max_choices": 1,
         "max_beams": 1,
         "max_new_tokens": 20,
+        "max_explanations": 1,
     }
     chosen = fake_settings(auth=with_key("right"), limits=limits, engine={"max_queue_cost": 70})
     with serving(chosen, always(model)) as service, sdk(service, "right") as client, sdk(service, "wrong") as stranger:

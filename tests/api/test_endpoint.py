@@ -21,6 +21,7 @@ BY_PATH = {path: endpoint for group in ENDPOINTS.values() for endpoint in group 
 SETTINGS = fake_settings()
 BODIES: Mapping[str, Mapping[str, Any]] = {
     "/v1/match": {"image": IMAGE, "captions": ["a dog", "a cat"]},
+    "/v1/explain": {"image": IMAGE, "caption": "a dog"},
     "/v1/score": {"queries": {"image": IMAGE}, "items": "a dog"},
     "/v1/chat/completions": {"messages": chat_messages("a")},
     "/v1/responses": {"input": response_input("a")},
@@ -45,7 +46,7 @@ def answered(path: str, content: bytes | dict[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(write_answer(endpoint, line.answer(await tasks.run(line.request))))
         return answer
 
-    return with_service(FakeModel("match", "embed", "caption", "answer"), ask)
+    return with_service(FakeModel("match", "embed", "caption", "answer", "explain"), ask)
 
 
 def test_every_endpoint_has_a_body_here() -> None:

@@ -7,8 +7,8 @@ import pytest
 from tests.support.server import Service
 
 PATHS = [
-    "/v1/match", "/v1/chat/completions", "/v1/responses", "/v1/decisions", "/v1/embeddings", "/v1/rerank", "/v2/rerank",
-    "/v1/score", "/v1/embed", "/v2/embed", "/rerank", "/score",
+    "/v1/explain", "/v1/match", "/v1/chat/completions", "/v1/responses", "/v1/decisions", "/v1/embeddings",
+    "/v1/rerank", "/v2/rerank", "/v1/score", "/v1/embed", "/v2/embed", "/rerank", "/score",
 ]  # fmt: skip
 
 

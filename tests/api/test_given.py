@@ -239,6 +239,7 @@ def test_what_is_chosen_from_is_admitted_at_what_it_costs() -> None:
         "max_zip_pairs": 1,
         "max_choices": 1,
         "max_beams": 1,
+        "max_explanations": 1,
     }
     chosen = fake_settings(limits=limits | {"max_new_tokens": 10}, engine={"max_queue_cost": 60})
     texts = {"guided_choice": [f"a {i}" for i in range(10)], "max_tokens": 10**6}

@@ -133,7 +133,7 @@ def test_a_model_outside_the_catalogue_shows_its_card_once_loaded() -> None:
         assert service.client.get("/v1/models/own").json()["tasks"] is None
         assert post(service, image=as_base64(RED), caption="a red circle")["model"] == "mine/own"
         card = service.client.get("/v1/models/mine/own").json()
-    assert (card["id"], card["tasks"], card["parameters"]) == ("mine/own", ["match", "embed"], 1518466)
+    assert (card["id"], card["tasks"], card["parameters"]) == ("mine/own", ["match", "embed", "explain"], 1518466)
     assert card["inputs"]["image_tokens"] == 65
 
 

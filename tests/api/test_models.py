@@ -53,11 +53,11 @@ def test_the_catalogue_is_listed_with_cards_and_states(client: openai.OpenAI) ->
     ]
     large = models["Salesforce/blip-itm-large-coco"].model_dump()
     assert (large["object"], large["owned_by"], large["state"]) == ("model", "Salesforce", "unloaded")
-    assert large["tasks"] == ["match", "embed"]
+    assert large["tasks"] == ["match", "embed", "explain"]
     assert large["license"] == "bsd-3-clause"
     assert large["inputs"] == {"image_size": 384, "image_tokens": 577, "text_tokens": 512}
     assert large["memory_bytes"]["float16"] == 2 * large["parameters"] == 892_257_284
-    assert models["Salesforce/blip-vqa-base"].model_dump()["tasks"] == ["answer"]
+    assert models["Salesforce/blip-vqa-base"].model_dump()["tasks"] == ["answer", "explain"]
     assert models["test/fake"].model_dump()["state"] == "ready"
 
 

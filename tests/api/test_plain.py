@@ -82,7 +82,7 @@ def test_captioning_models_are_listed_with_their_plain_form(client: openai.OpenA
     ]
     model, plain = models["blip-serve/demo-captioning"], models["blip-serve/demo-captioning:plain"]
     assert (model["parent"], plain["parent"]) == (None, model["id"])
-    assert (plain["state"], plain["tasks"], plain["aliases"]) == ("ready", ["caption"], ["captions:plain"])
+    assert (plain["state"], plain["tasks"], plain["aliases"]) == ("ready", ["caption", "explain"], ["captions:plain"])
     assert plain["parameters"] == model["parameters"]
     assert "not read" in plain["description"]
     for name in ("blip-serve/demo-captioning:plain", "demo-captioning:plain", "captions:plain"):

@@ -23,7 +23,7 @@ CONTENT = {"messages": chat_messages("a")}
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
     """Anyone may call it."""
-    with serving(fake_settings(), always(FakeModel("match", "embed", "caption", "answer"))) as running:
+    with serving(fake_settings(), always(FakeModel("match", "embed", "caption", "answer", "explain"))) as running:
         yield running
 
 
@@ -31,7 +31,7 @@ def service() -> Iterator[Service]:
 def limited() -> Iterator[Service]:
     """Its one key is limited to background work."""
     chosen = fake_settings(auth=with_key("right", flex_only=True))
-    with serving(chosen, always(FakeModel("match", "embed", "caption", "answer"))) as running:
+    with serving(chosen, always(FakeModel("match", "embed", "caption", "answer", "explain"))) as running:
         yield running
 
 

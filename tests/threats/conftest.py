@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from blip_serve.settings import DEMO, DEMO_CAPTIONS
+from blip_serve.settings import DEMO, DEMO_ANSWERS, DEMO_CAPTIONS
 from tests.support.server import Service, serving, settings
 
 COLLECTED = pytest.StashKey[list[str]]()
@@ -20,6 +20,6 @@ SMALL = {"max_images": 4, "max_captions": 8, "max_pairs": 16, "max_zip_pairs": 4
 
 @pytest.fixture(scope="session")
 def demo() -> Iterator[Service]:
-    """Two of the embedded checkpoints behind small limits on what a request may hold, as by default otherwise."""
-    with serving(settings(models=(DEMO, DEMO_CAPTIONS), limits=SMALL)) as service:
+    """The embedded checkpoints behind small limits on what a request may hold, as by default otherwise."""
+    with serving(settings(models=(DEMO, DEMO_CAPTIONS, DEMO_ANSWERS), limits=SMALL)) as service:
         yield service

@@ -43,6 +43,7 @@ def body_of(path: str, image: str) -> dict[str, Any]:
         "/v1/embeddings": {"input": [image, "a"]},
         "/v1/rerank": {"query": "a", "documents": [image]},
         "/v1/score": {"queries": "a", "documents": {"image": image}},
+        "/v1/explain": {"image": image, "caption": "a"},
         "/v1/chat/completions": {"model": "demo-captioning", "messages": message(image)},
         "/v1/responses": {"model": "demo-captioning", "input": asking(image)},
         "/v1/decisions": {"model": "demo-vqa", "input": asking(image), "questions": [CHOICE, CHOICE]},
@@ -70,7 +71,7 @@ def _cached(value: Any) -> Iterator[int]:
     "path",
     [
         pytest.param(f"/v1/{path}", id=f"row84-{path}")
-        for path in ("match", "embeddings", "rerank", "score", "chat/completions", "responses", "decisions")
+        for path in ("match", "embeddings", "rerank", "score", "explain", "chat/completions", "responses", "decisions")
     ],
 )
 def test_a_key_is_told_of_its_own_requests_only(service: Service, path: str) -> None:

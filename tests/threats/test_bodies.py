@@ -184,7 +184,7 @@ def test_row42_a_model_of_the_catalogue_that_lacks_the_task_is_not_loaded_to_say
     [
         pytest.param(method, path, status, code, id=f"row43-{method} {path}")
         for method, path, status, code in (
-            ("GET", "/", 404, "not_found"),
+            ("GET", "/page", 404, "not_found"),
             ("GET", "/v1/nothing", 404, "not_found"),
             ("POST", "/v1/match/", 404, "not_found"),
             ("POST", "/v1/../etc/passwd", 404, "not_found"),

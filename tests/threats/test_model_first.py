@@ -12,7 +12,7 @@ from tests.support.errors import check
 from tests.support.server import FAKE, Service, always, fake_settings, serving, with_key
 
 PATHS = [f"/v1/{name}" for name in ("match", "chat/completions", "responses", "decisions", "embeddings", "rerank",
-         "score", "embed")] + ["/v2/rerank", "/v2/embed", "/rerank", "/score"]  # fmt: skip
+         "score", "embed", "explain")] + ["/v2/rerank", "/v2/embed", "/rerank", "/score"]  # fmt: skip
 FAULTS: Mapping[str, Mapping[str, Any]] = {
     "nothing else": {},
     "an unknown field": {"colour": "red"},
@@ -39,7 +39,7 @@ def service() -> Iterator[Service]:
     """Keyed: one key may use the fake, and not the demo."""
     settings = fake_settings(models=(FAKE, DEMO.model_copy(update={"preload": False})),
                              auth=with_key("right", models=("fake",)))  # fmt: skip
-    with serving(settings, always(FakeModel("match", "embed", "caption", "answer"))) as running:
+    with serving(settings, always(FakeModel("match", "embed", "caption", "answer", "explain"))) as running:
         yield running
 
 

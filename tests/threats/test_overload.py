@@ -26,6 +26,7 @@ ONE_REQUEST = {
     "max_pairs": 10,
     "max_new_tokens": 1,
     "max_choices": 1,
+    "max_explanations": 1,
 }
 """Limits under which a queue may be as short as one request of images is long."""
 PLAIN = chat_messages("a photo of")
@@ -61,10 +62,11 @@ def on_the_device(service: Service, model: FakeModel) -> Iterator[list[httpx.Res
         ),
         pytest.param("/v1/embeddings", {"input": {"image": IMAGE}}, id="row46-embeddings"),
         pytest.param("/v1/rerank", {"query": "a", "documents": [{"image": IMAGE}]}, id="row46-rerank"),
+        pytest.param("/v1/explain", GOOD, id="row46-explain"),
     ],
 )
 def test_a_full_queue_answers_429_while_the_device_is_busy(path: str, body: dict[str, Any]) -> None:
-    model = FakeModel("match", "embed", "caption")
+    model = FakeModel("match", "embed", "caption", "explain")
     settings = fake_settings(engine={"max_queue_cost": 60}, limits=ONE_REQUEST)
     with serving(settings, always(model)) as service:
         with on_the_device(service, model) as answers:

@@ -15,9 +15,11 @@ from blip_serve.api import (
     embed,
     embeddings,
     errors,
+    explain,
     health,
     match,
     model_routes,
+    playground,
     rerank,
     responses,
     score,
@@ -38,7 +40,7 @@ from blip_serve.tasks.service import OpenTasks, open_service
 from blip_serve.telemetry import Telemetry
 
 ENDPOINTS: Mapping[str, tuple[AnyEndpoint, ...]] = {
-    docs.MATCHING: (match.ENDPOINT, score.ENDPOINT),
+    docs.MATCHING: (match.ENDPOINT, score.ENDPOINT, explain.ENDPOINT),
     docs.WRITING: (chat.ENDPOINT, responses.ENDPOINT),
     docs.DECISIONS: (decisions.ENDPOINT,),
     docs.EMBEDDING: (embeddings.ENDPOINT, embed.ENDPOINT, embed.OLDER, rerank.ENDPOINT),
@@ -113,6 +115,8 @@ def create_app(settings: Settings, open_tasks: OpenTasks = open_service) -> Fast
         app.include_router(health.metrics_router, tags=[docs.OPERATION])
     if settings.server.docs != "off":
         app.include_router(docs.router)
+    if settings.server.playground != "off":
+        app.include_router(playground.router)
     app.add_middleware(HeadMiddleware)  # the innermost; the last is the outermost
     app.add_middleware(
         BodyLimitMiddleware, limit=settings.server.max_body_bytes, total=settings.server.max_bodies_bytes

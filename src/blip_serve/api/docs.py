@@ -3,10 +3,9 @@
 The page is Swagger UI (Apache-2.0), whose files ship in the package: a browser asks no other host for anything.
 """
 
-from hashlib import sha256
-from pathlib import Path
+from fastapi import APIRouter, Response
 
-from fastapi import APIRouter, HTTPException, Response
+from blip_serve.api.static_files import STATIC, StaticFiles
 
 INTRODUCTION = """\
 Scores how well images and captions match, writes captions, answers questions, embeds and ranks, with BLIP models.
@@ -33,22 +32,18 @@ TAGS = [
 ]
 """The groups of the endpoints, in the page's order."""
 
-STATIC = Path(__file__).parent / "static"
+SWAGGER = STATIC / "swagger-ui-5.35.0"
 PAGE_HTML = (STATIC / "docs.html").read_text(encoding="utf-8")
-FILES = {
-    file.name: file.read_bytes()
-    for file in (
-        STATIC / "docs.js",
-        STATIC / "swagger-ui-5.35.0" / "swagger-ui.css",
-        STATIC / "swagger-ui-5.35.0" / "swagger-ui-bundle.js",
-    )
-}
-"""The files that the page loads, by name."""
 PAGE, DOCUMENT = "/docs", "/openapi.json"
-BELOW = f"{PAGE}/{sha256(b''.join(FILES.values())).hexdigest()[:16]}"
-"""The path of the files. It changes with their content, so that a browser may cache them for good."""
-PATHS = (PAGE, DOCUMENT, *(f"{BELOW}/{name}" for name in FILES))
-MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript"}
+FILES = StaticFiles.read(
+    PAGE,
+    {
+        "docs.js": STATIC / "docs.js",
+        "swagger-ui.css": SWAGGER / "swagger-ui.css",
+        "swagger-ui-bundle.js": SWAGGER / "swagger-ui-bundle.js",
+    },
+)
+PATHS = (PAGE, DOCUMENT, *FILES.paths)
 # Swagger UI sets styles on elements; scripts and requests are this service's.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -56,19 +51,11 @@ POLICY = (
 )
 
 router = APIRouter(include_in_schema=False)
+FILES.add_to(router)
 
 
 @router.get(PAGE)
 async def page() -> Response:
     """The page. It names its files relative to itself, so that it works below a proxy's prefix too."""
-    html = PAGE_HTML.replace("{files}", BELOW.removeprefix("/"))
+    html = PAGE_HTML.replace("{files}", FILES.below.removeprefix("/"))
     return Response(html, media_type="text/html", headers={"content-security-policy": POLICY})
-
-
-@router.get(BELOW + "/{name}")
-async def file(name: str) -> Response:
-    """A file that the page loads."""
-    if name not in FILES:
-        raise HTTPException(404)
-    headers = {"cache-control": "public, max-age=31536000, immutable"}
-    return Response(FILES[name], media_type=MEDIA_TYPES[Path(name).suffix], headers=headers)

@@ -121,7 +121,8 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         body = _http_body(request, error)
         _note(request.scope, request.app.state.telemetry, str(body.code))
-        return _envelope(error.status_code, body, error.headers or {})
+        # a cache may keep a 404 by itself; yet while replicas are replaced, the next one may have a page's new files
+        return _envelope(error.status_code, body, {"cache-control": "no-store", **(error.headers or {})})
 
     app.add_exception_handler(ServiceError, service_error)
     app.add_exception_handler(RequestValidationError, validation_error)

@@ -1,7 +1,7 @@
 """Texts and images in a request's fields: strings, objects and content parts, each to a caption or an image source."""
 
 from copy import copy
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -12,6 +12,8 @@ from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import ImageSource, UnreadableImage, is_data_uri, parse_image
 from blip_serve.settings import HARD_LIMIT
 from blip_serve.tasks.inputs import Input
+
+T = TypeVar("T")
 
 EXAMPLE_IMAGE = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAACAAAAAgAQMAAABJtOi3AAAABlBMVEXw8PDcHh7UeijEAAAARElEQVR42o3MsQ2AMBDA"
@@ -71,6 +73,21 @@ MAX_PARTS = 128
 """The most parts a message's content may have. A body has room for millions."""
 IMAGE_KEYS = frozenset({"type", "image_url", "detail", "prompt_cache_breakpoint", "uuid"})
 IMAGE_TYPES = ("image_url", "input_image")
+
+
+def one_or_many(name: str, one: T | list[T] | None, many: list[T] | None) -> list[tuple[str, T]]:
+    """The values of the field `name` (in a form it may be repeated) or of its plural, each after the path of its field.
+
+    Raises `InvalidInput` where both are given, or neither.
+    """
+    first = one if isinstance(one, list) else [] if one is None else [one]
+    if first and many:
+        raise InvalidInput(f"Give '{name}' or '{name}s', not both.", param=f"{name}s")
+    if many:
+        return [(f"{name}s[{i}]", value) for i, value in enumerate(many)]
+    if not first:
+        raise InvalidInput(f"'{name}' is required.", code="missing_required_parameter", param=name)
+    return [(name if len(first) == 1 else f"{name}[{i}]", value) for i, value in enumerate(first)]
 
 
 def read_inputs(value: Any, param: str) -> tuple[Input, ...]:

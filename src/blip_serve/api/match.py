@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, Field
 from starlette.datastructures import FormData
@@ -12,15 +12,13 @@ from blip_serve.api.body import validated
 from blip_serve.api.endpoint import NOTHING_ELSE, Body, Endpoint, Form, Translation
 from blip_serve.api.errors import ErrorBody, shown
 from blip_serve.api.form import list_field, only_fields, text_field
-from blip_serve.api.inputs import EXAMPLE_IMAGE, Image, image_or_fault, image_source
+from blip_serve.api.inputs import EXAMPLE_IMAGE, Image, image_or_fault, image_source, one_or_many
 from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.domain import Caption, ScoreName, ScoringProtocol, ServiceTier
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import BytesImage, ImageSource
 from blip_serve.settings import HARD_LIMIT, Settings
 from blip_serve.tasks.match import MatchRequest, MatchResult, OnError, Pairing, check_size
-
-T = TypeVar("T")
 
 
 class MatchOptions(Body):
@@ -75,8 +73,8 @@ class MatchResponse(BaseModel):
 
 
 def _translate(body: MatchBody, settings: Settings) -> Translation[MatchRequest, MatchResult]:
-    images = _one_or_many("image", body.image, body.images)
-    captions = _one_or_many("caption", body.caption, body.captions)
+    images = one_or_many("image", body.image, body.images)
+    captions = one_or_many("caption", body.caption, body.captions)
     check_size(body.pairing, len(images), len(captions), settings.limits)
     read = image_or_fault if body.on_error == "item" else image_source
     return _translation(body, [read(value, param) for param, value in images], captions)
@@ -90,9 +88,9 @@ async def _translate_form(form: FormData, settings: Settings) -> Translation[Mat
         if (values := text_field(form, name))
     }
     options = validated(MatchOptions, given)
-    images = _one_or_many("image", form.getlist("image"), form.getlist("images"))
+    images = one_or_many("image", form.getlist("image"), form.getlist("images"))
     listed = list_field(form, "captions", settings.server.max_json_values)
-    captions = _one_or_many("caption", text_field(form, "caption"), listed)
+    captions = one_or_many("caption", text_field(form, "caption"), listed)
     check_size(options.pairing, len(images), len(captions), settings.limits)
     read = image_or_fault if options.on_error == "item" else image_source
     sources: list[ImageSource] = [
@@ -123,21 +121,6 @@ def _translation(
         service_tier=options.service_tier or "auto",
     )
     return Translation(request, _answer)
-
-
-def _one_or_many(name: str, one: T | list[T] | None, many: list[T] | None) -> list[tuple[str, T]]:
-    """The values of the field `name` (in a form it may be repeated) or of its plural, each after the path of its field.
-
-    Raises `InvalidInput` where both are given, or neither.
-    """
-    first = one if isinstance(one, list) else [] if one is None else [one]
-    if first and many:
-        raise InvalidInput(f"Give '{name}' or '{name}s', not both.", param=f"{name}s")
-    if many:
-        return [(f"{name}s[{i}]", value) for i, value in enumerate(many)]
-    if not first:
-        raise InvalidInput(f"'{name}' is required.", code="missing_required_parameter", param=name)
-    return [(name if len(first) == 1 else f"{name}[{i}]", value) for i, value in enumerate(first)]
 
 
 def _answer(result: MatchResult) -> MatchResponse:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from blip_serve.directory import ModelStatus, State
-from blip_serve.domain import ScoringProtocol, Task
+from blip_serve.domain import Layer, ScoringProtocol, Task
 
 
 class Inputs(BaseModel):
@@ -36,6 +36,10 @@ class Model(BaseModel):
     parameters: int | None = Field(description="tied weights counted once")
     inputs: Inputs | None
     memory_bytes: dict[str, int] = Field(description="what the weights take, by number type")
+    explain_layer: Layer | None = Field(
+        description="layer of the text tower that `/v1/explain` reads by default; null until it is loaded, where the "
+        "catalogue does not know it"
+    )
     metrics: dict[str, Any] = Field(description="figures measured on the checkpoint, as its own card gives them")
 
 
@@ -68,5 +72,6 @@ def model_page(status: ModelStatus) -> Model:
         inputs=shape
         and Inputs(image_size=shape.image_size, image_tokens=shape.image_tokens, text_tokens=shape.text_positions),
         memory_bytes=dict(card.memory),
+        explain_layer=card.explain_layer,
         metrics=dict(card.metrics),
     )

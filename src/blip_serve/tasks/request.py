@@ -115,7 +115,7 @@ def _names(kind: type[Request[Any]]) -> list[tuple[str, tuple[object, ...]]]:
     found = []
     for field, hint in get_type_hints(kind).items():
         parts = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
-        if parts and get_origin(hint) is not ClassVar:
+        if parts and get_origin(hint) is not ClassVar and int not in get_args(hint):
             optional = (None,) if type(None) in get_args(hint) else ()
             found.append((field, (*get_args(parts[0]), *optional)))
     return found

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from blip_serve.directory import ModelStatus
 from blip_serve.domain import ANYONE, Caller
@@ -67,12 +67,12 @@ class Service:
 
     async def run(self, request: Request[ResultT], caller: Caller = ANYONE) -> ResultT:
         """See `Tasks`."""
-        check_names(request)
+        self._check(request, caller)
         return cast(ResultT, await TASKS[type(request)].run(request, caller, self._sessions))
 
     def stream(self, request: GenerateRequest, caller: Caller = ANYONE) -> AsyncGenerator[Event, None]:
         """See `Tasks`."""
-        check_names(request)
+        self._check(request, caller)
         stream = TASKS[type(request)].stream
         assert stream is not None
         return stream(request, caller, self._sessions)
@@ -96,6 +96,11 @@ class Service:
     def lost(self) -> bool:
         """See `Tasks`."""
         return self._parts.engine.lost() or self._parts.decoders.lost()
+
+    def _check(self, request: Request[Any], caller: Caller) -> None:
+        """Refuses a request, before it waits for anything, whose names are unknown or whose model or task is denied."""
+        check_names(request)
+        self._parts.registry.directory.choose(request.model, request.needs, caller)
 
 
 @asynccontextmanager

@@ -112,6 +112,11 @@ class Session:
             prepared = self._hide_foreign_cache(image, prepared)
         return Started(prepared, [asyncio.wrap_future(future) for future in futures])
 
+    async def work(self, call: Callable[[], T]) -> T:
+        """What `call` returns, on a worker. Others' items are prepared between the calls of one session."""
+        async with self._preparing:
+            return await self._on_worker(call)
+
     async def until_deadline(self, parts: Sequence[Coroutine[None, None, T]]) -> list[T | None]:
         """Runs `parts` concurrently and returns their results; `None` for a part that did not end in time.
 
@@ -152,8 +157,7 @@ class Session:
         model, image = self.lease.model, image_of(item)
         known = None if image is None else model.known(item)  # the image stays cached while this refers to it
         if image is None or known is not None:
-            async with self._bounds.worker() if self._bounds else nullcontext():
-                return await asyncio.get_running_loop().run_in_executor(self._parts.workers, model.prepare, item)
+            return await self._on_worker(partial(model.prepare, item))
         caller, image_of_model = self._caller.address or self._caller.name, (self.lease.id, image.digest)
         return await self._parts.decoders.run(
             caller,
@@ -162,6 +166,10 @@ class Session:
             partial(model.prepare, item),
             self._reservation.work_class,
         )
+
+    async def _on_worker(self, call: Callable[[], T]) -> T:
+        async with self._bounds.worker() if self._bounds else nullcontext():
+            return await asyncio.get_running_loop().run_in_executor(self._parts.workers, call)
 
     def _hide_foreign_cache(self, image: ImageBytes, prepared: Prepared) -> Prepared:
         """Hides `cached_tokens` if another caller's request filled the cache: this caller must not learn of it."""
@@ -177,6 +185,8 @@ class Sessions:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.limits: LimitSettings = parts.settings.limits
+        self.room = parts.settings.engine.max_queue_cost
+        """What the queue holds. A request whose texts could cost more is admitted at this: it takes the whole queue."""
         self._seconds = {kind: parts.settings.server.timeout_s(kind) for kind in get_args(WorkClass)}
 
     def card(self, request: Request[Any], caller: Caller) -> ModelCard:

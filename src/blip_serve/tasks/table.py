@@ -7,6 +7,7 @@ from typing import Any
 from blip_serve.domain import Caller
 from blip_serve.tasks.decide import DecideRequest, decide
 from blip_serve.tasks.embed import EmbedRequest, embed
+from blip_serve.tasks.explain import ExplainRequest, explain
 from blip_serve.tasks.generate import AnswerRequest, CaptionRequest, GenerateRequest, generate, stream
 from blip_serve.tasks.match import MatchRequest, match
 from blip_serve.tasks.request import Request
@@ -32,4 +33,5 @@ TASKS: Mapping[type[Request[Any]], Row] = {
     CaptionRequest: Row(generate, stream),
     AnswerRequest: Row(generate, stream),
     DecideRequest: Row(decide),
+    ExplainRequest: Row(explain),
 }

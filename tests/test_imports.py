@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "blip_serve"
-LAYERS = ["allocator", "threads", "domain", "errors", "hosts", "settings", "telemetry", "fair_threads", "keys",
+LAYERS = ["allocator", "threads", "heat", "domain", "errors", "hosts", "settings", "telemetry", "fair_threads", "keys",
           "architectures", "catalogue", "directory", "images", "engine", "models", "loading", "registry", "tasks",
-          "jobs", "remote", "in_process", "api", "cli", "ray"]  # fmt: skip
+          "jobs", "remote", "notebook", "in_process", "api", "cli", "ray"]  # fmt: skip
 FORBIDDEN = {"engine": {"images", "models", "catalogue"}, "images": {"catalogue", "telemetry"}, "models": {"engine"}}
 """Beyond the order of the layers: `engine` knows no model, `models` know no engine."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -17,15 +18,17 @@ from blip_serve import AsyncBlipServe, BlipServe, choice, predicate, scale
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.domain import Caption, GenerationOptions
 from blip_serve.errors import InvalidInput, ModelNotFound
+from blip_serve.heat import strongest
 from blip_serve.images.local import Picture
 from blip_serve.in_process import local_settings
 from blip_serve.settings import Settings
 from blip_serve.tasks.questions import Question
+from tests.notebook.results import Page
 from tests.support.waiting import WAIT_S
 
 PICTURE = EMBEDDED / "pictures" / "pink-star.png"
 OTHER = EMBEDDED / "pictures" / "blue-square-green-star.png"
-METHODS = ("match", "caption", "answer", "embed", "rerank", "decide")
+METHODS = ("match", "caption", "answer", "embed", "rerank", "decide", "explain")
 
 
 def chosen() -> Settings:
@@ -83,6 +86,32 @@ def test_it_decides(blip: BlipServe) -> None:
     assert chose.choice == "pink"  # type: ignore[union-attr]
     assert scaled.score < 0.5  # type: ignore[union-attr]
     assert blip.decide(PICTURE, questions[0]).answers[0].probability == pytest.approx(said.probability)  # type: ignore[union-attr]
+
+
+def test_it_explains(blip: BlipServe) -> None:
+    caption = "a blue square and a green star"
+    [explained] = blip.explain(OTHER, caption).explanations
+    words = explained.explanation.words
+    assert [caption[word.start : word.end] for word in words] == caption.split()
+    assert strongest(words[-1].map) in ("left", "lower left", "lower")
+    assert (explained.explanation.itm_score or 0) > 0.9
+
+
+def test_a_notebook_shows_every_result(blip: BlipServe) -> None:
+    results: list[Any] = [
+        blip.match([PICTURE, OTHER], "a pink star"),
+        blip.caption(PICTURE.read_bytes()),
+        blip.answer(str(PICTURE), "what colour is the star?"),
+        blip.embed(PICTURE, "a pink star"),
+        blip.rerank("a pink star", [OTHER, PICTURE]),
+        blip.rerank(PICTURE, ["a pink star"]),
+        blip.decide(PICTURE, predicate("a pink star")),
+        blip.explain(PICTURE, "a pink star"),
+    ]
+    for result in results:
+        page = Page(result._repr_html_())
+        assert result.model in page.text
+        assert page.pictures
 
 
 def test_it_may_be_called_inside_a_running_event_loop(blip: BlipServe) -> None:
@@ -190,7 +219,9 @@ def test_a_closed_one_says_so() -> None:
         closed.caption(PICTURE)
 
 
-@pytest.mark.parametrize("end", ["", "blip.close()", "del blip"])
+@pytest.mark.parametrize(
+    "end", ["", pytest.param("blip.close()", marks=pytest.mark.full), pytest.param("del blip", marks=pytest.mark.full)]
+)
 def test_a_script_ends_in_peace_however_it_leaves_the_service(end: str, tmp_path: Path) -> None:
     code = f"from blip_serve import BlipServe; blip = BlipServe(); print(blip.caption({str(PICTURE)!r}).text); {end}"
     done = subprocess.run(

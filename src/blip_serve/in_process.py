@@ -8,22 +8,36 @@ import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeAlias, TypeVar, cast
 
 from PIL import Image
 
-from blip_serve.domain import Caption, GenerationOptions, ScoreName, ScoringProtocol, ServiceTier
+from blip_serve.domain import (
+    Caption,
+    ExplainMethod,
+    GenerationOptions,
+    Layer,
+    Per,
+    ScoreName,
+    ScoringProtocol,
+    ServiceTier,
+)
 from blip_serve.errors import ServiceError, Unavailable
 from blip_serve.images.decode import own_formats
 from blip_serve.images.local import Picture, source_of
 from blip_serve.images.reference import ImageSource
 from blip_serve.loading import check_device
+from blip_serve.notebook.album import Given, given
+from blip_serve.notebook.html import decide_html, embed_html, explain_html, generate_html, match_html, rerank_html
+from blip_serve.notebook.recent import Recent
+from blip_serve.notebook.shown import shown
 from blip_serve.settings import Settings
 from blip_serve.tasks.decide import DecideRequest, DecideResult
 from blip_serve.tasks.embed import EmbedRequest, EmbedResult
+from blip_serve.tasks.explain import ExplainRequest, ExplainResult
 from blip_serve.tasks.generate import CARD, AnswerRequest, CaptionRequest, GenerateResult
 from blip_serve.tasks.inputs import Input
 from blip_serve.tasks.match import MatchRequest, MatchResult, OnError, Pairing
@@ -63,12 +77,13 @@ class AsyncBlipServe:
 
     Several images or texts are a list or a tuple. Every method raises a `ServiceError` that names the argument at
     fault, or `OSError` for a file that cannot be read. `model` is an id or an alias. `None` means the configured
-    default for the task.
+    default for the task. A notebook displays results as pictures, bars and heat.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
         """`settings`: by default `local_settings()`. Raises `ConfigurationError`."""
         self._settings = settings or local_settings()
+        self._recent = Recent()
         self._stack = AsyncExitStack()
         self._tasks: Tasks | None = None
 
@@ -108,18 +123,11 @@ class AsyncBlipServe:
         service_tier: ServiceTier = "auto",
     ) -> MatchResult:
         """Scores every image with every caption (`cross`), or each image with the caption at its index (`zip`)."""
-        return await self.run(
-            MatchRequest(
-                await _sources(_several(images), "images"),
-                _texts(captions, "captions"),
-                pairing,
-                frozenset(scores),
-                on_error,
-                model=model,
-                protocol=protocol,
-                service_tier=service_tier,
-            )
-        )
+        pictures, texts = _several(images), _texts(captions, "captions")
+        sources = await _sources(pictures, "images")
+        request = MatchRequest(sources, texts, pairing, frozenset(scores), on_error)
+        result = await self.run(replace(request, model=model, protocol=protocol, service_tier=service_tier))
+        return shown(result, partial(match_html, self._kept(pictures, sources), texts))
 
     async def caption(
         self,
@@ -135,7 +143,8 @@ class AsyncBlipServe:
         """Writes `n` captions of an image. They start with `beginning`."""
         [source] = await _sources([image], "image")
         request = CaptionRequest(source, _text(beginning, "beginning"), options or CARD, n)
-        return await self.run(replace(request, model=model, protocol=protocol, service_tier=service_tier))
+        result = await self.run(replace(request, model=model, protocol=protocol, service_tier=service_tier))
+        return shown(result, partial(generate_html, self._kept([image], [source]), request.text))
 
     async def answer(
         self,
@@ -151,7 +160,8 @@ class AsyncBlipServe:
         """Writes `n` answers to a question about an image."""
         [source] = await _sources([image], "image")
         request = AnswerRequest(source, _text(question, "question"), options or CARD, n)
-        return await self.run(replace(request, model=model, protocol=protocol, service_tier=service_tier))
+        result = await self.run(replace(request, model=model, protocol=protocol, service_tier=service_tier))
+        return shown(result, partial(generate_html, self._kept([image], [source]), request.text))
 
     async def embed(
         self,
@@ -163,8 +173,10 @@ class AsyncBlipServe:
         service_tier: ServiceTier = "auto",
     ) -> EmbedResult:
         """Unit vectors of the images, then of the texts, in one space. Their dot products are cosines."""
-        inputs: tuple[Input, ...] = (*await _sources(_several(images), "images"), *_texts(texts, "texts"))
-        return await self.run(EmbedRequest(inputs, model=model, protocol=protocol, service_tier=service_tier))
+        pictures, captions = _several(images), _texts(texts, "texts")
+        inputs: tuple[Input, ...] = (*await _sources(pictures, "images"), *captions)
+        result = await self.run(EmbedRequest(inputs, model=model, protocol=protocol, service_tier=service_tier))
+        return shown(result, partial(embed_html, self._kept([*pictures, *captions], inputs)))
 
     async def rerank(
         self,
@@ -191,18 +203,9 @@ class AsyncBlipServe:
         else:
             [asked] = await _sources([query], "query")
             found = await _inputs(documents, "documents", strings_are="texts")
-        return await self.run(
-            RerankRequest(
-                asked,
-                found,
-                rank_by,
-                top_n,
-                shortlist,
-                model=model,
-                protocol=protocol,
-                service_tier=service_tier,
-            )
-        )
+        request = RerankRequest(asked, found, rank_by, top_n, shortlist)
+        result = await self.run(replace(request, model=model, protocol=protocol, service_tier=service_tier))
+        return shown(result, partial(rerank_html, self._kept([query, *documents], [asked, *found])))
 
     async def decide(
         self,
@@ -215,10 +218,34 @@ class AsyncBlipServe:
     ) -> DecideResult:
         """Answers questions about an image with probabilities; `predicate`, `choice` and `scale` make questions."""
         [source] = await _sources([image], "image")
-        asked = questions if isinstance(questions, Sequence) else (questions,)
-        return await self.run(
-            DecideRequest(source, tuple(asked), model=model, protocol=protocol, service_tier=service_tier)
-        )
+        asked = tuple(questions) if isinstance(questions, Sequence) else (questions,)
+        request = DecideRequest(source, asked, model=model, protocol=protocol, service_tier=service_tier)
+        result = await self.run(request)
+        return shown(result, partial(decide_html, self._kept([image], [source]), asked))
+
+    async def explain(
+        self,
+        images: Picture | Sequence[Picture],
+        captions: Text | Sequence[Text],
+        *,
+        question: Text | None = None,
+        method: ExplainMethod | None = None,
+        layer: Layer | None = None,
+        per: Per = "word",
+        model: str | None = None,
+        protocol: ScoringProtocol | None = None,
+        service_tier: ServiceTier = "auto",
+    ) -> ExplainResult:
+        """Where every image shows the words of every caption. `method`, `layer`: by default the model card's.
+
+        With a model that answers questions, `captions` are answers to `question`.
+        """
+        pictures, texts = _several(images), _texts(captions, "captions")
+        asked = None if question is None else _text(question, "question")
+        sources = await _sources(pictures, "images")
+        request = ExplainRequest(sources, texts, asked, method, layer, per)
+        result = await self.run(replace(request, model=model, protocol=protocol, service_tier=service_tier))
+        return shown(result, partial(explain_html, self._kept(pictures, sources), texts, asked))
 
     async def run(self, request: Request[R]) -> R:
         """Runs the request of any task and returns its result. The methods above build such requests."""
@@ -226,6 +253,10 @@ class AsyncBlipServe:
             return await self.tasks.run(request)
         except Unavailable as error:
             raise self._with_reason(error) from None
+
+    def _kept(self, inputs: Sequence[object], read: Sequence[Input]) -> Given:
+        """The inputs of a request, for notebooks to show."""
+        return given(self._settings.images, self._recent, inputs, read)
 
     def _with_reason(self, error: Unavailable) -> ServiceError:
         """The error with the reason why a model failed to load. Here the user has no models page to look it up."""
@@ -278,6 +309,7 @@ class BlipServe:
     embed = _waiting(AsyncBlipServe.embed)
     rerank = _waiting(AsyncBlipServe.rerank)
     decide = _waiting(AsyncBlipServe.decide)
+    explain = _waiting(AsyncBlipServe.explain)
 
 
 def _end(loop: LoopThread, service: AsyncBlipServe) -> None:

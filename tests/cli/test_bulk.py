@@ -272,6 +272,7 @@ def interrupted(arguments: list[str], number: signal.Signals) -> tuple[int, str]
     return process.returncode, said
 
 
+@pytest.mark.full  # half a minute on a slow machine
 def test_a_signal_ends_a_run_cleanly_and_it_goes_on(tmp_path: Path) -> None:
     many, to = tmp_path / "many.jsonl", tmp_path / "out.jsonl"
     row = json.dumps({"image": str(PICTURES / "red-circle.png"), "alt": "a red circle"})

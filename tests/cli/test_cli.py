@@ -73,9 +73,20 @@ def test_models_lists_tasks_and_memory_by_dtype() -> None:
     done = blip_serve("models")
     assert done.returncode == 0, done.stderr
     [row] = [line.split() for line in done.stdout.splitlines() if "blip-itm-large-coco" in line]
-    assert row == ["Salesforce/blip-itm-large-coco", "match,", "embed", "on", "the", "hub", "1785", "892", "892"]
+    assert row == [
+        "Salesforce/blip-itm-large-coco",
+        "match,",
+        "embed,",
+        "explain",
+        "on",
+        "the",
+        "hub",
+        "1785",
+        "892",
+        "892",
+    ]
     [row] = [line.split() for line in done.stdout.splitlines() if "demo-retrieval" in line]
-    assert row[:4] == ["blip-serve/demo-retrieval", "match,", "embed", "embedded"]
+    assert row[:5] == ["blip-serve/demo-retrieval", "match,", "embed,", "explain", "embedded"]
     pages = json.loads(blip_serve("models", "--json").stdout)
     assert len(pages) == 11 + 3  # captioning models have a plain form
     states = {page["id"]: page["state"] for page in pages}

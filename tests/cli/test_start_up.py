@@ -50,7 +50,7 @@ def test_what_runs_a_model_here_imports_no_web_framework() -> None:
     assert not found & WEB
 
 
-@pytest.mark.parametrize("command", ["match", "caption", "embed", "rerank"])
+@pytest.mark.parametrize("command", ["match", "caption", "embed", "rerank", "explain"])
 def test_the_commands_that_run_models_import_what_computes_with_the_model_only(command: str) -> None:
     assert not modules_of(command, "--help") & (WEB | MODELS)
 

@@ -40,6 +40,10 @@ COMMANDS = {
         "Embed images and texts in one space: the dot product of two vectors is their cosine.",
     ),
     "rerank": Entry("blip_serve.cli.rerank:rerank", "Order images by a text, or texts by an image, the best first."),
+    "explain": Entry(
+        "blip_serve.cli.explain:explain",
+        "Show where a picture matches each word of a caption, in words or as heat over it.",
+    ),
     "models": Entry("blip_serve.cli.models:models", "List the models: state, and memory by number type."),
     "pull": Entry(
         "blip_serve.cli.pull:pull",

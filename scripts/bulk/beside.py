@@ -12,8 +12,8 @@ import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> bool:
         source = _source(Path(folder), bench.pictures.take(DRAWN))
         bodies = known(pictures, captions(KNOWN))
         uvloop.run(closed_loop(server.url, CLIENTS, bodies, count=4 * KNOWN))
-        step = statistics.median(uvloop.run(_one_image_steps(server.url, Fresh(pictures[:1]))))
+        step = one_image_step(server.url, pictures[0])
         found = [_measured(name, server.url, source, bodies, step) for name in options.operators or OPERATORS]
     print(json.dumps({"machine": machine, "found": [asdict(each) for each in found]}))
     print(_table(found))
@@ -103,27 +103,37 @@ def _source(folder: Path, drawn: Sequence[bytes]) -> Path:
 
 
 def _measured(name: str, url: str, source: Path, bodies: Iterator[bytes], step: float) -> Beside:
-    rate = SHARE * uvloop.run(closed_loop(url, CLIENTS, bodies, seconds=4.0)).rate
-    seconds: dict[str, list[float]] = {"alone": [], "beside": []}
     before = _encoded(url)
     with TemporaryDirectory() as folder:
         to = Path(folder) / "out.jsonl"
-        for number, window in enumerate(WINDOWS):
-            with _bulk(name, url, source, to, on=window == "beside"):
-                uvloop.run(closed_loop(url, 1, bodies, seconds=SETTLE_S))
-                window_s = min(SAMPLES / rate, MOST_S)
-                traffic = uvloop.run(open_loop(url, rate, window_s, bodies, SEED + number))
-                seconds[window] += [*traffic.latencies, *[PATIENCE_S] * traffic.errors]  # at least so long
-    alone, beside = (Traffic(seconds[window]).quantile(0.95) for window in ("alone", "beside"))
+        alone, beside = percentiles(url, bodies, lambda: _bulk(name, url, source, to))
     return Beside(name, alone, beside, _encoded(url) - before, step)
 
 
+def percentiles(
+    url: str, bodies: Iterator[bytes], load: Callable[[], AbstractContextManager[None]]
+) -> tuple[float, float]:
+    """The 95th percentiles of pairs that come by chance, alone and beside a load, in seconds. Windows take turns."""
+    rate = SHARE * uvloop.run(closed_loop(url, CLIENTS, bodies, seconds=4.0)).rate
+    seconds: dict[str, list[float]] = {"alone": [], "beside": []}
+    for number, window in enumerate(WINDOWS):
+        with load() if window == "beside" else nullcontext():
+            uvloop.run(closed_loop(url, 1, bodies, seconds=SETTLE_S))
+            window_s = min(SAMPLES / rate, MOST_S)
+            traffic = uvloop.run(open_loop(url, rate, window_s, bodies, SEED + number))
+            seconds[window] += [*traffic.latencies, *[PATIENCE_S] * traffic.errors]  # at least so long
+    alone, beside = (Traffic(seconds[window]).quantile(0.95) for window in ("alone", "beside"))
+    return alone, beside
+
+
+def one_image_step(url: str, picture: bytes) -> float:
+    """Seconds on the device of a new image: the median of some, one by one."""
+    return statistics.median(uvloop.run(_one_image_steps(url, Fresh([picture]))))
+
+
 @contextmanager
-def _bulk(name: str, url: str, source: Path, to: Path, on: bool) -> Iterator[None]:
+def _bulk(name: str, url: str, source: Path, to: Path) -> Iterator[None]:
     """A bulk run on the server meanwhile, which is then interrupted; the next goes on."""
-    if not on:
-        yield
-        return
     command = [sys.executable, "-m", "blip_serve", "bulk", name, str(source), "--to", str(to), "--url", url]
     process = subprocess.Popen([*command, *OPERATORS[name]], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
@@ -140,7 +150,6 @@ def _bulk(name: str, url: str, source: Path, to: Path, on: bool) -> Iterator[Non
 
 
 async def _one_image_steps(url: str, fresh: Fresh) -> list[float]:
-    """Seconds on the device of new images, one by one."""
     async with connect(url) as connection:
         answers = [await connection.post(EMBEDDINGS, embed_body([new])) for new in islice(fresh, STEPS + 2)]
     return [answer.stages["device"] / 1000 for answer in answers[2:]]

@@ -95,7 +95,7 @@ $(BENCHED): $(READY)
 gpu: ## tests and a quick benchmark on a CUDA card, under 8 minutes, no network; without a card a trial on the CPU
 	PYTHON=$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) scripts/gpu/run.sh
 
-scoreboard: $(SCORED) ## what the service withstands, in one table: under 25 minutes on 2 cores; QUICK=1 under 6
+scoreboard: $(SCORED) $(BROWSER) ## what the service withstands, in one table: under 25 minutes on 2 cores; QUICK=1 under 6
 	PYTHONPATH=scripts:. $(BIN)/python -m scoreboard $(if $(QUICK),--quick)
 
 $(SCORED): $(READY)

@@ -11,10 +11,10 @@ from types import ModuleType
 from bench.machine import describe
 from scoreboard.board import BUILD, Board, read
 from scoreboard.isolation import run_apart
-from scoreboard.parts import disconnects, drain, floods, fuzz, kill, overload, slow, soak, ssrf, threats
+from scoreboard.parts import disconnects, drain, floods, fuzz, kill, overload, page, slow, soak, ssrf, threats
 from scoreboard.report import write
 
-PARTS: tuple[ModuleType, ...] = (threats, fuzz, ssrf, floods, overload, slow, kill, drain, disconnects, soak)
+PARTS: tuple[ModuleType, ...] = (threats, fuzz, ssrf, floods, overload, slow, kill, drain, disconnects, page, soak)
 APART = {"fuzz", "ssrf", "slow"}
 """Parts that run in a network namespace: two fetch URLs, which must not leave; one changes system settings."""
 RESULTS = Path(__file__).parent / "results"

@@ -1,4 +1,4 @@
-"""Maps at full size equal transformers' eager modules', with random weights."""
+"""Maps at base size equal transformers' eager modules', with random weights."""
 
 import itertools
 import shutil
@@ -11,7 +11,7 @@ from blip_serve.domain import ExplainMethod, Layer, ScoringProtocol
 from blip_serve.models.answerer import Answerer
 from blip_serve.models.captioner import Captioner
 from blip_serve.models.explain_works import ExplainWork
-from tests.support.checkpoints import BASE, LARGE, build
+from tests.support.checkpoints import BASE, build
 from tests.support.explain_reference import AnswerMaps, CaptionMaps, RetrievalMaps
 from tests.support.explaining import difference, explaining
 from tests.support.loading import load, load_matcher
@@ -37,10 +37,10 @@ WAYS: tuple[tuple[ScoringProtocol, ExplainMethod], ...] = (
 )
 
 
-@pytest.fixture(scope="module", params=["base", "large"])
-def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("full")
-    yield build(folder, {"base": BASE, "large": LARGE}[request.param], seed=3)
+    yield build(folder, BASE, seed=3)
     shutil.rmtree(folder)
 
 

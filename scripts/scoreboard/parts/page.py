@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass
+from importlib.util import find_spec
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -63,11 +64,7 @@ def run(board: Board) -> None:
 
 def _chromium() -> str | None:
     """The distribution's Chromium; none where it or what drives it is not installed."""
-    try:
-        import playwright  # noqa: F401
-    except ImportError:
-        return None
-    return shutil.which("chromium")
+    return shutil.which("chromium") if find_spec("playwright") else None
 
 
 def _visit(browser: "Browser", url: str) -> Visit:

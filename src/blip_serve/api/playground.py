@@ -30,7 +30,6 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",  # a page that opens this one cannot change its address later
     "permissions-policy": "camera=(self), microphone=(), geolocation=(), display-capture=(), payment=(), usb=()",
     "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
     "cache-control": "no-cache",  # the page names its files by their content
 }
 

@@ -39,5 +39,5 @@ class StaticFiles:
             if name not in self.files:
                 raise HTTPException(404)
             # not `public`: a shared cache would keep what was sent for a key, too
-            headers = {"cache-control": "max-age=31536000, immutable", "x-content-type-options": "nosniff"}
+            headers = {"cache-control": "max-age=31536000, immutable"}
             return Response(self.files[name], media_type=MEDIA_TYPES[PurePosixPath(name).suffix], headers=headers)

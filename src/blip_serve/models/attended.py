@@ -4,6 +4,7 @@ The serving towers do not show their shares, since fused attention never has the
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,16 +14,16 @@ from blip_serve.models.text import TextTower, seen_by
 from blip_serve.models.text_batches import BatchedRows, TextBatch, pick
 
 
+@dataclass(frozen=True, slots=True)
 class Attended:
     """A batch of texts read by a tower: their `states`, and the `shares` of the layers asked for.
 
     `states` (B, T, D). `shares`: for each layer asked for, and each group of images, (I, heads, rows T, N).
     """
 
-    def __init__(self, batch: TextBatch) -> None:
-        self.batch = batch
-        self.states = torch.empty(0)
-        self.shares: list[list[Tensor]] = []
+    batch: TextBatch
+    states: Tensor
+    shares: Sequence[Sequence[Tensor]]
 
     def maps(self, logits: Tensor | None = None) -> list[Tensor]:
         """For each layer asked for, the mean of the heads' shares, (B, T, N).
@@ -56,7 +57,7 @@ def read_batches(
 
     `gradient`: whether gradients can be asked of them. `causal`: whether each token sees only those before it.
     """
-    read = [Attended(batch) for batch in rows.batches]
+    kept: list[list[list[Tensor]]] = [[] for _ in rows.batches]
     states = [tower.embeddings(batch.ids) for batch in rows.batches]
     masks = [_mask(batch, causal) for batch in rows.batches]
     wide = None if rows.wide is None else pick(images, rows.wide)
@@ -67,13 +68,11 @@ def read_batches(
             x = layer.attention(states[i], masks[i], states[i].shape[1], None)
             if number in layers:
                 x, shares = look(layer.crossattention, x, seen, gradient=gradient)
-                read[i].shares.append(shares)
+                kept[i].append(shares)
             else:
                 x = layer.crossattention(x, seen)
             states[i] = layer.output(layer.intermediate(x), x)
-    for each, found in zip(read, states, strict=True):
-        each.states = found
-    return read
+    return [Attended(*each) for each in zip(rows.batches, states, kept, strict=True)]
 
 
 def look(attention: CrossAttention, x: Tensor, seen: Sequence[Seen], *, gradient: bool) -> tuple[Tensor, list[Tensor]]:

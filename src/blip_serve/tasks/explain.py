@@ -108,8 +108,8 @@ def admission_cost(request: ExplainRequest, card: ModelCard, limits: LimitSettin
 
     images, asked = len(request.images), 0 if request.question is None else tokens(request.question)
     pairs = images * sum(explanation_cost(1, tokens(caption), asked) for caption in request.captions)
-    words = images * sum(len(caption.text) for caption in request.captions)
-    drawn = min(words, limits.max_explained_words) if request.format == "png" else 0
+    words = sum(1 if request.per == "caption" else len(caption.text) for caption in request.captions)
+    drawn = min(images * words, limits.max_explained_words) if request.format == "png" else 0
     return request_cost(images, pairs + drawn)
 
 

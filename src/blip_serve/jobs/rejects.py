@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from blip_serve.durable import NewFile, remove
 from blip_serve.errors import InvalidInput
 from blip_serve.jobs.manifest import cut_of
 from blip_serve.jobs.rows import Dropped, Failed, Fields, Row
-from blip_serve.jobs.sinks.durable import NewFile, remove
 from blip_serve.jobs.sinks.json_line import json_line
 from blip_serve.jobs.sinks.record import without
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from blip_serve.durable import NewFile, make_folder
 from blip_serve.jobs.database import os_errors
-from blip_serve.jobs.sinks.durable import NewFile, make_folder
 
 _WAIT_S = 60
 _OPENING = (

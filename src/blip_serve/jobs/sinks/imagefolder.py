@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from blip_serve.durable import NewFile, remove, sync_folder
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import BytesImage
 from blip_serve.jobs.destination import METADATA
 from blip_serve.jobs.rows import ColumnType, Fields, FilePicture, Row
-from blip_serve.jobs.sinks.durable import NewFile, remove, sync_folder
 from blip_serve.jobs.sinks.json_line import json_line, json_text
 from blip_serve.jobs.sinks.jsonl import concatenate
 from blip_serve.jobs.sinks.picture import extension

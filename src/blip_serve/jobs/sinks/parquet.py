@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from blip_serve.durable import NewFile, remove, temporary
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import BytesImage
 from blip_serve.jobs.rows import KEY, ColumnType, Fields, Row
 from blip_serve.jobs.sinks.columns import IMAGE, arrow, fitting, schema, size
-from blip_serve.jobs.sinks.durable import NewFile, remove, temporary
 from blip_serve.jobs.sinks.record import record, without
 
 _GROUP_ROWS = 1024

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from blip_serve.durable import NewFile, sync_folder
 from blip_serve.errors import InvalidInput
 from blip_serve.images.reference import BytesImage
 from blip_serve.jobs.rows import STATE, Fields, Row
 from blip_serve.jobs.sinks.claims import Claims
-from blip_serve.jobs.sinks.durable import NewFile, sync_folder
 from blip_serve.jobs.sinks.inside import check_parent, inside, outside
 from blip_serve.jobs.sinks.values import text_lines
 

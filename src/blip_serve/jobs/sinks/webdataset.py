@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from blip_serve.durable import NewFile, remove, temporary
 from blip_serve.images.reference import BytesImage
 from blip_serve.jobs.rows import ColumnType, Fields, Row
-from blip_serve.jobs.sinks.durable import NewFile, remove, temporary
 from blip_serve.jobs.sinks.json_line import json_line
 from blip_serve.jobs.sinks.picture import extension
 from blip_serve.jobs.sinks.record import record

@@ -1,9 +1,17 @@
 """Puts files in their place whole and durably: under another name, synced, renamed. Knows no format."""
 
 import os
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 class NewFile:
@@ -44,6 +52,63 @@ class NewFile:
         with suppress(OSError):  # on a full disk closing tries to write again
             self.stream.close()
         self._temporary.unlink(missing_ok=True)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a whole file, durably. A reader finds the old one or the new one. Raises `OSError`."""
+    make_folder(path.parent)
+    with _alone_in(path.parent):
+        new = NewFile(path)
+        try:
+            new.stream.write(content)
+        except BaseException:
+            new.discard()
+            raise
+        new.commit()
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder that is filled under another name while inside, and then gets its own; if that fails, it is deleted.
+
+    What an interrupted run left under the other name is replaced; `path` may exist if it is empty. A process that makes
+    another beside it waits. Raises `OSError`.
+    """
+    new = temporary(path)
+    make_folder(path.parent)
+    with _alone_in(path.parent):
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        try:
+            yield new
+            for file in new.iterdir():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
+            sync_folder(new)
+            new.rename(path)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        sync_folder(path.parent)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keeps other processes from writing here by the same means, where the system can lock a folder. Leaves no file."""
+    handle = os.open(folder, os.O_RDONLY) if fcntl else None
+    try:
+        if fcntl and handle is not None:
+            with suppress(OSError):  # such as on some network drives
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def as_name(text: str) -> str:
+    """The name of a file or folder that stands for `text`, such as a model's: it is no path, and other texts differ."""
+    return quote(text, safe="").replace(".", "%2E")
 
 
 def temporary(path: Path) -> Path:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import is_zipfile
 
 import torch
@@ -13,11 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from blip_serve.allocator import give_back
 from blip_serve.errors import CheckpointError
 from blip_serve.models.attention import Attention, CrossAttention
 from blip_serve.models.decoder import TextDecoder
-from blip_serve.models.device import Device
+from blip_serve.models.device import Device, give_back, name_of
 from blip_serve.models.files import weight_files
 from blip_serve.models.layers import DotProductAttention, Linear
 from blip_serve.models.text import TextTower
@@ -67,20 +67,8 @@ def load_part(network: nn.Module, folder: Path, device: Device) -> None:
 def _load(network: nn.Module, folder: Path, device: Device, whole: bool) -> None:
     """Loads and joins the network's weights. `whole`: whether the files may hold no others."""
     files = weight_files(folder)
-    state = _read_state(files)
-    state = {name: held for name, held in state.items() if not name.endswith(IGNORED) and not _is_tied(name, state)}
     expected = dict(network.named_parameters())
-    left_over = state.keys() - expected.keys() if whole else ()
-    faults = [
-        *((files[0], f"{name} is missing") for name in sorted(expected.keys() - state.keys())),
-        *((state[name].file, f"{name} is left over") for name in sorted(left_over)),
-        *(
-            (state[name].file, f"{name} {fault}")
-            for name in sorted(expected.keys() & state.keys())
-            if (fault := _fault(state[name].tensor, expected[name]))
-        ),
-    ]
-    _refuse(faults)
+    state = fitting(read_state(files), expected, files[0], whole)
     loaded = {
         name: _converted(name, state[name], device)
         for name in tqdm(expected, desc=f"loading {folder.name}", unit="tensor", leave=False, disable=None)
@@ -88,6 +76,30 @@ def _load(network: nn.Module, folder: Path, device: Device, whole: bool) -> None
     network.load_state_dict(loaded, assign=True)
     network.eval().requires_grad_(False)
     _join(network)
+
+
+def fitting(
+    state: Mapping[str, Held], expected: Mapping[str, Tensor], file: Path, whole: bool = True
+) -> dict[str, Held]:
+    """The weights of a file's `state` that a network has, without what only repeats others or counts.
+
+    `whole`: whether there may be no others. Raises `CheckpointError` naming those that are missing (from `file`), left
+    over, or of another shape than `expected`.
+    """
+    own = {name: held for name, held in state.items() if not name.endswith(IGNORED) and not is_tied(name, state)}
+    left_over = own.keys() - expected.keys() if whole else ()
+    _refuse(
+        [
+            *((file, f"{name} is missing") for name in sorted(expected.keys() - own.keys())),
+            *((own[name].file, f"{name} is left over") for name in sorted(left_over)),
+            *(
+                (own[name].file, f"{name} {fault}")
+                for name in sorted(expected.keys() & own.keys())
+                if (fault := misfit(own[name].tensor, expected[name]))
+            ),
+        ]
+    )
+    return own
 
 
 def _join(network: nn.Module) -> None:
@@ -125,12 +137,12 @@ def _refuse(faults: Sequence[tuple[Path, str]]) -> None:
         raise CheckpointError(file, f"{'; '.join(told)}{more}")
 
 
-def _fault(found: Tensor, expected: Tensor) -> str | None:
+def misfit(found: Tensor, expected: Tensor) -> str | None:
     """Why a tensor cannot be the expected weight, if it cannot. Does not look at its numbers."""
     if found.shape != expected.shape:
         return f"is {tuple(found.shape)}, the configuration says {tuple(expected.shape)}"
     if not found.is_floating_point():
-        return f"is of {str(found.dtype).removeprefix('torch.')}, not of floating-point numbers"
+        return f"is of {name_of(found.dtype)}, not of floating-point numbers"
     if found.layout != torch.strided or found.device.type != "cpu":
         return "holds no numbers, or not all of them"
     return None
@@ -144,22 +156,22 @@ def _converted(name: str, held: Held, device: Device) -> Tensor:
     tensor = held.tensor.to(device.kind, device.dtype)
     if not all(map(torch.isfinite, torch.aminmax(tensor))):
         sound = all(map(torch.isfinite, torch.aminmax(held.tensor.float())))
-        what = f"numbers too large for {str(device.dtype).removeprefix('torch.')}" if sound else "NaN or infinity"
+        what = f"numbers too large for {name_of(device.dtype)}" if sound else "NaN or infinity"
         raise CheckpointError(held.file, f"{name} holds {what}")
     return tensor
 
 
-def _is_tied(name: str, state: Mapping[str, Held]) -> bool:
+def is_tied(name: str, state: Mapping[str, Held]) -> bool:
     """Whether the tensor is a copy of another one (`TIED`). One that differs is not, and is refused as left over."""
     twin = state.get(TIED.get(name, ""))
     if twin is None:
         return False
     one, other = state[name].tensor, twin.tensor
-    comparable = one.dtype == other.dtype and not _fault(one, other) and not _fault(other, one)
+    comparable = one.dtype == other.dtype and not misfit(one, other) and not misfit(other, one)
     return comparable and torch.equal(one, other)
 
 
-def _read_state(files: Sequence[Path]) -> dict[str, Held]:
+def read_state(files: Sequence[Path]) -> dict[str, Held]:
     """The files' tensors by name. Raises `CheckpointError` if two files have the same name."""
     state: dict[str, Held] = {}
     for file in files:
@@ -175,20 +187,31 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except OSError as error:
-        raise CheckpointError(file, f"not readable: {error.strerror}") from None
+        raise CheckpointError(file, f"not readable: {error.strerror or error}") from None
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(file, f"not readable: {error}") from None
 
 
 def _read_pickled(file: Path) -> dict[str, Tensor]:
+    return tensors_of(unpickled(file), file)
+
+
+def unpickled(file: Path) -> Any:
+    """What a pickled file holds; its tensors are memory-mapped. Raises `CheckpointError`, for code in it too."""
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
     except pickle.UnpicklingError:
         raise CheckpointError(file, "refused: damaged, or holding code beside weights") from None
     except OSError as error:
-        raise CheckpointError(file, f"not readable: {error.strerror}") from None
+        raise CheckpointError(file, f"not readable: {error.strerror or error}") from None
     except (RuntimeError, ValueError, EOFError) as error:
         raise CheckpointError(file, f"not readable ({type(error).__name__})") from None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+
+
+def tensors_of(state: Any, file: Path) -> dict[str, Tensor]:
+    """The tensors by name. Raises `CheckpointError` naming `file`, if they are something else."""
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         raise CheckpointError(file, "not a state dict")
     return state

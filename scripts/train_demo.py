@@ -4,6 +4,7 @@ python scripts/train_demo.py retrieval                      # train, export, eva
 python scripts/train_demo.py captioning                     # the same, beginning with the exported demo-retrieval
 python scripts/train_demo.py vqa                            # likewise
 python scripts/train_demo.py retrieval --evaluate FOLDER    # measure a saved folder again and rewrite its card
+python scripts/train_demo.py retrieval --digests FOLDER     # write its digests.json again
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from demo.answering.task import ANSWERING
 from demo.captioning.task import CAPTIONING
 from demo.card import Training, read_training, write_card
+from demo.digests import write_digests
 from demo.explaining import explain_card, play
 from demo.export import export
 from demo.files import CHECKPOINTS
@@ -42,6 +44,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--snapshot", type=Path, help="save to this file while training; go on from it if it exists")
     parser.add_argument("--evaluate", type=Path, metavar="FOLDER", help="only measure this folder and rewrite its card")
+    parser.add_argument("--digests", type=Path, metavar="FOLDER", help="only write this folder's digests.json")
     return parser.parse_args()
 
 
@@ -66,6 +69,7 @@ def finish(task: Task[Any], folder: Path, training: Mapping[str, object]) -> Non
     write_pictures(folder.parent / "pictures")
     metrics = task.measure(folder)
     write_card(task, folder, training, metrics, explain_card(task, play(task, folder)))
+    write_digests(folder)
     for figure in task.figures(metrics):
         reached = "reached" if figure.value >= figure.goal else "MISSED"
         log.info("%s: %.4f (goal %.2f, %s)", figure.name, figure.value, figure.goal, reached)
@@ -77,6 +81,9 @@ def main() -> None:
     torch.set_flush_denormal(True)
     options = arguments()
     task = TASKS[options.task]
+    if options.digests:
+        write_digests(options.digests)
+        return
     if options.evaluate:
         finish(task, options.evaluate, read_training(options.evaluate))
         return

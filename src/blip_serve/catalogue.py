@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from blip_serve.architectures import ANSWERING, ARCHITECTURES, CAPTIONING, RETRIEVAL, Architecture
-from blip_serve.domain import Layer
+from blip_serve.calibration import Calibration
+from blip_serve.domain import Layer, ScoringProtocol
 
 EMBEDDED = Path(__file__).parent / "checkpoints"
 """Folder of the checkpoints and pictures that ship in the package."""
@@ -57,12 +58,31 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What a checkpoint's files say beside its sizes, where a wrong value changes answers in silence.
+
+    `vocabulary`: ids of the text tower; the last is `[ENC]`. `words`: how many of them the tokenizer's files may have.
+    `decoder_id`: `[DEC]`, which begins a text; `start_id`, `end_id`, `pad_id`: `[CLS]`, `[SEP]` and `[PAD]`.
+    """
+
+    vocabulary: int
+    words: tuple[int, ...]
+    decoder_id: int
+    start_id: int
+    end_id: int
+    pad_id: int = 0
+    vision_epsilon: float = 1e-5
+    text_epsilon: float = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """What is known of a checkpoint without loading it.
 
     `architecture`: `None` if it is known only after a load. `parameters` counts tied weights once. `folder` is set if
     the checkpoint ships in the package. `metrics` are figures measured on the checkpoint, as its own card gives them.
-    `explain_layer`: the text tower's layer whose attention shows best where an image has a word.
+    `explain_layer`: the text tower's layer whose attention shows best where an image has a word. `calibrations`: those
+    that the settings name, once it is loaded.
     """
 
     id: str
@@ -75,6 +95,8 @@ class ModelCard:
     folder: Path | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     explain_layer: Layer | None = None
+    facts: Facts | None = None
+    calibrations: Mapping[ScoringProtocol, Calibration] = field(default_factory=dict)
 
     @property
     def memory(self) -> Mapping[str, int]:
@@ -94,6 +116,8 @@ class ModelCard:
 
 _BASE = Shape(384, 16, 768, 12, 12, 768, 12, 12, 512, 256)
 _LARGE = Shape(384, 16, 1024, 24, 16, 768, 12, 12, 512, 256)
+_BERT = Facts(vocabulary=30524, words=(30522, 30524), decoder_id=30522, start_id=101, end_id=102)
+"""bert-base-uncased with `[DEC]` and `[ENC]`, which the tokenizer's files may lack."""
 _EXPLAIN_LAYER = (
     6  # salesforce/LAVIS:lavis/models/blip_models/blip_image_text_matching.py, block_num of compute_gradcam
 )
@@ -111,6 +135,7 @@ def _salesforce(name: str, architecture: Architecture, shape: Shape, parameters:
         shape,
         created=_PUBLISHED,
         explain_layer=_EXPLAIN_LAYER,
+        facts=_BERT,
     )
 
 
@@ -150,7 +175,14 @@ def embedded_card(name: str) -> ModelCard:
         folder=folder,
         metrics=card["metrics"],
         explain_layer=card["explain"]["layer"],
+        facts=_facts(config["text_config"]),
     )
+
+
+def _facts(text: Mapping[str, Any]) -> Facts:
+    """Of an embedded checkpoint: its vocabulary holds `[DEC]` and `[ENC]`; BERT's special words are first."""
+    count = text["vocab_size"]
+    return Facts(count, (count,), text["bos_token_id"], start_id=2, end_id=text["sep_token_id"])
 
 
 def resolve(name: str, ids: Iterable[str]) -> str | None:

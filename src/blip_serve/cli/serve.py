@@ -17,12 +17,13 @@ from blip_serve.api.app import create_app
 from blip_serve.api.server import Server, ending_signals
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.cli.options import Config
+from blip_serve.doctor.examination import quick
 from blip_serve.errors import ConfigurationError
 from blip_serve.hosts import is_loopback
 from blip_serve.images.decode import check_formats
 from blip_serve.loading import check_device
 from blip_serve.settings import AuthSettings, Settings
-from blip_serve.telemetry import LibraryLog
+from blip_serve.telemetry import LibraryLog, printable
 
 OWN_DESCRIPTORS = 512
 """File descriptors for all but client connections: checkpoints, image fetches, uploads."""
@@ -33,6 +34,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Listen without API keys on any address.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="First make doctor's quick checks; exit 1 if one fails.")
+    ] = False,
 ) -> None:
     """Serve over HTTP until SIGTERM, SIGHUP or Ctrl-C; requests in flight are finished first."""
     for number in set(ending_signals()) - {signal.SIGINT}:
@@ -43,6 +47,8 @@ def serve(
     settings = Settings.load(config)
     address = host or settings.server.host
     _refuse_without_keys(settings.auth, address, no_auth)
+    if check:
+        _exit_if_ill(settings)
     check_device(settings)
     check_formats(settings.images)
     _allow_descriptors(settings.server.max_connections + OWN_DESCRIPTORS)
@@ -53,6 +59,21 @@ def serve(
     if loading := [model.id for model in settings.models if model.preload]:
         print(f"blip-serve: loading {', '.join(loading)}; {at}/readyz tells when they are ready", file=sys.stderr)
     Server(app, partial(_announce, app, at)).run_to_exit(listener)
+
+
+def _exit_if_ill(settings: Settings) -> None:
+    """Prints the quick checks that failed and those that could not be made, and exits if any failed."""
+    report = quick(settings)
+    for row in report.of("failed"):
+        _tell(f"{row.part}: {row.name}: {row.seen}; expected: {row.expected}; {row.advice}")
+    for row in report.of("not checked"):
+        _tell(f"{row.part}: {row.name}: not checked: {row.seen}; {row.advice}")
+    if report.exit_code == 1:
+        sys.exit(1)
+
+
+def _tell(line: str) -> None:
+    print(f"blip-serve: {printable(line)}", file=sys.stderr)
 
 
 def _refuse_without_keys(auth: AuthSettings, address: str, no_auth: bool) -> None:

@@ -1,56 +1,140 @@
-"""Loads a checkpoint: finds its files, and the class that runs its architecture."""
+"""Loads a checkpoint: finds its files, says what it will take of memory, and loads it by its architecture's class."""
 
+import sys
 from collections.abc import Callable
-from importlib import import_module
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from blip_serve.architectures import ARCHITECTURES
+from blip_serve.calibration import Identity, by_protocol
 from blip_serve.catalogue import ModelCard
 from blip_serve.domain import AnyModel
-from blip_serve.errors import CheckpointError
 from blip_serve.images.decode import Decoder
-from blip_serve.models.files import find_folder, read_json
+from blip_serve.lazily import imported
+from blip_serve.memory import Footprint
+from blip_serve.models.digests import checkpoint_digest, file_digests
+from blip_serve.models.files import architecture_of
+from blip_serve.models.hub import find_folder
 from blip_serve.settings import ModelSettings, Settings
 from blip_serve.telemetry import Telemetry
 
-CHECK_DEVICE = "blip_serve.models.device:check_device"
-"""Imported when first needed, since it imports torch."""
+CHECK_DEVICE, NUMBER_TYPE = "blip_serve.models.device:check_device", "blip_serve.models.device:number_type"
+BUDGET = "blip_serve.models.budget:budget"
+GIVE_BACK = "blip_serve.models.device:give_back"
+FOOTPRINT = "blip_serve.models.footprint:footprint_of"
+"""Imported when first needed, since they import torch."""
 
-Loader = Callable[[ModelSettings, ModelCard], tuple[AnyModel, ModelCard]]
-"""Loads a model. Returns it, and its card with what only the checkpoint says. Raises as `open_checkpoint`."""
+Loaded = tuple[AnyModel, ModelCard]
+"""A model, and its card with what only the checkpoint says."""
 
 
-def loader(settings: Settings, telemetry: Telemetry) -> Loader:
-    """A function that loads checkpoints by these settings."""
-    decoder = Decoder(settings.images, settings.server.request_timeout_s)
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A checkpoint whose files are here and of which nothing is in memory.
 
-    def load(model: ModelSettings, card: ModelCard) -> tuple[AnyModel, ModelCard]:
+    `load` raises what `open_checkpoint` raises, and `ConfigurationError` for a calibration made for another model.
+    """
+
+    footprint: Footprint
+    load: Callable[[], Loaded]
+
+
+class Loader(Protocol):
+    """Loads models. Any thread may call it; every call may take long."""
+
+    def budget(self) -> int:
+        """Bytes that all models together may hold. Raises `ConfigurationError` if the device is missing."""
+        ...
+
+    def find(self, model: ModelSettings, card: ModelCard) -> Found:
+        """Finds a model's files, and downloads them if need be. Raises `CheckpointError` and `ConfigurationError`."""
+        ...
+
+    def give_back(self) -> None:
+        """Returns what unloaded models held to the system, or to the device."""
+        ...
+
+
+class CheckpointLoader:
+    """Loads checkpoints by the settings."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._telemetry = telemetry
+        self._decoder = Decoder(settings.images, settings.server.request_timeout_s)
+
+    def budget(self) -> int:
+        """See `Loader`."""
+        found: int = imported(BUDGET)(self._settings)
+        return found
+
+    def find(self, model: ModelSettings, card: ModelCard) -> Found:
+        """See `Loader`."""
         folder = (
             card.folder
             if model.source is None and card.folder
-            else find_folder(model.source or model.id, model.revision)
+            else find_folder(model.source or model.id, model.revision, self._settings.data, self._tell)
         )
-        name = _architecture(folder)
-        if name not in ARCHITECTURES:
-            raise CheckpointError(folder / "config.json", f"architectures: {name} is not served")
-        loaded = _imported(ARCHITECTURES[name].model).load(folder, card, settings, decoder, telemetry)
+        kind = imported(architecture_of(folder).model)
+        return Found(
+            imported(FOOTPRINT)(kind, folder, self._settings),
+            lambda: self._load(kind, folder, model, card),
+        )
+
+    def give_back(self) -> None:
+        """See `Loader`."""
+        imported(GIVE_BACK)()
+
+    def _tell(self, reason: str) -> None:
+        self._telemetry.log.warning("download_not_recorded", reason=reason)
+
+    def _load(self, kind: Any, folder: Path, model: ModelSettings, card: ModelCard) -> Loaded:
+        if model.calibration:
+            known = by_protocol(model.calibration, identity(folder, self._settings))
+            card = replace(card, calibrations=known)
+        loaded = kind.load(folder, card, self._settings, self._decoder, self._telemetry)
         return loaded, loaded.card
 
-    return load
+
+class Making:
+    """A `Loader` of models that have no files, such as fakes: `make` makes them. Each holds `size` bytes.
+
+    Their `budget` is more than any of them needs, unless it is given.
+    """
+
+    def __init__(
+        self, make: Callable[[ModelSettings, ModelCard], Loaded], size: int = 0, budget: int = sys.maxsize
+    ) -> None:
+        self._make = make
+        self._footprint = Footprint(size)
+        self._budget = budget
+
+    def budget(self) -> int:
+        """See `Loader`."""
+        return self._budget
+
+    def find(self, model: ModelSettings, card: ModelCard) -> Found:
+        """See `Loader`."""
+        return Found(self._footprint, lambda: self._make(model, card))
+
+    def give_back(self) -> None:
+        """Nothing: they hold next to nothing."""
 
 
 def check_device(settings: Settings) -> None:
     """Raises `ConfigurationError` if the device that the settings name is missing: no model could ever be loaded."""
     if settings.device == "cuda":  # the other devices need no check, and torch takes seconds to import
-        _imported(CHECK_DEVICE)(settings)
+        imported(CHECK_DEVICE)(settings)
 
 
-def _imported(path: str) -> Any:
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
+def number_type(settings: Settings) -> str:
+    """The number type that models compute in here, such as `float32`. Raises `ConfigurationError` as `check_device`."""
+    return str(imported(NUMBER_TYPE)(settings))
 
 
-def _architecture(folder: Path) -> str:
-    names = read_json(folder / "config.json").get("architectures")
-    return str(names[0]) if isinstance(names, list) and names else "none"
+def identity(folder: Path, settings: Settings) -> Identity:
+    """What will decide the scores of the checkpoint in `folder`. Reads its files whole, a second for each gigabyte.
+
+    Raises `CheckpointError` naming the file, and `ConfigurationError` as `number_type`.
+    """
+    return Identity(checkpoint_digest(file_digests(folder)), number_type(settings))

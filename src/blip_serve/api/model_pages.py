@@ -1,11 +1,14 @@
 """A model as `/v1/models` and the command line show it. Knows no HTTP."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from blip_serve.directory import ModelStatus, State
 from blip_serve.domain import Layer, ScoringProtocol, Task
+from blip_serve.findings import Finding
+from blip_serve.fit import Fit, fits_of
 
 
 class Inputs(BaseModel):
@@ -48,6 +51,23 @@ class ModelList(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[Model]
+
+
+class ModelPage(Model):
+    """A model, its card, and what was found out about it on this machine."""
+
+    fit: list[Fit] = Field(
+        description="what it takes of memory by number type, and how fast it should be: what `blip-serve models --fit` "
+        "found, or what the service knows of a model that it has loaded"
+    )
+    findings: list[Finding] = Field(description="what commands measured, the newest first")
+
+
+def full_page(status: ModelStatus, findings: Sequence[Finding]) -> ModelPage:
+    """A model as the page of its own. `findings`: those of the model."""
+    shown = [finding for finding in findings if finding.kind != "fit"]
+    fit = fits_of(findings, status.footprint)
+    return ModelPage(**model_page(status).model_dump(), fit=fit, findings=shown)
 
 
 def model_page(status: ModelStatus) -> Model:

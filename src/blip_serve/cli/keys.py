@@ -38,6 +38,7 @@ def create(
     flex_only: Annotated[
         bool, typer.Option("--flex-only", help="All its requests are background work: service tier flex.")
     ] = False,
+    manage_models: Annotated[bool, typer.Option("--manage-models", help="It may load and unload models.")] = False,
     file: File = None,
     config: Config = None,
 ) -> None:
@@ -52,6 +53,7 @@ def create(
             "rate": rate,
             "concurrency": concurrency,
             "flex_only": flex_only,
+            "manage_models": manage_models,
             "created": datetime.now(UTC).date(),
         }
     )
@@ -70,9 +72,10 @@ def create(
 def list_(file: File = None, config: Config = None) -> None:
     """List what the file says of the keys."""
     models, tasks = Column("models", overflow="fold"), Column("tasks", overflow="fold")  # a narrow table hides nothing
-    table = Table("name", models, tasks, "rate", "at once", "tier", "created", "sha256", box=None)
+    table = Table("name", models, tasks, "rate", "at once", "tier", "manages", "created", "sha256", box=None)
     for key in read_keys(_file(file, config)):
-        shown = (key.rate, key.concurrency, "flex" if key.flex_only else None, key.created)
+        tier, manages = "flex" if key.flex_only else None, "models" if key.manage_models else None
+        shown = (key.rate, key.concurrency, tier, manages, key.created)
         may = ("*",) if {*key.tasks} == {*EVERY_TASK} else key.tasks
         values = (str(value or "-") for value in shown)
         table.add_row(key.name, ", ".join(key.models), ", ".join(may), *values, key.sha256[:8])

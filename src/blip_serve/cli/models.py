@@ -13,24 +13,49 @@ from rich.table import Table
 
 from blip_serve.api.model_pages import ModelList, model_page
 from blip_serve.catalogue import DTYPE_BYTES
+from blip_serve.cli.fits import as_json as fits_json
+from blip_serve.cli.fits import keep_fits, print_fits
 from blip_serve.cli.options import AsJson, Config
 from blip_serve.cli.tables import Name
+from blip_serve.errors import ConfigurationError
 from blip_serve.settings import Settings
-from blip_serve.tasks.checkpoints import list_models, where
+from blip_serve.tasks.checkpoints import fits, list_models, where
 
 
 def models(
     url: Annotated[str | None, typer.Option(help="A running server, such as http://localhost:8000.")] = None,
     api_key: Annotated[str | None, typer.Option(help="Its API key.", envvar="BLIP_API_KEY")] = None,
+    fit: Annotated[
+        bool,
+        typer.Option("--fit", help="Measure this machine for 5 seconds: does each model fit here, and how fast is it?"),
+    ] = False,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """List the models: state, and memory by number type."""
+    """List the models: state, and memory by number type.
+
+    With --fit: memory at rest and in a full step, whether the model fits into the memory budget beside the preloaded
+    ones, and pairs a second. The figures are kept and shown on the models' pages.
+    """
+    if fit:
+        _fit(url, as_json, Settings.load(config))
+        return
     pages = _of_server(url, api_key) if url else _of_settings(Settings.load(config))
     if as_json:
         print(json.dumps(pages, indent=2))
     else:
         Console().print(_table(pages))
+
+
+def _fit(url: str | None, as_json: bool, settings: Settings) -> None:
+    if url:
+        raise ConfigurationError("--fit measures this machine: it goes without --url.")
+    found = fits(settings)
+    keep_fits(found, settings.data)
+    if as_json:
+        print(json.dumps(fits_json(found), indent=2))
+    else:
+        print_fits(found)
 
 
 def _of_server(url: str, api_key: str | None) -> list[dict[str, Any]]:

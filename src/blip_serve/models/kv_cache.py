@@ -92,6 +92,13 @@ class KVCache:
         return grown
 
 
+def largest_bytes(config: TextConfig, device: Device, limit: int) -> int:
+    """What `limit` slots take when all are in use and full."""
+    slots = _doubled(FIRST_SLOTS, limit, 0)
+    tokens = _doubled(FIRST_TOKENS, config.max_position_embeddings, 0)
+    return config.num_hidden_layers * slots * 2 * config.hidden_size * tokens * device.dtype.itemsize
+
+
 def _doubled(first: int, needed: int, have: int) -> int:
     size = max(first, have)
     while size < needed:

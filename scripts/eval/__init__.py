@@ -1,0 +1,1 @@
+"""Evaluations beside scripts written apart, which follow the official code by transformers alone."""

@@ -17,8 +17,8 @@ from blip_serve.jobs.rows import ColumnType, Dropped, Fields, Row
 class FilterOperator(Operator):
     """Keeps a row whose score `by` is `at_least` so much.
 
-    `by`: a column of the source; with `column`, `itm_score` or `cosine_score` of the picture and the text in it,
-    which becomes a column. Raises `ConfigurationError` for another score.
+    `by`: a column of the source; with `column`, one of `SCORES` of the picture and the text in it, which becomes a
+    column. Raises `ConfigurationError` for another score.
     """
 
     by: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Literal
 
 from blip_serve.domain import ScoreName, Task
 from blip_serve.errors import ConfigurationError, InternalError, InvalidInput
@@ -13,27 +13,28 @@ from blip_serve.jobs.operators.serving import DEFAULT, Serving
 from blip_serve.jobs.rows import ColumnType, Fields, Row
 from blip_serve.tasks.match import MatchPair, MatchRequest, MatchResult
 
-SCORES: Mapping[str, ScoreName] = {f"{name}_score": name for name in get_args(ScoreName)}
+Score = Literal["itm", "cosine", "calibrated"]
+SCORES: Mapping[str, Score] = {"itm_score": "itm", "cosine_score": "cosine", "calibrated_score": "calibrated"}
 """The columns of scores, each with the score's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class MatchOperator(Operator):
-    """Scores the picture with the text, or the list of texts, in `column`. Columns: `itm_score`, `cosine_score`.
+    """Scores the picture with the text, or the list of texts, in `column`. Columns: those of `SCORES` asked for.
 
     `lists`: whether the column holds lists; a score is then a list, too. `None`: as each row has it. `itm_score` is a
-    probability, 0..1; `cosine_score` is -1..1.
+    probability, 0..1; `cosine_score` is -1..1. `calibrated_score`, 0..1, needs a model with a calibration.
     """
 
     column: str
-    scores: tuple[ScoreName, ...] = ("itm", "cosine")
+    scores: tuple[Score, ...] = ("itm", "cosine")
     lists: bool | None = False
     serving: Serving = DEFAULT
 
     def __post_init__(self) -> None:
         """Raises `ConfigurationError` for scores that there are not."""
         if not self.scores or set(self.scores) - set(SCORES.values()):
-            raise ConfigurationError(f"The scores are {' and '.join(SCORES.values())}; give one or both.")
+            raise ConfigurationError(f"The scores are {', '.join(SCORES.values())}; give at least one.")
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -69,7 +70,8 @@ class MatchOperator(Operator):
             raise InvalidInput(
                 f"The column '{self.column}' holds a list; a text is expected.", code="invalid_type", param=self.column
             )
-        request = MatchRequest((picture_of(picture),), texts, scores=frozenset(self.scores))
+        asked: set[ScoreName] = {"itm" if name == "calibrated" else name for name in self.scores}
+        request = MatchRequest((picture_of(picture),), texts, scores=frozenset(asked))
         result = await ask(self.serving.of(request))
         found = {name: scores_of(result, name) for name in self._names}
         return found if lists else {name: values[0] for name, values in found.items()}
@@ -80,12 +82,20 @@ class MatchOperator(Operator):
 
 
 def scores_of(result: MatchResult, column: str) -> list[float]:
-    """The scores of all pairs. Raises `ServiceError` for a pair without one: no number stands for it."""
+    """The scores of all pairs. Raises `ServiceError` for a pair without one: no number stands for it.
+
+    Raises `ConfigurationError` for a calibrated score of a model that has no calibration.
+    """
     return [_score(pair, column) for pair in result.pairs]
 
 
 def _score(pair: MatchPair, column: str) -> float:
     score: float | None = getattr(pair.score, column)
+    if score is None and pair.error is None and column == "calibrated_score":
+        raise ConfigurationError(
+            "calibrated_score: the model has no calibration for this protocol. Make one by `blip-serve calibrate`, and "
+            "name it in the model's settings"
+        )
     if score is None:
         raise pair.error or InternalError(f"The model gave no {column} for this picture and text.")
     return score

@@ -1,0 +1,1 @@
+"""The proof that `blip-serve calibrate` makes a probability that holds."""

@@ -1,4 +1,4 @@
-"""The log and the Prometheus metrics. Knows no HTTP framework and no model."""
+"""The log, the Prometheus metrics and the traces. Knows no HTTP framework and no model."""
 
 import logging
 import sys
@@ -6,12 +6,17 @@ import traceback
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import TextIO, TypeVar, cast
+from importlib import import_module
+from typing import TYPE_CHECKING, TextIO, TypeVar, cast
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from blip_serve.settings import LogSettings
+from blip_serve.errors import ConfigurationError
+from blip_serve.settings import LogSettings, collector
+
+if TYPE_CHECKING:
+    from blip_serve.tracing import Traced, Tracing
 
 C = TypeVar("C")
 
@@ -19,11 +24,19 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
+TRACING = "blip_serve.tracing"
+"""Imported when it is wanted, since it imports OpenTelemetry's SDK: the extra `otel`."""
+
+
 class Telemetry:
-    """The log and the metrics of one service. Each method records one kind of event."""
+    """The log, the metrics and the traces of one service. Each method records one kind of event.
+
+    `tracing` is `None` unless OpenTelemetry's variables name a collector. Whoever makes a `Telemetry` closes it.
+    """
 
     def __init__(self, settings: LogSettings) -> None:
         self.log = make_log(settings)
+        self.tracing = open_tracing(self.log)
         self._registry = registry = CollectorRegistry()
 
         def histogram(
@@ -65,6 +78,15 @@ class Telemetry:
         self._explain_bytes = gauge("explain_weights_bytes", "Weights loaded at the first explanation", ("model",))
         self._device_memory = gauge("device_memory_bytes", "Memory the device's allocator holds")
 
+    def close(self) -> None:
+        """Sends the last spans; blocks for some seconds at most. Log and metrics go on."""
+        if self.tracing is not None:
+            self.tracing.close()
+
+    def traced(self) -> "Traced | None":
+        """The span of the request that runs here, if there is one."""
+        return None if self.tracing is None else self.tracing.here()
+
     def page(self) -> bytes:
         """The metrics in Prometheus's text format."""
         return generate_latest(self._registry)
@@ -94,6 +116,8 @@ class Telemetry:
         self._errors.labels(code).inc()
         if rejected:
             self._rejected.labels(code).inc()
+        if (traced := self.traced()) is not None:
+            traced.note({"blip_serve.error_code": code})
 
     def key_used(self, key: str, status: int) -> None:
         """A request of an API key was answered."""
@@ -103,6 +127,8 @@ class Telemetry:
         """A request used so many `tokens` of each kind."""
         for kind, count in tokens.items():
             self._used_tokens.labels(key, model, kind).inc(count)
+        if (traced := self.traced()) is not None:
+            traced.used(**tokens)
 
     def connection_refused(self, reason: str) -> None:
         """A connection was closed because it exceeded one of the HTTP limits."""
@@ -156,6 +182,27 @@ class Telemetry:
     def watch_device(self, memory: Callable[[], float]) -> None:
         """Sets the function that the device memory's gauge reads, in bytes."""
         self._device_memory.set_function(memory)
+
+
+def open_tracing(log: structlog.stdlib.BoundLogger) -> "Tracing | None":
+    """Traces, if OpenTelemetry's variables ask for them; they are to be closed.
+
+    Where they cannot be had, that is a warning: the variables are often set for a whole cluster or machine, and a
+    service that would not start for them would be lost to its users. OpenTelemetry itself holds it so.
+    """
+    try:
+        if collector() is None:
+            return None
+        tracing: Tracing = import_module(TRACING).Tracing()
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        log.warning("traces_off", reason="the extra `otel` is not installed: pip install 'blip-serve[otel]'")
+    except (ConfigurationError, ValueError) as error:  # the latter: a variable that the SDK cannot read
+        log.warning("traces_off", reason=str(error))
+    else:
+        return tracing
+    return None
 
 
 def _watch(gauge: Gauge, watched: C, size: Callable[[C], float]) -> None:

@@ -22,7 +22,7 @@ from blip_serve.settings import LogSettings, Settings
 from blip_serve.telemetry import Telemetry
 from tests.deploy.parts import DOCKER, health
 from tests.support.command import blip_serve
-from tests.support.hub import COMMIT, REPOSITORY, running_hub
+from tests.support.hub import COMMIT, NO_WEIGHTS, REPOSITORY, running_hub
 from tests.support.server import QUIET, always, serving
 from tests.support.waiting import wait_until
 
@@ -329,7 +329,7 @@ def test_pulled_weights_are_what_the_service_finds_offline(tmp_path: Path) -> No
     file = str(release.settings_file(tmp_path))
     [init] = release.pod["initContainers"]
     home = {"HF_HOME": str(tmp_path / "weights")}
-    with running_hub({"config.json": b"{}", "vocab.txt": b"a\n", "model.safetensors": b"s" * 99}) as hub:
+    with running_hub({"config.json": b"{}", "vocab.txt": b"a\n", "model.safetensors": NO_WEIGHTS}) as hub:
         command = [file if each.endswith("settings.yaml") else each for each in init["args"]]
         done = blip_serve(*command, **variables(init) | home | {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"})
     assert done.returncode == 0, done.stderr

@@ -256,7 +256,7 @@ def test_a_replica_tries_again_to_load_for_as_long_as_a_request_has(
     async def run() -> None:
         threading.Timer(0.2, late.symlink_to, (CHECKPOINT,)).start()
         async with replica(late, server={"request_timeout_s": WAIT_S}) as loaded:
-            result = await loaded.run(MatchRequest((PICTURE,), (WORDS,)), ANYONE)
+            result = await loaded.run(MatchRequest((PICTURE,), (WORDS,)), ANYONE, {})
             assert isinstance(result, MatchResult)
             await loaded.check_health()
         with pytest.raises(CheckpointError, match="no such folder"):
@@ -277,7 +277,7 @@ def test_a_replica_whose_device_is_stuck_is_not_healthy() -> None:
     async def run() -> None:
         async with replica(CHECKPOINT, engine={"stall_after_s": 0.001}) as loaded:
             captions = tuple(Caption(f"a star {i}", "captions") for i in range(1000))
-            busy = asyncio.create_task(loaded.run(MatchRequest((PICTURE,), captions), ANYONE))
+            busy = asyncio.create_task(loaded.run(MatchRequest((PICTURE,), captions), ANYONE, {}))
             with pytest.raises(RuntimeError, match="the device makes no progress"):
                 await check_until(busy, loaded)
             assert isinstance(await busy, MatchResult)

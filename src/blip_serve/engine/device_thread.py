@@ -214,6 +214,8 @@ class DeviceThread:
             if not owner.queue_seconds:
                 owner.queue_seconds = step.started - ticket.submitted
                 self._telemetry.queued(owner.queue_seconds)
+                if owner.stages is not None:
+                    owner.stages.ran("queue", ticket.submitted, step.started)
         try:
             step.launched = step.model.launch([ticket.work for ticket in step.tickets])
         except DeviceLost:
@@ -245,6 +247,8 @@ class DeviceThread:
         self._telemetry.step_ended(step.phase, seconds)
         for owner in {ticket.owner for ticket in step.tickets}:
             owner.device_seconds += seconds
+            if owner.stages is not None:
+                owner.stages.stepped(step.phase, step.started, now)
 
     def _step_failed(self, step: Step, error: Exception) -> None:
         """Fails the step's own works only; a step that ran out of memory is split in halves and tried again."""

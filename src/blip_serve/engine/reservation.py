@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from blip_serve.domain import AnyModel, Piece, Work, WorkClass
 from blip_serve.errors import DeadlineExceeded
+from blip_serve.stages import Stages
 
 
 @dataclass(eq=False, slots=True)
@@ -15,7 +16,8 @@ class Reservation:
     """Room in the queue for works of cost `size`, up to `deadline` (monotonic seconds). Made by the engine only.
 
     `queue_seconds`: from the first submission to the first step; `device_seconds`: the steps it took part in.
-    `tickets`: works submitted and not ended. Only the engine changes it.
+    `tickets`: works submitted and not ended. `stages`: is told when these ran, if the request is traced. Once works
+    are submitted, only the engine changes it.
     """
 
     size: int
@@ -24,6 +26,7 @@ class Reservation:
     queue_seconds: float = 0.0
     device_seconds: float = 0.0
     tickets: "set[Ticket]" = field(default_factory=set)
+    stages: Stages | None = None
 
 
 @dataclass(eq=False, slots=True)

@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
+from opentelemetry import propagate
 from ray.serve.handle import DeploymentHandle
 
-from blip_serve.directory import ModelStatus
+from blip_serve.directory import ModelStatus, check_manages
 from blip_serve.domain import ANYONE, Caller
-from blip_serve.errors import ServiceError
+from blip_serve.errors import Conflict, ServiceError
 from blip_serve.ray.affinity import affinity
 from blip_serve.ray.deployments import Deployed, Deployments, result_of
 from blip_serve.ray.metrics import export
@@ -37,7 +38,7 @@ class Remote:
         method = deployed.handle.options(method_name="run", session_id=affinity(request))
         with deployed.faults():
             async with asyncio.timeout(self._timeout(request, caller)):
-                result = await result_of(method.remote(asked, caller))
+                result = await result_of(method.remote(asked, caller, _trace()))
         if isinstance(result, ServiceError):
             raise result
         return cast(ResultT, result)
@@ -47,7 +48,7 @@ class Remote:
         deployed, asked = self._choose(request, caller)
         method = deployed.handle.options(method_name="stream", session_id=affinity(request), stream=True)
         within: float | None = self._timeout(request, caller)
-        events = method.remote(asked, caller)
+        events = method.remote(asked, caller, _trace())
         try:
             while True:
                 with deployed.faults():
@@ -70,6 +71,22 @@ class Remote:
         """See `Tasks`."""
         return self._deployments.directory.status(name, caller)
 
+    async def load(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
+        """See `Tasks`. Always refused: Serve starts and stops the replicas."""
+        raise self._by_the_cluster(name, caller)
+
+    async def unload(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
+        """See `load`."""
+        raise self._by_the_cluster(name, caller)
+
+    def _by_the_cluster(self, name: str, caller: Caller) -> Conflict:
+        check_manages(caller)
+        return Conflict(
+            f"The model '{self.model(name, caller).id}' has replicas of its own on a Ray cluster, which starts and "
+            "stops them by itself: set their numbers in its configuration.",
+            code="managed_by_cluster",
+        )
+
     def not_ready(self) -> list[str]:
         """See `Tasks`."""
         return self._deployments.directory.not_ready()
@@ -85,6 +102,13 @@ class Remote:
 
     def _timeout(self, request: Request[Any], caller: Caller) -> float:
         return self._server.timeout_s(work_class(request, caller))
+
+
+def _trace() -> dict[str, str]:
+    """The request's span as headers, if it is traced: what the replica does is below it."""
+    headers: dict[str, str] = {}
+    propagate.inject(headers)
+    return headers
 
 
 @asynccontextmanager

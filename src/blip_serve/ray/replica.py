@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, nullcontext
 from typing import Any
 
 from blip_serve.catalogue import ModelCard
@@ -29,7 +29,7 @@ class Replica:
 
         Then raises `CheckpointError`. After three such replicas the model is `failed` until it is deployed again.
         """
-        telemetry = Telemetry(settings.log)
+        self._telemetry = telemetry = Telemetry(settings.log)
         self._model = settings.models[0].id
         self._open = AsyncExitStack()
         deadline = time.monotonic() + settings.server.request_timeout_s
@@ -42,22 +42,32 @@ class Replica:
                     raise
                 await asyncio.sleep(PAUSE_S)
         self._open.callback(asyncio.create_task(export(telemetry)).cancel)
+        self._open.push_async_callback(asyncio.to_thread, telemetry.close)  # first of all: its requests have ended
 
-    async def run(self, request: Request[Any], caller: Caller) -> object:
-        """The request's result, or its error."""
+    async def run(self, request: Request[Any], caller: Caller, trace: Mapping[str, str]) -> object:
+        """The request's result, or its error. `trace`: the headers that name the gateway's span, if there is one."""
         try:
-            return await self._tasks.run(request, caller)
+            with self._span(request, trace):
+                return await self._tasks.run(request, caller)
         except ServiceError as error:
             return error
 
-    async def stream(self, request: GenerateRequest, caller: Caller) -> AsyncGenerator[Event | ServiceError, None]:
+    async def stream(
+        self, request: GenerateRequest, caller: Caller, trace: Mapping[str, str]
+    ) -> AsyncGenerator[Event | ServiceError, None]:
         """The events of a stream. An error is the last event."""
         try:
-            async with aclosing(self._tasks.stream(request, caller)) as events:
-                async for event in events:
-                    yield event
+            with self._span(request, trace):
+                async with aclosing(self._tasks.stream(request, caller)) as events:
+                    async for event in events:
+                        yield event
         except ServiceError as error:
             yield error
+
+    def _span(self, request: Request[Any], trace: Mapping[str, str]) -> AbstractContextManager[object]:
+        """A span of the request, around its stages."""
+        tracing = self._telemetry.tracing
+        return nullcontext() if tracing is None else tracing.request(request.task_name, trace)
 
     async def card(self) -> ModelCard:
         """The card of the loaded model."""

@@ -12,8 +12,11 @@ import pytest
 from blip_serve.api.playground import PICTURES
 from blip_serve.catalogue import ModelCard
 from blip_serve.domain import AnyModel
+from blip_serve.findings import Finding, Findings
+from blip_serve.fit import NAME as FIT
+from blip_serve.fit import Fit
 from blip_serve.models.fake import FakeModel
-from blip_serve.settings import ModelSettings
+from blip_serve.settings import DEMO_ANSWERS, ModelSettings
 from tests.browser.conftest import Visit
 from tests.support.server import always, fake_settings, serving
 from tests.support.waiting import WAIT_S
@@ -302,3 +305,37 @@ def test_a_phones_width_is_enough_and_targets_are_large(visit: Visit, address: s
     page.wait_for_load_state("networkidle")
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     assert page.evaluate(TOUCH) == []
+
+
+def test_a_card_shows_what_was_found_out_about_its_model_as_text(visit: Visit, tmp_path: Path) -> None:
+    only = ModelSettings(id="Salesforce/blip-itm-base-coco", preload=True)
+    figures = {"TR@1": 82.52, "checked <b>twice</b>": True, "Java": None}
+    Findings(tmp_path).keep(
+        Finding(
+            kind="evaluation", name="<i>retrieval</i>", model=only.id, digest="sha256:0", dtype="bfloat16",
+            machine="a CPU", figures=figures, made=1795132800,
+        )
+    )  # fmt: skip
+    fit = Fit(
+        dtype="float32", rest_bytes=10**9, step_bytes=12 * 10**8, held_bytes=2 * 10**9, fits=True, pairs_per_second=4
+    )
+    Findings(tmp_path).keep(
+        Finding(kind="fit", name=FIT, model=only.id, digest="", dtype="float32", machine="", figures=fit.figures)
+    )
+    settings = fake_settings(models=(only, DEMO_ANSWERS), data_dir=tmp_path)
+    with serving(settings, always(FakeModel("match", "embed"))) as service:
+        page = visit(f"#/models?id={only.id}", service)
+        found = page.locator(".finding").first
+        found.wait_for()
+        assert found.locator("h3").inner_text() == "Evaluation: <i>retrieval</i>"
+        assert found.locator("dd").all_inner_texts() == ["82.52", "yes", "\N{EN DASH}"]
+        assert "bfloat16, a CPU, Nov 20, 2026" in found.inner_text()
+        found = page.locator(".finding").last
+        assert found.locator("h3").inner_text() == "Memory and speed"
+        assert found.locator("dd").all_inner_texts() == ["1,000", "1,200", "2,000", "yes", "4"]
+        assert found.locator("p").inner_text() == "float32"
+        page = visit("#/models", service)
+        card = page.locator(".card").filter(has_text=DEMO_ANSWERS.id)
+        card.get_by_text("Found out here").click()
+        card.get_by_text("Nothing yet").wait_for()
+        assert f"blip-serve doctor --model {DEMO_ANSWERS.id}" in card.get_by_label("Commands").inner_text()

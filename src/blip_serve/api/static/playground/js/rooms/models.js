@@ -3,6 +3,7 @@
 import { ask } from "../api.js";
 import { h, replace } from "../dom.js";
 import { errorBox } from "../errors.js";
+import { found } from "../found.js";
 import { samples } from "../picture.js";
 import { snippets } from "../snippets.js";
 import { query, skeleton } from "./parts.js";
@@ -89,8 +90,8 @@ function facts(model, plain) {
   );
 }
 
-/** A model's card. `load(model, call)` asks it for something. `update(model)` shows its state anew. */
-function card(model, { plain, alone, load }) {
+/** A model's card. `load(model, call)` asks it for something; `signal` ends what it asks for itself. `update(model)` shows its state anew. */
+function card(model, { plain, alone, load, signal }) {
   const kind = KINDS[model.tasks?.[0]];
   const stated = h("p", { class: "state", role: "status" });
   const why = h("p", { class: "fault", hidden: true });
@@ -111,6 +112,7 @@ function card(model, { plain, alone, load }) {
     kind && folded("What its scores mean", alone, h("dl", { class: "facts" }, rows(kind.scores))),
     kind && folded("How to call it", alone, called(model, kind.call)),
     measured.length > 0 && folded("Measured on it", false, h("dl", { class: "facts figures" }, rows(measured))),
+    found(model, { open: alone, signal }),
   );
   const update = ({ state, error }) => {
     since = state === "loading" ? since || performance.now() : 0;
@@ -163,7 +165,7 @@ export function room({ state, params, setFooter }) {
   }
 
   function add(model, plain) {
-    const made = card(model, { plain, alone: only !== null, load });
+    const made = card(model, { plain, alone: only !== null, load, signal: controller.signal });
     cards.set(model.id, made);
     return made.element;
   }

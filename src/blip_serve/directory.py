@@ -8,6 +8,7 @@ from typing import Generic, Literal, TypeVar
 from blip_serve.catalogue import ModelCard, known_cards, resolve
 from blip_serve.domain import ANYONE, Caller, ScoringProtocol, Task
 from blip_serve.errors import InvalidInput, ModelNotFound, PermissionDenied, Unavailable
+from blip_serve.memory import Footprint
 from blip_serve.settings import PLAIN, ModelSettings, Settings
 
 State = Literal["unloaded", "loading", "ready", "failed"]
@@ -28,6 +29,8 @@ class ModelStatus:
     error: str | None
     parent: str | None = None
     """The model whose plain form this is, if it is one."""
+    footprint: Footprint | None = None
+    """What it takes of memory, once that was found out."""
 
 
 @dataclass(eq=False, slots=True)
@@ -38,6 +41,7 @@ class Known:
     card: ModelCard
     state: State = "unloaded"
     error: str | None = None
+    footprint: Footprint | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,6 +62,7 @@ class Known:
             revision=model.revision,
             state=self.state,
             error=self.error,
+            footprint=self.footprint,
         )
 
     def loading(self) -> Unavailable:
@@ -143,6 +148,12 @@ class Named(Generic[K]):
         return name + PLAIN if self.plain else name
 
 
+def check_manages(caller: Caller) -> None:
+    """Raises `PermissionDenied` if the caller may not load and unload models."""
+    if not caller.manages:
+        raise PermissionDenied("This API key may not load or unload models.", code="management_not_allowed")
+
+
 def not_found(name: str) -> ModelNotFound:
     """The answer to a name that no model has."""
     return ModelNotFound(f"The model '{name[:200]}' does not exist.", param="model")
@@ -177,7 +188,7 @@ class Directory(Generic[K]):
 
     def status(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
         """One model by any of its names. Raises `ModelNotFound`, `PermissionDenied`; `InvalidInput` if it is empty."""
-        return self._find(name, caller).status
+        return self.find(name, caller).status
 
     def not_ready(self) -> list[str]:
         """A line for each preloaded model that is not ready."""
@@ -197,14 +208,15 @@ class Directory(Generic[K]):
         for an empty name or a model that does none of `tasks`.
         """
         allowed = _allowed(tasks, caller)
-        found = self._default(allowed, caller) if name is None else self._find(name, caller)
+        found = self._default(allowed, caller) if name is None else self.find(name, caller)
         if not allowed:
             raise not_allowed(tasks)
         if found.model.card.architecture is not None:
             found.check_task(found.model.card.architecture.tasks, tasks, caller)
         return found
 
-    def _find(self, name: str, caller: Caller) -> Named[K]:
+    def find(self, name: str, caller: Caller) -> Named[K]:
+        """The model of that name. Raises what `status` raises."""
         if not name:
             raise InvalidInput("The model's name is empty: leave it out for the default model.", param="model")
         found = self._named(name)

@@ -48,7 +48,8 @@ class Caller:
     """Who sent a request. `models`: the models it may use, as names or patterns such as `Salesforce/*`.
 
     `tasks`: what it may ask of them. `address`: the caller's IP address, set only if nothing else tells callers apart.
-    `flex_only`: all its requests are background work, and it may not ask for another service tier.
+    `flex_only`: all its requests are background work, and it may not ask for another service tier. `manages`: it may
+    load and unload models.
     """
 
     name: str
@@ -56,9 +57,10 @@ class Caller:
     tasks: tuple[Task, ...] = EVERY_TASK
     address: str = ""
     flex_only: bool = False
+    manages: bool = False
 
 
-ANYONE = Caller("anyone")
+ANYONE = Caller("anyone", manages=True)
 """The caller where no API keys are configured."""
 
 
@@ -94,12 +96,14 @@ class MatchScores:
     """Scores of one image and one caption. A score that was not asked for is `None`.
 
     `itm_logits`: `(no match, match)`. `itm_score`: probability of a match, the softmax of the logits (0..1).
-    `cosine_score`: -1..1.
+    `cosine_score`: -1..1. `calibrated_score`: of the logits, the probability that image and caption are a true pair
+    (0..1); `None` where the model has no calibration for the protocol.
     """
 
     itm_logits: tuple[float, float] | None = None
     itm_score: float | None = None
     cosine_score: float | None = None
+    calibrated_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

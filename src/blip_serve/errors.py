@@ -53,6 +53,12 @@ class ModelNotFound(InvalidInput):
     code = "model_not_found"
 
 
+class Conflict(ServiceError):
+    """What is asked contradicts the state that something is in."""
+
+    code = "conflict"
+
+
 class Unauthenticated(ServiceError):
     """The API key is missing or wrong."""
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeAlias, TypeVar, cast
 
 from PIL import Image
 
@@ -48,6 +48,9 @@ from blip_serve.tasks.rerank import RerankRequest, RerankResult
 from blip_serve.tasks.service import Tasks, open_service
 from blip_serve.telemetry import Telemetry
 from blip_serve.threads import LoopThread
+
+if TYPE_CHECKING:
+    from blip_serve.tracing import Tracing
 
 Text: TypeAlias = str | Caption
 P = ParamSpec("P")
@@ -86,10 +89,14 @@ class AsyncBlipServe:
         self._recent = Recent()
         self._stack = AsyncExitStack()
         self._tasks: Tasks | None = None
+        self._tracing: Tracing | None = None
 
     async def __aenter__(self) -> Self:
         check_device(self._settings)
-        service = open_service(self._settings, Telemetry(self._settings.log))
+        telemetry = Telemetry(self._settings.log)
+        self._tracing = telemetry.tracing
+        self._stack.push_async_callback(asyncio.to_thread, telemetry.close)
+        service = open_service(self._settings, telemetry)
         self._tasks = await self._stack.enter_async_context(service)
         return self
 
@@ -250,7 +257,10 @@ class AsyncBlipServe:
     async def run(self, request: Request[R]) -> R:
         """Runs the request of any task and returns its result. The methods above build such requests."""
         try:
-            return await self.tasks.run(request)
+            if self._tracing is None:
+                return await self.tasks.run(request)
+            with self._tracing.work(request.task_name):
+                return await self.tasks.run(request)
         except Unavailable as error:
             raise self._with_reason(error) from None
 

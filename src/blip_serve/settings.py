@@ -42,6 +42,7 @@ from blip_serve.hosts import endpoint, host_pattern, host_pattern_or_network, or
 PREFIX = "BLIP_SERVE_"
 CONFIG = f"{PREFIX}CONFIG"
 NESTED = "__"
+HTTP_PROTOBUF = "http/protobuf"
 MiB = 1024 * 1024
 Access = Annotated[
     Literal["open", "key", "off"],
@@ -87,6 +88,7 @@ class KeySettings(Section):
     rate: Rate | None = Field(None, description="requests a span of time, like `100/minute`; else `auth.rate`")
     concurrency: int | None = Field(None, gt=0, description="requests at once; else `auth.concurrency`")
     flex_only: bool = Field(False, description="whether its requests are all background work, of the tier `flex`")
+    manage_models: bool = Field(False, description="whether it may load and unload models")
     created: date | None = Field(None, description="the day it was made")
 
 
@@ -229,7 +231,12 @@ class ImageSettings(Section):
     max_bytes: int = Field(20 * MiB, gt=0, description="an image file")
     max_pixels: int = Field(40_000_000, gt=0, description="pixels of one image, checked before any raster exists")
     max_decode_bytes: int = Field(1024 * MiB, gt=0, description="memory of the images being decoded at once")
-    cache_tokens_bytes: int = Field(1024 * MiB, ge=0, description="token embeddings kept per model (~0.9-1.8 MB each)")
+    cache_tokens_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="token embeddings kept per model (~0.9-1.8 MB each); by default 1 GiB, or a sixteenth of "
+        "`memory.budget_bytes` if that is less",
+    )
     cache_vectors_bytes: int = Field(64 * MiB, ge=0, description="unit ITC vectors kept per model (~1 KB each)")
     fetch: FetchSettings = FetchSettings()
 
@@ -264,6 +271,20 @@ class EngineSettings(Section):
         return self
 
 
+class MemorySettings(Section):
+    """What all models together may hold of the device's memory. The rest is for steps, bodies and pictures."""
+
+    budget_bytes: int | None = Field(
+        None,
+        gt=0,
+        description="weights, generation slots and image caches of all loaded models; by default three quarters of "
+        "the machine's or the container's memory, nine tenths of a GPU's; too little, and some models starve",
+    )
+    unload_after_s: float | None = Field(
+        None, gt=0, description="time after its last request at which a model that is not preloaded is unloaded"
+    )
+
+
 class ModelSettings(Section):
     """One checkpoint to serve."""
 
@@ -273,6 +294,11 @@ class ModelSettings(Section):
     aliases: tuple[Name, ...] = Field((), description="other names clients may use")
     preload: bool = Field(False, description="load at the start and keep; else at the first request")
     protocol: ScoringProtocol = Field("hf", description="scoring protocol where a request names none")
+    calibration: tuple[Path, ...] = Field(
+        (),
+        description="files made by `blip-serve calibrate`, one a protocol: answers then have a `calibrated_score`; one "
+        "made for another checkpoint or number type is refused at the load",
+    )
 
     @model_validator(mode="after")
     def _no_name_is_plain(self) -> Self:
@@ -314,10 +340,10 @@ class Settings(BaseSettings):
     default_model: Name | None = Field(
         None, description="model of requests that name none; where it lacks the task, the first of `models` that has it"
     )
-    max_loaded: int = Field(
-        1,
-        gt=0,
-        description="models loaded on request and kept beside the preloaded; too few, and some starve",
+    data_dir: Path | None = Field(
+        None,
+        description="folder for what is found out about models, such as digests, evaluations and calibrations; by "
+        "default `blip-serve` in `$XDG_DATA_HOME` or `~/.local/share`",
     )
     load_timeout_s: float = Field(
         600, gt=0, description="time a model has to be downloaded and loaded; then it is failed, and its place free"
@@ -334,6 +360,7 @@ class Settings(BaseSettings):
     chat: ChatSettings = ChatSettings()
     images: ImageSettings = ImageSettings()
     engine: EngineSettings = EngineSettings()
+    memory: MemorySettings = MemorySettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
@@ -368,6 +395,14 @@ class Settings(BaseSettings):
         if self.default_model is not None and self.default_model.removesuffix(PLAIN) not in names:
             raise ValueError(f"default_model: {self.default_model} is not among models")
         return self
+
+    @property
+    def data(self) -> Path:
+        """The folder of `data_dir`. It need not exist."""
+        if self.data_dir is not None:
+            return self.data_dir.expanduser()
+        home = os.environ.get("XDG_DATA_HOME", "")
+        return (Path(home) if os.path.isabs(home) else Path("~/.local/share").expanduser()) / "blip-serve"
 
     @classmethod
     def settings_customise_sources(
@@ -405,6 +440,25 @@ class Settings(BaseSettings):
             raise ConfigurationError(explain(error, source)) from None
         except ValueError as error:  # pydantic-settings: a variable must be JSON and is not
             raise ConfigurationError(f"environment: {error}") from None
+
+
+def collector() -> str | None:
+    """The address that OpenTelemetry's standard variables give for traces. `None`: no traces are wanted.
+
+    OpenTelemetry reads the other variables itself. Raises `ConfigurationError` for an exporter that it has not.
+    """
+    address = _otel("EXPORTER_OTLP_TRACES_ENDPOINT") or _otel("EXPORTER_OTLP_ENDPOINT")
+    exporter = _otel("TRACES_EXPORTER").lower() or "otlp"
+    if not address or exporter == "none" or _otel("SDK_DISABLED").lower() == "true":
+        return None
+    protocol = _otel("EXPORTER_OTLP_TRACES_PROTOCOL") or _otel("EXPORTER_OTLP_PROTOCOL") or HTTP_PROTOBUF
+    if (exporter, protocol) != ("otlp", HTTP_PROTOBUF):
+        raise ConfigurationError(f"traces are sent by otlp with {HTTP_PROTOBUF}, not by {exporter} with {protocol}")
+    return address
+
+
+def _otel(name: str) -> str:
+    return os.environ.get(f"OTEL_{name}", "").strip()
 
 
 def _text(path: Path) -> str:

@@ -90,6 +90,7 @@ def create_app(settings: Settings, open_tasks: OpenTasks = open_service) -> Fast
             finally:
                 watch.cancel()
                 await rates.aclose()
+        await asyncio.to_thread(telemetry.close)
 
     app = App(
         title="blip-serve",
@@ -102,6 +103,7 @@ def create_app(settings: Settings, open_tasks: OpenTasks = open_service) -> Fast
         openapi_url=None if settings.server.docs == "off" else docs.DOCUMENT,
         docs_url=None,  # FastAPI's pages load theirs from other hosts
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # they quote requests
     )
     app.state.settings = settings
     app.state.telemetry = telemetry

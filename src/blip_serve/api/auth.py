@@ -51,7 +51,9 @@ class KeyMiddleware:
         if key is None:
             await self._refuse(_unauthenticated(scope), {}, scope, receive, send)
             return
-        scope.setdefault("state", {})["caller"] = Caller(key.name, key.models, key.tasks, flex_only=key.flex_only)
+        scope.setdefault("state", {})["caller"] = Caller(
+            key.name, key.models, key.tasks, flex_only=key.flex_only, manages=key.manage_models
+        )
         self._in_flight[key.name] += 1
         try:
             await self._admit(key, scope, receive, send)

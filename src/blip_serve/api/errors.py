@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from blip_serve.errors import (
+    Conflict,
     InternalError,
     InvalidInput,
     ModelNotFound,
@@ -34,6 +35,7 @@ STATUSES: Mapping[type[ServiceError], tuple[int, str]] = {
     InvalidInput: (400, "invalid_request_error"),
     Unauthenticated: (401, "authentication_error"),
     PermissionDenied: (403, "permission_error"),
+    Conflict: (409, "invalid_request_error"),
     RateLimited: (429, "rate_limit_error"),
     Overloaded: (429, "rate_limit_error"),
     Unavailable: (503, "server_error"),
@@ -67,13 +69,13 @@ class ErrorEnvelope(BaseModel):
 def answer(error: ServiceError) -> JSONResponse:
     """The error as a response.
 
-    The SDKs retry 429 and 5xx: `x-should-retry: false` tells them not to where trying again only adds load.
+    The SDKs retry 409, 429 and 5xx: `x-should-retry: false` tells them not to where trying again only adds load.
     """
     status, _ = _status(error)
     headers: dict[str, str] = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
-    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    elif status == HTTPStatus.CONFLICT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         headers["x-should-retry"] = "false"
     if status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"

@@ -20,6 +20,8 @@ from blip_serve.images.reference import BytesImage, ImageSource
 from blip_serve.settings import HARD_LIMIT, Settings
 from blip_serve.tasks.match import MatchRequest, MatchResult, OnError, Pairing, check_size
 
+CALIBRATED = "probability of a true pair, 0..1; absent unless the model has a calibration for the protocol"
+
 
 class MatchOptions(Body):
     """How to score."""
@@ -57,6 +59,7 @@ class Match(BaseModel):
     itm_score: float | None = Field(None, description="probability of a match, 0..1")
     itm_logits: tuple[float, float] | None = Field(None, description="[no match, match]")
     cosine_score: float | None = Field(None, description="-1..1; no probability")
+    calibrated_score: float | None = Field(None, description=CALIBRATED)
     error: ErrorBody | None = Field(None, description="why there are no scores; with `on_error: item` only")
 
 
@@ -137,6 +140,7 @@ def _answer(result: MatchResult) -> MatchResponse:
                 itm_score=pair.score.itm_score,
                 itm_logits=pair.score.itm_logits,
                 cosine_score=pair.score.cosine_score,
+                calibrated_score=pair.score.calibrated_score,
                 error=pair.error and shown(pair.error),
             )
             for index, pair in enumerate(result.pairs)

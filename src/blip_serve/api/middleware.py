@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from blip_serve.allocator import give_back
 from blip_serve.api.errors import answer, unexpected
+from blip_serve.api.spans import note_answer, traced_request
 from blip_serve.domain import Caller
 from blip_serve.errors import Overloaded, RequestTooLarge, Unavailable
 from blip_serve.tasks.request import Timings
@@ -39,6 +40,14 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        tracing = self._telemetry.tracing
+        if tracing is None or scope["path"] in QUIET:
+            await self._answer(scope, receive, send)
+            return
+        with traced_request(tracing, scope):
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else f"req-{uuid.uuid4().hex}"
         started = time.monotonic()
@@ -86,9 +95,13 @@ class RequestMiddleware:
         caller: Caller | None = scope.get("state", {}).get("caller")
         if caller is not None:
             self._telemetry.key_used(caller.name, status)
+        traced = self._telemetry.traced()
+        if traced is not None:
+            note_answer(traced, scope, request_id, route, status)
         log(
             "request",
             id=request_id,
+            **({"trace_id": traced.trace_id} if traced else {}),
             client=_client(scope),
             **({"key": caller.name} if caller else {}),
             method=scope["method"],

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from blip_serve.api.endpoint import Body, Endpoint, Others, Translation, anything, only
 from blip_serve.api.inputs import EXAMPLE_IMAGE, Inputs, OneInput, entries, read_input
+from blip_serve.api.match import CALIBRATED
 from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.domain import ScoringProtocol
 from blip_serve.settings import HARD_LIMIT, Settings
@@ -55,6 +56,7 @@ class RerankedDocument(BaseModel):
     document: Any = Field(None, description='as it was given, a string as `{"text": ...}`; if asked for')
     itm_score: float | None = Field(None, description="probability of a match, 0..1")
     cosine_score: float | None = Field(None, description="-1..1; no probability")
+    calibrated_score: float | None = Field(None, description=CALIBRATED)
 
 
 class ApiVersion(BaseModel):
@@ -129,6 +131,7 @@ def _result(document: RankedDocument, echoes: list[Any] | None) -> RerankedDocum
         document=None if echoes is None else echoes[document.index],
         itm_score=document.score.itm_score,
         cosine_score=document.score.cosine_score,
+        calibrated_score=document.score.calibrated_score,
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from blip_serve.api.endpoint import Body, Endpoint, Others, Translation, anything, only
 from blip_serve.api.inputs import EXAMPLE_IMAGE, Inputs, read_inputs
+from blip_serve.api.match import CALIBRATED
 from blip_serve.api.usage import InputUsage, input_usage
 from blip_serve.domain import ScoringProtocol
 from blip_serve.errors import InvalidInput
@@ -45,6 +46,7 @@ class PairScore(BaseModel):
     index: int
     object: Literal["score"] = "score"
     score: float
+    calibrated_score: float | None = Field(None, description=CALIBRATED)
 
 
 class ScoreResponse(BaseModel):
@@ -90,7 +92,10 @@ def _answer(result: ScoreResult) -> ScoreResponse:
         created=int(time.time()),
         model=result.model,
         protocol=result.protocol,
-        data=[PairScore(index=index, score=number) for index, number in enumerate(result.scores)],
+        data=[
+            PairScore(index=index, score=number, calibrated_score=calibrated)
+            for index, (number, calibrated) in enumerate(zip(result.scores, result.calibrated, strict=True))
+        ],
         usage=input_usage(result.usage),
     )
 

@@ -35,6 +35,10 @@ COMMANDS = {
         "blip_serve.cli.bulk:app",
         "Caption, score, embed or filter a data set, such as a folder, JSONL or Parquet; goes on where it stopped.",
     ),
+    "calibrate": Entry(
+        "blip_serve.cli.calibrate:calibrate",
+        "Make a probability that holds of a model's ITM scores, by labelled pairs; goes on where it stopped.",
+    ),
     "embed": Entry(
         "blip_serve.cli.embed:embed",
         "Embed images and texts in one space: the dot product of two vectors is their cosine.",
@@ -44,10 +48,18 @@ COMMANDS = {
         "blip_serve.cli.explain:explain",
         "Show where a picture matches each word of a caption, in words or as heat over it.",
     ),
+    "eval": Entry(
+        "blip_serve.cli.evaluate:app",
+        "Measure a model on the field's data sets, such as COCO; figures beside the published ones.",
+    ),
     "models": Entry("blip_serve.cli.models:models", "List the models: state, and memory by number type."),
     "pull": Entry(
         "blip_serve.cli.pull:pull",
-        "Download the settings' models into the hub's cache (HF_HOME), those not there yet, and print their folders.",
+        "Download models into the hub's cache (HF_HOME), checked by the hub's digests, and print their folders.",
+    ),
+    "doctor": Entry(
+        "blip_serve.cli.doctor:doctor",
+        "Check machine, configuration and a model's files, weights and answers; say what to do.",
     ),
     "keys": Entry("blip_serve.cli.keys:app", "Make, list and revoke API keys."),
 }
@@ -95,7 +107,13 @@ def main() -> None:
     try:
         app()
     except ConfigurationError as error:
-        print(f"blip-serve: {error}", file=sys.stderr)
+        tell(error)
         sys.exit(2)
     finally:
         gc.freeze()  # saves half a second at exit: no collection over torch's objects
+
+
+def tell(error: ConfigurationError) -> None:
+    """Prints an error on standard error. A file's name that it quotes does nothing to the terminal."""
+    printable = import_module("blip_serve.telemetry").printable  # imported by then; `--help` needs none of it
+    print("blip-serve:", "\n".join(map(printable, str(error).split("\n"))), file=sys.stderr)

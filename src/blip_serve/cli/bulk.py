@@ -1,7 +1,8 @@
 """`blip-serve bulk`: runs an operator over a data set, and goes on where an interrupted run ended."""
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, get_args
 
 import typer
 
@@ -14,6 +15,7 @@ from blip_serve.cli.bulk_options import (
     TopP,
     bulk_command,
 )
+from blip_serve.cli.bulk_precision import AtPrecision
 from blip_serve.cli.bulk_run import run_bulk
 from blip_serve.errors import ConfigurationError
 from blip_serve.jobs.operators.answer import AnswerOperator
@@ -22,7 +24,7 @@ from blip_serve.jobs.operators.capfilt import SAMPLED, THRESHOLD, CapFiltOperato
 from blip_serve.jobs.operators.caption import CaptionOperator
 from blip_serve.jobs.operators.embed import EmbedOperator
 from blip_serve.jobs.operators.filter import FilterOperator
-from blip_serve.jobs.operators.match import MatchOperator
+from blip_serve.jobs.operators.match import MatchOperator, Score
 from blip_serve.jobs.operators.operator import Operator
 from blip_serve.jobs.operators.predicate import PredicateOperator
 from blip_serve.jobs.operators.serving import Serving
@@ -36,6 +38,7 @@ app = typer.Typer(
 
 TextColumn = Annotated[str, typer.Option("--text", help="Column with the text, or a list of texts.")]
 Beginning = Annotated[str, typer.Option("--beginning", help="How each caption begins.")]
+DEFAULT_SCORES: tuple[Score, ...] = ("itm", "cosine")
 Several = Annotated[int, typer.Option("--n", min=1, help="Texts for each picture.")]
 
 
@@ -64,12 +67,14 @@ def answer(
 def match(
     options: BulkOptions,
     text: TextColumn,
-    score: Annotated[Literal["both", "itm", "cosine"], typer.Option("--score", help="Which score.")] = "both",
+    score: Annotated[
+        Literal["both", "itm", "cosine", "calibrated", "all"],
+        typer.Option("--score", help="Which scores; `calibrated` needs a model with a calibration."),
+    ] = "both",
 ) -> Operator:
     """Score each picture with the text, or the texts, of its row."""
-    return MatchOperator(
-        text, ("itm", "cosine") if score == "both" else (score,), lists=None, serving=_serving(options)
-    )
+    scores: tuple[Score, ...] = get_args(Score) if score == "all" else DEFAULT_SCORES if score == "both" else (score,)
+    return MatchOperator(text, scores, lists=None, serving=_serving(options))
 
 
 def embed(
@@ -98,11 +103,21 @@ def filter(
     ] = "itm_score",
     at_least: Annotated[float | None, typer.Option("--at-least", help="The least score of the rows kept.")] = None,
     best: Annotated[float | None, typer.Option("--best", help="Keep this share of the rows, such as 0.3.")] = None,
+    precision: Annotated[
+        float | None, typer.Option("--precision", help="Keep rows of which this share is true, by a calibration.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option("--calibration", help="File of it; else the one in the model's settings.")
+    ] = None,
     text: Annotated[str | None, typer.Option("--text", help="Column with the text to match the picture with.")] = None,
-) -> Operator | BestShare:
-    """Keep the rows with at least a score, or the best share of them."""
-    if (at_least is None) == (best is None):
-        raise ConfigurationError("Give --at-least or --best.")
+) -> Operator | BestShare | AtPrecision:
+    """Keep the rows with at least a score, the best share of them, or those of which a share is true."""
+    if sum(each is not None for each in (at_least, best, precision)) != 1:
+        raise ConfigurationError("Give --at-least, --best or --precision.")
+    if calibration is not None and precision is None:
+        raise ConfigurationError("--calibration needs --precision.")
+    if precision is not None:
+        return AtPrecision(by, precision, calibration, text, _serving(options))
     if at_least is not None:
         return FilterOperator(by, at_least, text, _serving(options))
     assert best is not None

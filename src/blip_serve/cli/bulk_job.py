@@ -1,16 +1,15 @@
 """What a bulk command is to do: its options as a source, an operator and a sink. Runs nothing."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from blip_serve.cli.bulk_destination import rejects_of
 from blip_serve.cli.bulk_options import BulkOptions
-from blip_serve.directory import Directory, Known
-from blip_serve.domain import ANYONE
+from blip_serve.cli.bulk_precision import AtPrecision, filter_at
+from blip_serve.cli.long_run import words_of
 from blip_serve.errors import ConfigurationError
 from blip_serve.jobs.destination import Destination
 from blip_serve.jobs.operators.best import BestShare, find_best
@@ -29,16 +28,17 @@ from blip_serve.jobs.sources.opening import SourceOptions, open_source
 from blip_serve.jobs.sources.records import Columns
 from blip_serve.jobs.sources.source import Source
 from blip_serve.jobs.sources.spool import NAME as KEPT_INPUT
-from blip_serve.remote.tasks import RemoteTasks
 from blip_serve.settings import Settings
 
 NOT_COMPARED = ("model", "protocol")
 """Ends of the names of an operator's options that are compared otherwise."""
 
 
-def open_job(
-    options: BulkOptions, wanted: Operator | BestShare, settings: Settings, to: Destination, state: Path
-) -> Job:
+Wanted = Operator | BestShare | AtPrecision
+"""An operator, or a wish that is turned into one when the source or the model is known."""
+
+
+def open_job(options: BulkOptions, wanted: Wanted, settings: Settings, to: Destination, state: Path) -> Job:
     """Opens the source. One that cannot be read is the command's fault.
 
     `state`: where standard input is kept, unless it was kept by an earlier run.
@@ -46,6 +46,8 @@ def open_job(
     try:
         source = _source(options, settings, to.state if (to.state / KEPT_INPUT).exists() else state)
         columns = source.columns()
+        if isinstance(wanted, AtPrecision):
+            wanted = filter_at(wanted, options, settings)
         operator = _operator(wanted, source, to).fitted(columns)
     except OSError as error:
         raise ConfigurationError(words_of(error, options.sources[0])) from None
@@ -65,28 +67,6 @@ def renamed(job: Job) -> dict[str, str]:
 def passed_over(job: Job) -> tuple[str, ...]:
     """The files in folders of pictures that are no rows: a line for each reason."""
     return job.source.passed_over() if isinstance(job.source, Folder) else ()
-
-
-def answering(operator: Operator, options: BulkOptions, settings: Settings) -> list[Serving]:
-    """For each kind of request, the model that answers and its protocol, though the user may have named neither.
-
-    A server's default protocol is not known here. Raises `ServiceError` for a model that there is not; also if the
-    server is not there, or does not take the key: each row would wait for it.
-    """
-    if options.url:
-        return asyncio.run(_on_server(operator, options))
-    directory = Directory(settings, Known)
-    chosen = [(serving, directory.choose(serving.model, needs, ANYONE)) for needs, serving in operator.asks]
-    return [
-        replace(serving, model=model.id, protocol=serving.protocol or model.model.settings.protocol)
-        for serving, model in chosen
-    ]
-
-
-async def _on_server(operator: Operator, options: BulkOptions) -> list[Serving]:
-    async with RemoteTasks(str(options.url), options.api_key) as remote:
-        await remote.models()
-        return [replace(serving, model=serving.model or await remote.choose(needs)) for needs, serving in operator.asks]
 
 
 def described(job: Job, options: BulkOptions, answering: Sequence[Serving]) -> dict[str, Any]:
@@ -111,13 +91,6 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
     for field in fields(value):
         found |= _flat(f"{name}.{field.name}" if name else field.name, getattr(value, field.name))
     return found
-
-
-def words_of(error: OSError, place: object) -> str:
-    """An error in words: the file, or else `place`, and what is wrong with it."""
-    if error.filename or error.errno:
-        return f"{error.filename or place}: {error.strerror}"
-    return str(error)
 
 
 def _source(options: BulkOptions, settings: Settings, state: Path) -> Source:

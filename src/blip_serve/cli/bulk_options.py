@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from blip_serve.cli.options import Config, Model, Protocol
+from blip_serve.cli.options import ApiKey, Config, Model, Protocol, Url
 from blip_serve.domain import GenerationOptions
 from blip_serve.jobs.destination import SinkKind
 from blip_serve.jobs.pipeline import AT_ONCE
@@ -67,12 +67,8 @@ class BulkOptions:
     ] = None
     model: Model = None
     protocol: Protocol = None
-    url: Annotated[
-        str | None, typer.Option("--url", help="A running server to use, as background work; else models load here.")
-    ] = None
-    api_key: Annotated[
-        str | None, typer.Option("--api-key", envvar="OPENAI_API_KEY", help="The server's API key.", show_envvar=True)
-    ] = None
+    url: Url = None
+    api_key: ApiKey = None
     ray: Annotated[
         str | None,
         typer.Option(

@@ -26,8 +26,8 @@ BAR = 40
 
 
 def say(line: str) -> None:
-    """Prints a line on standard error."""
-    print(f"blip-serve: {line}", file=sys.stderr)
+    """Prints a line on standard error. What cannot be printed, such as in a file's name, is escaped."""
+    print(f"blip-serve: {printable(line)}", file=sys.stderr)
 
 
 def say_plan(
@@ -41,15 +41,15 @@ def say_plan(
     """Prints what a run will do. `renamed`: columns of the source that are written under other names. `passed_over`:
     lines that say which files of the source are no rows."""
     rows = "rows not counted" if plan.rows is None else _rows(plan.rows)
-    by = f" by {', '.join(map(printable, dict.fromkeys(models)))}" if models else ""
+    by = f" by {', '.join(dict.fromkeys(models))}" if models else ""
     done = f", {plan.done:,} done before" if plan.done else ""
-    say(f"{operator}{by}: {rows}{done}, to {printable(str(to.path))}")
+    say(f"{operator}{by}: {rows}{done}, to {to.path}")
     if plan.rows == 0:
         say("the source has no rows")
     for line in passed_over:
         say(line)
     for name, other in renamed.items():
-        say(f"the source's column '{printable(name)}' is written as '{printable(other)}': {operator} makes its own")
+        say(f"the source's column '{name}' is written as '{other}': {operator} makes its own")
     if plan.passing:
         say(f"{_rows(plan.passing)} failed and may pass now; use --retry-failed")
 
@@ -57,8 +57,10 @@ def say_plan(
 class Progress:
     """A bar with the rate and the time left. Where no bar can be drawn, one line says how long the run will take."""
 
-    def __init__(self, left: int | None) -> None:
-        self._bar = tqdm(total=left, unit="row", desc="rows", dynamic_ncols=True, leave=False, disable=None)
+    def __init__(self, left: int | None, counted: str = "rows") -> None:
+        """`counted`: what is counted, a plural."""
+        unit = counted.partition(" ")[0].removesuffix("s")
+        self._bar = tqdm(total=left, unit=unit, desc=counted, dynamic_ncols=True, leave=False, disable=None)
         self._left = left
         self._rows = 0
         self._since: tuple[float, int] | None = None  # the first row's end: before, models are loaded
@@ -106,7 +108,7 @@ class Progress:
 def print_summary(tally: Tally, score: str | None, rejects: Path, as_json: bool) -> None:
     """Prints what became of the rows: on standard output as JSON, or tables on standard error."""
     if tally.dropped.total() + tally.failed.total():
-        say(f"rows that were dropped or failed, and why: {printable(str(rejects))}")
+        say(f"rows that were dropped or failed, and why: {rejects}")
     if as_json:
         print(json.dumps({"rows": tally.rows, **tally.to_json()}))
         return

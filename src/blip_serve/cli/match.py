@@ -80,13 +80,15 @@ def _at_once(limits: LimitSettings, captions: int) -> int:
 def _table(result: MatchResult, rows: Sequence[Row]) -> Table:
     """The pairs by probability. If there are several, the first is marked as the best."""
     ordered = sorted(rows, key=lambda row: row.score.itm_score or 0.0, reverse=True)
-    several = len(rows) > 1
+    several, calibrated = len(rows) > 1, any(row.score.calibrated_score is not None for row in rows)
     table = table_of(f"{result.model} ({result.protocol})")
     if several:
         table.add_column("")
     table.add_column("image")
     table.add_column("caption", overflow="fold")
     table.add_column("ITM probability", justify="right", no_wrap=True)
+    if calibrated:
+        table.add_column("calibrated", justify="right", no_wrap=True)
     table.add_column("cosine", justify="right", no_wrap=True)
     for row in ordered:
         table.add_row(
@@ -94,6 +96,7 @@ def _table(result: MatchResult, rows: Sequence[Row]) -> Table:
             Name(row.image),
             words(row.caption),
             f"{row.score.itm_score:.4f}",
+            *([f"{row.score.calibrated_score:.4f}"] if calibrated else []),
             f"{row.score.cosine_score:.4f}",
         )
     return table

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from blip_serve.errors import ModelNotFound, ServiceError
+from blip_serve.errors import CheckpointError, ModelNotFound, ServiceError
 from blip_serve.in_process import AsyncBlipServe
 from blip_serve.settings import Settings
 from blip_serve.telemetry import printable
@@ -18,9 +18,12 @@ T = TypeVar("T")
 
 @contextmanager
 def exit_on_error() -> Iterator[None]:
-    """Turns a `ServiceError` inside into exit code 1 and one line on standard error."""
+    """Turns a `ServiceError` or a `CheckpointError` inside into exit code 1 and one line on standard error."""
     try:
         yield
+    except CheckpointError as error:
+        print(f"blip-serve: {printable(str(error))}", file=sys.stderr)
+        sys.exit(1)
     except ServiceError as error:
         about = f"{printable(error.param)}: " if error.param else ""
         hint = " `blip-serve models` lists those that do." if isinstance(error, ModelNotFound) else ""

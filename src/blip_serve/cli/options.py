@@ -25,3 +25,9 @@ Model = Annotated[
     typer.Option("--model", help="Id or alias; the configured default where absent.", callback=_not_empty),
 ]
 Protocol = Annotated[ScoringProtocol | None, typer.Option("--protocol", help="Scoring protocol; see the README.")]
+Url = Annotated[
+    str | None, typer.Option("--url", help="A running server to use, as background work; else models load here.")
+]
+ApiKey = Annotated[
+    str | None, typer.Option("--api-key", envvar="OPENAI_API_KEY", help="The server's API key.", show_envvar=True)
+]

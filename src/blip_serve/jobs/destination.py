@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 from blip_serve.errors import ConfigurationError
-from blip_serve.jobs.manifest import check_links, has_begun
+from blip_serve.jobs.manifest import has_begun
 from blip_serve.jobs.plan import WHOLE, Shard
+from blip_serve.jobs.record import check_links
 from blip_serve.jobs.rows import STATE
 
 SinkKind = Literal["jsonl", "parquet", "webdataset", "sidecar", "imagefolder"]

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from blip_serve.errors import InvalidInput, ServiceError
 from blip_serve.images.reference import BytesImage
@@ -17,8 +18,12 @@ from blip_serve.jobs.rows import Dropped, Existing, Failed, Fields, Kept, Outcom
 from blip_serve.jobs.sinks.record import without
 from blip_serve.jobs.sinks.sink import Sink
 from blip_serve.jobs.sources.source import Source
+from blip_serve.jobs.spans import SegmentSpans
 from blip_serve.jobs.tally import Tally
 from blip_serve.jobs.window import in_order
+
+if TYPE_CHECKING:
+    from blip_serve.tracing import Tracing
 
 T = TypeVar("T")
 
@@ -44,15 +49,24 @@ class Job:
 
 
 class Pipeline:
-    """Processes rows of a job. `ask` runs requests, `pictures` reads pictures. `on_row` is called for each row."""
+    """Processes rows of a job. `ask` runs requests, `pictures` reads pictures. `on_row` is called for each row.
+
+    `tracing`: makes a span of each segment, from its first row's reading to its commit.
+    """
 
     def __init__(
-        self, job: Job, ask: Ask, pictures: Pictures, on_row: Callable[[Processed], object] | None = None
+        self,
+        job: Job,
+        ask: Ask,
+        pictures: Pictures,
+        on_row: Callable[[Processed], object] | None = None,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self._job = job
         self._ask = ask
         self._pictures = pictures
         self._on_row = on_row or (lambda processed: None)
+        self._spans = None if tracing is None else SegmentSpans(tracing)
 
     async def segments(self, todo: Iterator[Todo]) -> AsyncGenerator[Segment, None]:
         """Processes all of `todo`. Yields a segment when its parts are durably written.
@@ -75,7 +89,7 @@ class Pipeline:
                 if writing.left == 0:
                     if committing is not None:
                         yield await committing
-                    committing = asyncio.ensure_future(asyncio.to_thread(writing.commit))
+                    committing = asyncio.ensure_future(self._commit(writing))
                     writing = None
             if committing is not None:
                 yield await committing
@@ -85,11 +99,20 @@ class Pipeline:
                 writing.discard()
             if committing is not None:
                 await asyncio.gather(committing, return_exceptions=True)
+            if self._spans is not None:
+                self._spans.close()
+
+    async def _commit(self, writing: "Writing") -> Segment:
+        segment = await asyncio.to_thread(writing.commit)
+        if self._spans is not None:
+            self._spans.written(segment)
+        return segment
 
     async def _process(self, given: tuple[Todo, Row]) -> tuple[Todo, Processed]:
         each, row = given
         try:
-            processed = await self._processed(row)
+            with nullcontext() if self._spans is None else self._spans.under(each):
+                processed = await self._processed(row)
         except ServiceError as error:
             if ends_run(error):
                 raise

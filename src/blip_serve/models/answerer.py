@@ -42,6 +42,7 @@ class Answerer:
     """A question-answering checkpoint on a device."""
 
     tasks = frozenset(ANSWERING.tasks)
+    network_class, reader_class = AnsweringNetwork, AnswerReader
 
     def __init__(self, checkpoint: Checkpoint[AnsweringNetwork], max_sequences: int) -> None:
         self.network = checkpoint.network
@@ -63,7 +64,7 @@ class Answerer:
     @classmethod
     def load(cls, folder: Path, card: ModelCard, settings: Settings, decoder: Decoder, telemetry: Telemetry) -> Self:
         """See `open_checkpoint`. The decoder must be as wide as the question's tokens, which it attends to."""
-        checkpoint = open_checkpoint(AnsweringNetwork, ANSWERING, folder, card, settings, decoder, telemetry)
+        checkpoint = open_checkpoint(cls.network_class, ANSWERING, folder, card, settings, decoder, telemetry)
         text = checkpoint.config.text
         if text.encoder_hidden_size != text.hidden_size:
             reason = "text_config.encoder_hidden_size: must be hidden_size, since the decoder attends to the question"

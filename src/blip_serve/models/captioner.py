@@ -31,6 +31,7 @@ class Captioner:
     """A captioning checkpoint on a device."""
 
     tasks = frozenset(CAPTIONING.tasks)
+    network_class, reader_class = CaptioningNetwork, CaptionReader
 
     def __init__(self, checkpoint: Checkpoint[CaptioningNetwork], max_sequences: int) -> None:
         self.network = checkpoint.network
@@ -52,7 +53,7 @@ class Captioner:
     @classmethod
     def load(cls, folder: Path, card: ModelCard, settings: Settings, decoder: Decoder, telemetry: Telemetry) -> Self:
         """See `open_checkpoint`."""
-        checkpoint = open_checkpoint(CaptioningNetwork, CAPTIONING, folder, card, settings, decoder, telemetry)
+        checkpoint = open_checkpoint(cls.network_class, CAPTIONING, folder, card, settings, decoder, telemetry)
         return cls(checkpoint, settings.engine.max_sequences)
 
     def known(self, item: CaptioningItem) -> ImageState | None:

@@ -13,6 +13,7 @@ from blip_serve.catalogue import ModelCard
 from blip_serve.domain import Layer
 from blip_serve.errors import DeviceLost
 from blip_serve.images.decode import Decoder
+from blip_serve.models.budget import cache_limits
 from blip_serve.models.config import Config, Costs, check_memory, costs, is_small, read_config
 from blip_serve.models.device import Device, open_device
 from blip_serve.models.image_cache import ImageCache
@@ -78,7 +79,7 @@ def open_checkpoint(
         load_weights(network, folder, device)
     except torch.AcceleratorError as error:
         raise DeviceLost(str(error)) from error
-    cache = ImageCache(settings.images.cache_tokens_bytes, settings.images.cache_vectors_bytes)
+    cache = ImageCache(*cache_limits(settings))
     for kind, kept in (("tokens", cache.tokens), ("vectors", cache.vectors)):
         telemetry.watch_cache(card.id, kind, kept, lambda kept: kept.size)
     telemetry.watch_device(device.memory)

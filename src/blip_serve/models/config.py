@@ -17,6 +17,8 @@ SMALL = 10**9
 
 NO_SIZES = ("layer_norm_eps", "hidden_act", "bos_token_id", "sep_token_id")
 """Keys of a tower that are not sizes or counts."""
+VOCABULARY = 30524
+"""Tokens of the catalogue's checkpoints: bert-base-uncased's, `[DEC]` and `[ENC]`."""
 MAX_LAYERS = 1000
 """More layers would take minutes to build, before any weight is allocated."""
 
@@ -90,6 +92,42 @@ def costs(config: Config, max_step_cost: int) -> Costs:
     projection = 2 * tokens * text.num_hidden_layers * text.encoder_hidden_size * text.hidden_size
     image = -(-_multiplications(config) // caption)
     return Costs(image=min(image, max_step_cost), projection=min(-(-projection // caption), max_step_cost // 2))
+
+
+def pair_multiplications(config: Config) -> int:
+    """Multiplications of a new image and one caption, which is read without projecting the image."""
+    text, tokens = config.text, config.shape.image_tokens
+    layer = 6 * text.hidden_size**2 + 2 * text.hidden_size * text.intermediate_size
+    seen = 2 * text.num_attention_heads * tokens * text.encoder_hidden_size
+    return _multiplications(config) + CAPTION_TOKENS * text.num_hidden_layers * (layer + seen)
+
+
+def config_of(shape: Shape) -> Config:
+    """The configuration of a checkpoint of which only the card is here, as all of the catalogue's are but for that."""
+    vision = VisionConfig(
+        image_size=shape.image_size,
+        patch_size=shape.patch_size,
+        hidden_size=shape.vision_width,
+        intermediate_size=4 * shape.vision_width,
+        num_hidden_layers=shape.vision_layers,
+        num_attention_heads=shape.vision_heads,
+        layer_norm_eps=1e-5,
+        hidden_act="gelu",
+    )
+    text = TextConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=shape.text_width,
+        encoder_hidden_size=shape.vision_width,
+        intermediate_size=4 * shape.text_width,
+        num_hidden_layers=shape.text_layers,
+        num_attention_heads=shape.text_heads,
+        max_position_embeddings=shape.text_positions,
+        bos_token_id=VOCABULARY - 2,
+        sep_token_id=102,
+        layer_norm_eps=1e-5,
+        hidden_act="gelu",
+    )
+    return Config(vision, text, shape.joint_width, shape)
 
 
 def _multiplications(config: Config) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from blip_serve import allocator
 from blip_serve.errors import ConfigurationError, DeviceLost, OutOfMemory
 from blip_serve.settings import Settings
 
@@ -187,6 +188,13 @@ class Device:
             raise
 
 
+def give_back() -> None:
+    """Returns all freed memory, of the process to the system and of torch's cache to the device."""
+    allocator.give_back()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch annotates only half of it
+        torch.cuda.empty_cache()
+
+
 def _lacks_memory(error: Exception) -> bool:
     known = isinstance(error, MemoryError | torch.OutOfMemoryError)
     return known or any(sign in str(error) for sign in NO_MEMORY)
@@ -211,6 +219,16 @@ def check_device(settings: Settings) -> None:
     """Raises `ConfigurationError` if the device that the settings ask for is missing."""
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ConfigurationError("device: cuda asked for, but PyTorch sees no CUDA device")
+
+
+def number_type(settings: Settings) -> str:
+    """The number type that models compute in, such as `float32`. Raises as `open_device`."""
+    return name_of(open_device(settings).dtype)
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """Such as `float32`."""
+    return str(dtype).removeprefix("torch.")
 
 
 def _dtype(asked: str, kind: str) -> torch.dtype:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from blip_serve.domain import Done, Failed, MatchScores, Outcome
+from blip_serve.calibration import Calibration, logistic
+from blip_serve.domain import Done, Failed, MatchScores, Outcome, ScoringProtocol
 from blip_serve.errors import not_finite
 from blip_serve.models.device import Device, Pending
 from blip_serve.models.image_encoder import ImageWork
@@ -77,12 +78,19 @@ class TextReader:
 
 
 class Scorer:
-    """The phase `score`. `encoder_id`: the id of `[ENC]`."""
+    """The phase `score`. `encoder_id`: the id of `[ENC]`. `calibrations`: of the model, by protocol."""
 
-    def __init__(self, network: RetrievalNetwork, device: Device, encoder_id: int) -> None:
+    def __init__(
+        self,
+        network: RetrievalNetwork,
+        device: Device,
+        encoder_id: int,
+        calibrations: Mapping[ScoringProtocol, Calibration],
+    ) -> None:
         self._network = network
         self._device = device
         self._encoder_id = encoder_id
+        self._calibrations = calibrations
         self._reader = TextReader(network, device)
 
     def launch(self, works: Sequence[MatchWork]) -> Scoring:
@@ -101,8 +109,10 @@ class Scorer:
         outcomes: list[Outcome] = []
         for work in step.works:
             itm, cosine = ("itm" in work.scores), ("cosine" in work.scores)
+            calibration = self._calibrations.get(work.protocol)
             scores = [
-                match_scores(next(logits) if itm else None, next(cosines) if cosine else None) for _ in work.texts
+                match_scores(next(logits) if itm else None, next(cosines) if cosine else None, calibration)
+                for _ in work.texts
             ]
             outcomes.append(_scored(work, scores))
         return outcomes
@@ -158,13 +168,16 @@ def _encoded(tensor: Tensor | None) -> Tensor:
     return tensor
 
 
-def match_scores(logits: Sequence[float] | None, cosine: float | None) -> MatchScores:
+def match_scores(
+    logits: Sequence[float] | None, cosine: float | None, calibration: Calibration | None = None
+) -> MatchScores:
     """The scores of a pair, of its logits `(no match, match)`."""
     if logits is None:
         return MatchScores(cosine_score=cosine)
     no_match, match = logits
-    probability = 1 / (1 + math.exp(min(no_match - match, 700.0)))  # softmax, index 1; e**710 overflows
-    return MatchScores((no_match, match), probability, cosine)
+    probability = logistic(match - no_match)  # softmax, index 1
+    calibrated = None if calibration is None else calibration.apply((no_match, match))
+    return MatchScores((no_match, match), probability, cosine, calibrated)
 
 
 def _scored(work: MatchWork, scores: Sequence[MatchScores]) -> Outcome:

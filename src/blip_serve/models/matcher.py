@@ -44,6 +44,7 @@ class Matcher:
     """A retrieval checkpoint on a device."""
 
     tasks = frozenset(RETRIEVAL.tasks)
+    network_class, reader_class = RetrievalNetwork, MatchReader
 
     def __init__(self, checkpoint: Checkpoint[RetrievalNetwork]) -> None:
         device = checkpoint.device
@@ -54,7 +55,7 @@ class Matcher:
         self._tokenizer = checkpoint.tokenizer
         self._images = checkpoint.image_encoder(self.network.vision_model, self.network.image_vectors)
         self._explanations = Explanations(checkpoint, self._images, MatchReader, ("gradcam", "attention"))
-        scorer = Scorer(self.network, device, self._tokenizer.encoder_id)
+        scorer = Scorer(self.network, device, self._tokenizer.encoder_id, self.card.calibrations)
         embedder = Embedder(self.network, device)
         phases = Phases(
             device, {ENCODE: self._images, SCORE: scorer, EMBED: embedder, EXPLAIN: self._explanations.phase}
@@ -67,7 +68,7 @@ class Matcher:
     @classmethod
     def load(cls, folder: Path, card: ModelCard, settings: Settings, decoder: Decoder, telemetry: Telemetry) -> Self:
         """See `open_checkpoint`."""
-        return cls(open_checkpoint(RetrievalNetwork, RETRIEVAL, folder, card, settings, decoder, telemetry))
+        return cls(open_checkpoint(cls.network_class, RETRIEVAL, folder, card, settings, decoder, telemetry))
 
     def known(self, item: RetrievalItem) -> ImageState | None:
         """See `ImageEncoder.known`."""

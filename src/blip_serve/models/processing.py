@@ -43,7 +43,7 @@ def read_pixel_format(folder: Path, image_size: int) -> PixelFormat:
 
     Raises `CheckpointError` if it asks for what is not supported, or does not fit the vision tower's `image_size`.
     """
-    file, content = _preprocessor(folder)
+    file, content = read_preprocessor(folder)
     size = _side(content.get("size", image_size))
     if size != image_size:
         raise CheckpointError(file, f"size: {size} does not fit config.json, whose image_size is {image_size}")
@@ -60,7 +60,7 @@ def read_pixel_format(folder: Path, image_size: int) -> PixelFormat:
     return PixelFormat(image_size, resample, mean, std)
 
 
-def _preprocessor(folder: Path) -> tuple[Path, dict[str, Any]]:
+def read_preprocessor(folder: Path) -> tuple[Path, dict[str, Any]]:
     """The file that describes the preprocessing, and its content.
 
     transformers 5 writes it into `processor_config.json`, as `image_processor`. transformers 4 writes a file of that

@@ -123,7 +123,8 @@ def _pair(caption: str, pair: MatchPair) -> Html:
 
 def _scores(score: MatchScores) -> list[Html]:
     """Bars of the scores that there are. A cosine's goes from -1 to 1, from the zero mark in the middle."""
-    found = [] if score.itm_score is None else [_bar("ITM", score.itm_score)]
+    probabilities = {"ITM": score.itm_score, "calibrated": score.calibrated_score}
+    found = [_bar(name, value) for name, value in probabilities.items() if value is not None]
     cosine = score.cosine_score
     return found if cosine is None else [*found, _bar("cosine", cosine, 0.5 + min(cosine, 0) / 2, abs(cosine) / 2)]
 

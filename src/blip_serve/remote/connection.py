@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 import httpx
+from opentelemetry import propagate
 from pydantic import BaseModel, ValidationError
 
 from blip_serve.errors import ConfigurationError, DeadlineExceeded, Unavailable
@@ -69,7 +70,9 @@ class Connection:
         Raises the `ServiceError` that the server tells of, its field renamed; `Unavailable` for a lost connection;
         `ConfigurationError` where this is no blip-serve.
         """
-        request = self._client.build_request("POST", path, content=content, headers={**JSON, **headers})
+        sent = {**JSON, **headers}
+        propagate.inject(sent)  # the trace that this belongs to, if any: `traceparent`
+        request = self._client.build_request("POST", path, content=content, headers=sent)
         response = await self._send(request)
         return self._read(path, response, answer, rename), response.headers
 

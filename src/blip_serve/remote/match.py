@@ -22,6 +22,7 @@ class Pair(BaseModel):
     itm_score: Number | None = None
     itm_logits: tuple[Number, Number] | None = None
     cosine_score: Number | None = None
+    calibrated_score: Number | None = None
     error: ErrorBody | None = None
 
 
@@ -70,7 +71,7 @@ def _pair(request: MatchRequest, pair: Pair) -> MatchPair:
         if request.on_error == "request":
             raise error
         return MatchPair(pair.image_index, pair.caption_index, error=error)
-    score = MatchScores(pair.itm_logits, pair.itm_score, pair.cosine_score)
+    score = MatchScores(pair.itm_logits, pair.itm_score, pair.cosine_score, pair.calibrated_score)
     found = {"itm": score.itm_score is not None, "cosine": score.cosine_score is not None}
     if not all(found[name] for name in request.scores):
         raise WrongShape("a score is missing")

@@ -27,6 +27,11 @@ class Request(Generic[ResultT]):
     protocol: ScoringProtocol | None = None
     service_tier: ServiceTier = "auto"
 
+    @property
+    def task_name(self) -> str:
+        """What traces call its task: `match` for a `MatchRequest`."""
+        return type(self).__name__.removesuffix("Request").lower()
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:

@@ -26,9 +26,10 @@ class ScoreRequest(Request["ScoreResult"]):
 
 @dataclass(frozen=True, slots=True)
 class ScoreResult(Result):
-    """One score per pair, in the order of `second`."""
+    """One score per pair, in the order of `second`. `calibrated`: see `MatchScores`; `None` where no ITM was needed."""
 
     scores: tuple[float, ...]
+    calibrated: tuple[float | None, ...]
 
 
 async def score(request: ScoreRequest, caller: Caller, sessions: Sessions) -> ScoreResult:
@@ -37,6 +38,7 @@ async def score(request: ScoreRequest, caller: Caller, sessions: Sessions) -> Sc
     scores = tuple(relevance(pair.score, request.rank_by) for pair in result.pairs)
     return ScoreResult(
         scores,
+        tuple(pair.score.calibrated_score for pair in result.pairs),
         model=result.model,
         protocol=result.protocol,
         service_tier=result.service_tier,

@@ -1,18 +1,19 @@
 """The service without an interface such as HTTP: builds its parts, runs the tasks, and closes the parts."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, TypeVar, cast
 
-from blip_serve.directory import ModelStatus
+from blip_serve.directory import ModelStatus, check_manages
 from blip_serve.domain import ANYONE, Caller
 from blip_serve.engine.engine import Engine
 from blip_serve.fair_threads import FairThreads
 from blip_serve.images.fetch import Fetcher
 from blip_serve.images.loader import ImageLoader
-from blip_serve.loading import Loader, loader
+from blip_serve.loading import CheckpointLoader, Loader
 from blip_serve.registry import Registry
 from blip_serve.settings import Settings
 from blip_serve.tasks.asked import Asked
@@ -43,6 +44,20 @@ class Tasks(Protocol):
 
     def model(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
         """One model by any of its names. Raises `ModelNotFound` or `PermissionDenied`."""
+        ...
+
+    async def load(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
+        """Loads a model and returns its status once it is ready.
+
+        Raises `PermissionDenied`, `ModelNotFound`, and `Unavailable` if it fails, never fits or takes too long.
+        """
+        ...
+
+    async def unload(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
+        """Unloads a model and returns its status once its memory is given back. One not loaded stays as it is.
+
+        Raises `PermissionDenied`, `ModelNotFound`, and `Conflict` if it is preloaded or in use.
+        """
         ...
 
     def not_ready(self) -> list[str]:
@@ -85,6 +100,19 @@ class Service:
         """See `Tasks`."""
         return self._parts.registry.directory.status(name, caller)
 
+    async def load(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
+        """See `Tasks`."""
+        check_manages(caller)
+        deadline = time.monotonic() + self._parts.settings.server.request_timeout_s
+        await self._parts.registry.load(name, deadline, caller)
+        return self.model(name, caller)
+
+    async def unload(self, name: str, caller: Caller = ANYONE) -> ModelStatus:
+        """See `Tasks`."""
+        check_manages(caller)
+        await self._parts.registry.unload(name, caller)
+        return self.model(name, caller)
+
     def not_ready(self) -> list[str]:
         """See `Tasks`."""
         parts = self._parts
@@ -105,17 +133,17 @@ class Service:
 
 @asynccontextmanager
 async def open_service(
-    settings: Settings, telemetry: Telemetry, load: Loader | None = None, fetcher: Fetcher | None = None
+    settings: Settings, telemetry: Telemetry, loader: Loader | None = None, fetcher: Fetcher | None = None
 ) -> AsyncIterator[Tasks]:
     """Runs the service inside the `async with`. Models with `preload` start to load at once.
 
-    `load` replaces the function that loads models. `fetcher` replaces the one that fetches images by URL, and is closed
+    `loader` replaces what loads models. `fetcher` replaces the one that fetches images by URL, and is closed
     at the end.
 
     Raises `ConfigurationError` for settings that contradict each other.
     """
     engine = Engine(settings.engine, telemetry)
-    registry = Registry(settings, engine, telemetry, load or loader(settings, telemetry))
+    registry = Registry(settings, engine, telemetry, loader or CheckpointLoader(settings, telemetry))
     workers = ThreadPoolExecutor(settings.engine.workers, thread_name_prefix="worker")
     decoders = FairThreads(settings.engine.workers, "decoder", telemetry)
     images = ImageLoader(fetcher or Fetcher(settings.images.fetch, settings.images.max_bytes), settings.images, workers)

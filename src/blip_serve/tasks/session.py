@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar, get_args
@@ -19,6 +19,7 @@ from blip_serve.images.loader import ImageLoader
 from blip_serve.images.reference import ImageSource
 from blip_serve.registry import Lease, Registry
 from blip_serve.settings import LimitSettings, Settings
+from blip_serve.stages import Stages
 from blip_serve.tasks.asked import Asked
 from blip_serve.tasks.background import BackgroundBounds, room
 from blip_serve.tasks.request import Request, Served, ServedTier, Timings, Usage, work_class
@@ -73,6 +74,7 @@ class Session:
         self._reservation = reservation
         self._bounds = parts.bounds if reservation.work_class == "background" else None
         self._preparing = asyncio.Semaphore(parts.settings.engine.workers)
+        self._stages = reservation.stages
         self._first = True
         self._fetch_seconds = 0.0
         self._decode_seconds = 0.0
@@ -89,6 +91,8 @@ class Session:
         seconds = time.monotonic() - started
         self._parts.telemetry.image_fetched(seconds)
         self._fetch_seconds = max(self._fetch_seconds, seconds)
+        if self._stages is not None:
+            self._stages.ran("fetch", started, started + seconds)
         return image
 
     async def run(self, item: Item) -> tuple[Prepared, list[Any]]:
@@ -102,12 +106,15 @@ class Session:
     async def start(self, item: Item, on_piece: Callable[[Piece], None] | None = None) -> "Started":
         """Like `run`, but returns once the works are queued. Calls `on_piece` on the event loop for each piece."""
         loop = asyncio.get_running_loop()
+        began = time.monotonic()
         async with self._preparing:  # so a large request does not block the queue for a small one
             with self._parts.engine.preparing(self._reservation):
                 prepared = await self._prepare(item)
                 receive = None if on_piece is None else _on_loop(loop, on_piece)
                 futures = self._parts.engine.submit(self._reservation, self.lease.model, prepared.works, receive)
         self._decode_seconds += prepared.decode_seconds
+        if self._stages is not None:
+            self._stages.ran("prepare", began, time.monotonic())
         if image := image_of(item):
             prepared = self._hide_foreign_cache(image, prepared)
         return Started(prepared, [asyncio.wrap_future(future) for future in futures])
@@ -156,14 +163,17 @@ class Session:
         """Prepares an item on a worker. An image is decoded on a decoder thread; these take callers in turn."""
         model, image = self.lease.model, image_of(item)
         known = None if image is None else model.known(item)  # the image stays cached while this refers to it
+        prepare: Callable[[], Prepared] = partial(model.prepare, item)
         if image is None or known is not None:
-            return await self._on_worker(partial(model.prepare, item))
+            return await self._on_worker(prepare)
+        if self._stages is not None:
+            prepare = self._stages.timing("decode", prepare)
         caller, image_of_model = self._caller.address or self._caller.name, (self.lease.id, image.digest)
         return await self._parts.decoders.run(
             caller,
             image_of_model,
             self._reservation.deadline,
-            partial(model.prepare, item),
+            prepare,
             self._reservation.work_class,
         )
 
@@ -204,10 +214,17 @@ class Sessions:
 
         Raises `Overloaded` before any work is done, what `Registry.lease` raises, and `DeadlineExceeded`.
         """
+        traced = self._parts.telemetry.traced()
+        asked = time.monotonic()
         reservation = await self._reserve(work_class(request, caller), cost)
+        if traced is not None and traced.stages is not None:
+            reservation.stages = traced.stages
+            traced.stages.waited("admission", asked)
+            traced.asked(request.task_name)
         try:
-            registry = self._parts.registry
-            async with registry.lease(request.model, request.needs, reservation.deadline, caller) as lease:
+            async with self._leased(request, caller, reservation) as lease:
+                if traced is not None:
+                    traced.leased(lease.id)
                 left = max(0.0, reservation.deadline - time.monotonic())
                 async with asyncio.timeout(left if timed else None):
                     yield Session(self._parts, request, caller, lease, reservation)
@@ -216,10 +233,28 @@ class Sessions:
         finally:
             self._parts.engine.close(reservation)
 
+    def _leased(
+        self, request: Request[Any], caller: Caller, reservation: Reservation
+    ) -> AbstractAsyncContextManager[Lease]:
+        lease = self._parts.registry.lease(request.model, request.needs, reservation.deadline, caller)
+        return lease if reservation.stages is None else _timed(lease, reservation.stages)
+
     async def _reserve(self, kind: WorkClass, cost: int) -> Reservation:
         if kind == "interactive":
             return self._parts.engine.reserve(cost, self._seconds[kind])
         return await room(self._parts.engine, cost, self._seconds[kind])
+
+
+@asynccontextmanager
+async def _timed(lease: AbstractAsyncContextManager[Lease], stages: Stages) -> AsyncIterator[Lease]:
+    """A lease whose wait for a load, also one that fails, is a stage."""
+    async with AsyncExitStack() as held:
+        asked = time.monotonic()
+        try:
+            entered = await held.enter_async_context(lease)
+        finally:
+            stages.waited("load", asked)
+        yield entered
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, receive: Callable[[Piece], None]) -> Callable[[Piece], None]:

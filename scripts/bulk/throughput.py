@@ -37,7 +37,7 @@ from blip_serve.jobs.rejects import Rejects
 from blip_serve.jobs.run import Run
 from blip_serve.jobs.sinks import SinkOptions, make_sink
 from blip_serve.jobs.sources.folder import Folder
-from blip_serve.loading import loader
+from blip_serve.loading import CheckpointLoader
 from blip_serve.settings import ModelSettings, Settings
 from blip_serve.telemetry import Telemetry
 from bulk.photos import photos
@@ -94,7 +94,9 @@ class Model:
 
     def __init__(self, folder: Path) -> None:
         settings = _settings(folder)
-        self._model, _ = loader(settings, Telemetry(settings.log))(settings.models[0], ModelCard("bulk/model"))
+        self._model, _ = (
+            CheckpointLoader(settings, Telemetry(settings.log)).find(settings.models[0], ModelCard("bulk/model")).load()
+        )
 
     def alone(self, pictures: Sequence[bytes]) -> Alone:
         """Of pictures that were not given before."""

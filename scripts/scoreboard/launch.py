@@ -9,6 +9,7 @@ from blip_serve.api.app import create_app
 from blip_serve.catalogue import ModelCard
 from blip_serve.cli import serve as command
 from blip_serve.domain import AnyModel
+from blip_serve.loading import Making
 from blip_serve.models.fake import FakeModel
 from blip_serve.settings import ModelSettings
 from blip_serve.tasks.service import open_service
@@ -25,7 +26,9 @@ def main() -> None:
     def load(settings: ModelSettings, card: ModelCard) -> tuple[AnyModel, ModelCard]:
         return FakeModel("match", "embed", "caption", "answer", step_seconds=arguments.fake_step_s), card
 
-    with patch.object(command, "create_app", partial(create_app, open_tasks=partial(open_service, load=load))):
+    with patch.object(
+        command, "create_app", partial(create_app, open_tasks=partial(open_service, loader=Making(load)))
+    ):
         command.serve(config=arguments.config, port=arguments.port)
 
 

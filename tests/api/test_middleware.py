@@ -32,7 +32,7 @@ SCOPE = {
 def cancel_in_flight(draining: bool) -> tuple[list[Message], bool, bytes]:
     """What was sent to a request cancelled in the device's queue, whether it ended cancelled, and the metrics."""
     model = FakeModel()
-    app = create_app(fake_settings(), partial(open_service, load=always(model)))
+    app = create_app(fake_settings(), partial(open_service, loader=always(model)))
 
     async def run() -> tuple[list[Message], bool, bytes]:
         async with app.router.lifespan_context(app):

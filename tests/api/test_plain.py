@@ -86,7 +86,7 @@ def test_captioning_models_are_listed_with_their_plain_form(client: openai.OpenA
     assert plain["parameters"] == model["parameters"]
     assert "not read" in plain["description"]
     for name in ("blip-serve/demo-captioning:plain", "demo-captioning:plain", "captions:plain"):
-        assert client.models.retrieve(name).model_dump() == plain
+        assert plain.items() <= client.models.retrieve(name).model_dump().items()
 
 
 @pytest.mark.parametrize("name", ["demo:plain", "demo-vqa:plain", "nobody:plain", ":plain", "captions:plain:plain",

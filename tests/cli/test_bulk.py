@@ -161,7 +161,7 @@ WRONG = [
     (["filter", "PAIRS", *FILTER, "--to", "OUT", "--rejects", "PAIRS"], "it is there already, or is"),
     (["filter", "PAIRS", *FILTER, "--to", "OUT", "--rejects", "OUT"], "is --to itself"),
     (["filter", "PAIRS", *FILTER, "--to", "OUT", "--shard", "9/8"], "such as 2/8"),
-    (["filter", "PAIRS", "--by", "score", "--to", "OUT"], "Give --at-least or --best"),
+    (["filter", "PAIRS", "--by", "score", "--to", "OUT"], "Give --at-least, --best or --precision"),
     (["filter", "nowhere.jsonl", *FILTER, "--to", "OUT"], "nowhere.jsonl"),
     (["embed", "PAIRS", "--sidecar", ".txt", "--to", "texts"], "this operator makes none"),
     (["match", "PAIRS", "--text", "alt", "--to", "OUT", "--url", "ftp://x"], "The server's URL reads"),

@@ -112,6 +112,7 @@ def test_models_lists_tasks_and_memory_by_dtype() -> None:
         (["match", RED, "--caption", "a", "--model", "blip-itm-base-coco"], 1, "the hub cannot be reached"),
         (["match", __file__, "--caption", "a"], 1, "format is not supported"),
         (["models", "--url", "http://127.0.0.1:1"], 1, "127.0.0.1:1"),
+        (["models", "--fit", "--url", "http://127.0.0.1:1"], 2, "--fit measures this machine"),
         (["serve", "--config", "nothing.yaml"], 2, "nothing.yaml: No such file"),
         (["serve", "--host", "256.0.0.1", "--no-auth"], 1, "cannot listen"),
         (["fly"], 2, "No such command"),
@@ -124,8 +125,8 @@ def test_mistakes_are_told_in_a_line_without_a_traceback(arguments: list[str], c
     assert "Traceback" not in done.stderr
 
 
-def test_serve_prints_the_curl_line_answers_it_and_stops_on_sigterm() -> None:
-    with served(BLIP_SERVE_SERVER__SHUTDOWN_DELAY_S="0") as (process, url):
+def test_serve_checks_prints_the_curl_line_answers_it_and_stops_on_sigterm() -> None:
+    with served("--check", BLIP_SERVE_SERVER__SHUTDOWN_DELAY_S="0") as (process, url):
         wait_until(lambda: is_ready(url), STARTED_S, every=0.1)
         response = httpx.post(
             f"{url}/v1/match",

@@ -145,7 +145,7 @@ def test_logprobs_are_those_of_the_reference(tmp_path: Path) -> None:
     text = run(load(Captioner, folder), writing(IMAGE, "a dog", top_logprobs=3, **LONG))[0][0]
     reference = CaptionReference(folder, torch.float64)
     ids, _ = reference.generate(IMAGE, "a dog", do_sample=False, max_new_tokens=12, min_new_tokens=12)
-    words = reference.processor.tokenizer("a dog")["input_ids"][1:-1]
+    words = reference.words.tokenizer("a dog")["input_ids"][1:-1]
     logprobs = reference.logprobs(IMAGE, words, ids[0])
     assert text.logprobs is not None
     wanted = [float(row[id]) for row, id in zip(logprobs, ids[0], strict=True)]

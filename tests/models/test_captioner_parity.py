@@ -112,7 +112,7 @@ GIVEN = ["dog", "a small cat on the beach", "photo", "two dogs and a woman sitti
 
 def likelihood(reference: CaptionReference, image: bytes, prompt: str, caption: str) -> float:
     """The summed log-softmax of the caption's tokens and the end, behind the prompt."""
-    tokenizer, config = reference.processor.tokenizer, reference.model.config.text_config
+    tokenizer, config = reference.words.tokenizer, reference.model.config.text_config
     words = [tokenizer(text)["input_ids"][1:-1] for text in (prompt, caption)]
     asked = [*words[1], config.sep_token_id]
     found = reference.logprobs(image, words[0], asked)
@@ -125,7 +125,7 @@ def test_likelihoods_of_given_captions_equal_the_reference_singly_and_together(t
         load(Captioner, folder, images={"cache_tokens_bytes": 0}),
         CaptionReference(folder, torch.float64),
     )
-    terms = [len(reference.processor.tokenizer(caption)["input_ids"]) - 1 for caption in GIVEN]
+    terms = [len(reference.words.tokenizer(caption)["input_ids"]) - 1 for caption in GIVEN]
     cases = [(image, prompt) for image in IMAGES for prompt in PROMPTS]
     wanted = [[likelihood(reference, *case, caption) for caption in GIVEN] for case in cases]
 

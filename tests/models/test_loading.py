@@ -14,7 +14,7 @@ from blip_serve.errors import CheckpointError, DeviceLost
 from blip_serve.models import checkpoint
 from blip_serve.models.answerer import Answerer
 from blip_serve.models.captioner import Captioner
-from blip_serve.models.files import find_folder
+from blip_serve.models.hub import find_folder
 from tests.support.checkpoints import build
 from tests.support.damage import (
     RAN,
@@ -173,9 +173,9 @@ def test_a_broken_checkpoint_names_the_file_and_the_reason(
 
 
 @pytest.mark.parametrize("source", ["/no/such/folder", "./nothing", "nothing", "a/b/c"])
-def test_a_folder_that_is_not_there_is_named(source: str) -> None:
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path, source: str) -> None:
     with pytest.raises(CheckpointError, match="no such folder"):
-        find_folder(source, None)
+        find_folder(source, None, tmp_path, print)
 
 
 def test_float16_and_bfloat16_load_in_their_type(sound: Path) -> None:

@@ -45,7 +45,7 @@ def test_pixels_and_scores_are_those_of_transformers(
     assert (found.mean, found.std) == (mean, mean)
     reference = Reference(folder)
     auto: Any = AutoProcessor  # untyped
-    assert torch.equal(pixels_of(auto.from_pretrained(folder), IMAGE), pixels_of(reference.processor, IMAGE))
+    assert torch.equal(pixels_of(auto.from_pretrained(folder), IMAGE), reference.words.pixels(IMAGE))
     [[score]] = run(load_matcher(folder), item(IMAGE, ["a red dog"]))
     logits, cosine = reference.score(IMAGE, "a red dog")
     assert score.itm_logits == pytest.approx(logits, abs=1e-5)

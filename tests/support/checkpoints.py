@@ -77,8 +77,15 @@ LARGE = Size(
 )
 
 
-def vocabulary(size: Size, more: Sequence[str] = ()) -> list[str]:
-    """Words without `[DEC]` and `[ENC]`, made up; for the full sizes as many as bert-base-uncased has."""
+def vocabulary(size: Size, more: Sequence[str] = (), *, as_bert: bool = False) -> list[str]:
+    """Words without `[DEC]` and `[ENC]`, made up; for the full sizes as many as bert-base-uncased has.
+
+    `as_bert`: `[CLS]` is 101 and so on, as there.
+    """
+    if as_bert:
+        first, *others = SPECIAL
+        words = [first, *(f"[unused{i}]" for i in range(99)), *others]
+        return [*words, *(word for word in vocabulary(size, more) if word not in SPECIAL)][:BERT_WORDS]
     letters = [*string.ascii_lowercase, *(f"##{letter}" for letter in string.ascii_lowercase), *string.digits]
     words = [*SPECIAL, *WORDS, *letters, *string.punctuation, *more]
     if size.text != BASE.text:
@@ -96,14 +103,16 @@ def build(
     layout: Layout = "2022",
     calm: bool = False,
     words: Sequence[str] = (),
+    as_bert: bool = False,
 ) -> Path:
     """Writes a checkpoint of random weights, biases and norms perturbed, all seeded.
 
     Those that generate are drawn so that texts differ by image and prompt, and end by themselves, early and late;
-    `calm` ones are not, and do not magnify float32's rounding as those do. `words`: more of them for the vocabulary.
+    `calm` ones are not, and do not magnify float32's rounding as those do. `words`, `as_bert`: of the
+    vocabulary.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    words = vocabulary(size, words)
+    words = vocabulary(size, words, as_bert=as_bert)
     end = words.index("[SEP]")
     config = BlipConfig(
         architectures=[CLASSES[kind].__name__],

@@ -16,12 +16,14 @@ DOCUMENTS = [
         "docker/helm/README.md",
         "scripts/bench/README.md",
         "scripts/bulk/README.md",
+        "scripts/eval/README.md",
         "scripts/explain/README.md",
         "scripts/gpu/README.md",
         "scripts/scoreboard/README.md",
         "src/blip_serve/README.md",
         "src/blip_serve/api/README.md",
         "src/blip_serve/jobs/README.md",
+        "src/blip_serve/jobs/evaluation/README.md",
         "tests/README.md",
     )
 ]

@@ -53,7 +53,7 @@ def main(behaviour: str, call: str = "launch", depth: str = "1", step_seconds: s
     listener = socket.create_server(("127.0.0.1", settings.server.port), backlog=2048)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     model = Told(behaviour, call, int(depth), float(step_seconds))
-    app = create_app(settings, partial(open_service, load=always(model)))
+    app = create_app(settings, partial(open_service, loader=always(model)))
     Server(app).run_to_exit(listener)
 
 

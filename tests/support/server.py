@@ -19,10 +19,10 @@ from blip_serve.catalogue import ModelCard
 from blip_serve.domain import AnyModel
 from blip_serve.images.fetch import Fetcher
 from blip_serve.keys import digest
-from blip_serve.loading import Loader
+from blip_serve.loading import Loader, Making
 from blip_serve.settings import LogSettings, ModelSettings, Settings
 from blip_serve.tasks.service import open_service
-from tests.support.waiting import WAIT_S, wait_until
+from tests.support.waiting import STARTED_S, WAIT_S, wait_until
 
 QUIET = LogSettings(level="error")
 FAKE = ModelSettings(id="test/fake", aliases=("fake",), preload=True)
@@ -65,15 +65,19 @@ def always(model: AnyModel) -> Loader:
     def load(settings: ModelSettings, card: ModelCard) -> tuple[AnyModel, ModelCard]:
         return model, card
 
-    return load
+    return Making(load)
+
+
+Load = Callable[[ModelSettings, ModelCard], tuple[AnyModel, ModelCard]]
 
 
 @contextmanager
 def serving(
-    chosen: Settings, load: Loader | None = None, *, fetcher: Fetcher | None = None, ready: bool = True
+    chosen: Settings, load: Loader | Load | None = None, *, fetcher: Fetcher | None = None, ready: bool = True
 ) -> Iterator[Service]:
-    """Serves while inside; waits until it is ready, if asked to."""
-    app = create_app(chosen, partial(open_service, load=load, fetcher=fetcher))
+    """Serves while inside. `load` may be a function that makes models. Waits until it is ready, if asked to."""
+    loader = Making(load) if callable(load) else load
+    app = create_app(chosen, partial(open_service, loader=loader, fetcher=fetcher))
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn_config(app)
     config.timeout_graceful_shutdown = 1
@@ -85,7 +89,7 @@ def serving(
         with httpx.Client(base_url=url, timeout=WAIT_S, trust_env=False) as client:
             wait_until(lambda: server.started)
             if ready:
-                wait_until(lambda: client.get("/readyz").status_code == 200)
+                wait_until(lambda: client.get("/readyz").status_code == 200, STARTED_S)
             yield Service(url, app, client)
     finally:
         app.state.draining = True  # as `Server` does

@@ -17,5 +17,5 @@ def _die(works: Sequence[FakeWork]) -> None:
 
 if __name__ == "__main__":
     model = FakeModel(on_launch=_die, step_seconds=0.2)
-    vars(service)["loader"] = lambda settings, telemetry: always(model)
+    vars(service)["CheckpointLoader"] = lambda settings, telemetry: always(model)
     cli.main()

@@ -19,7 +19,7 @@ import torch
 from blip_serve.catalogue import EMBEDDED, ModelCard
 from blip_serve.domain import AnyModel
 from blip_serve.errors import OutOfMemory
-from blip_serve.loading import loader
+from blip_serve.loading import CheckpointLoader, Making
 from blip_serve.models.captioner import Captioner
 from blip_serve.models.fake import FakeModel, FakeWork
 from blip_serve.settings import DEMO, DEMO_CAPTIONS, ModelSettings
@@ -265,12 +265,12 @@ def test_broken_checkpoints(
     damage(folder)
     broken = ModelSettings(id="test/broken", source=str(folder), aliases=("broken",))
     chosen = fake_settings(models=(FAKE, broken))
-    read = loader(chosen, Telemetry(QUIET))
+    real = CheckpointLoader(chosen, Telemetry(QUIET))
 
     def loaded(settings: ModelSettings, card: ModelCard) -> tuple[AnyModel, ModelCard]:
-        return (FakeModel(), card) if settings.id == FAKE.id else read(settings, card)
+        return (FakeModel(), card) if settings.id == FAKE.id else real.find(settings, card).load()
 
-    with serving(chosen, loaded) as service:
+    with serving(chosen, Making(loaded)) as service:
         answer = service.client.post("/v1/match", json=GOOD | {"model": "broken"})
         check(answer, 503, "load_failed", None)
         assert answer.headers["x-should-retry"] == "false"
@@ -289,13 +289,13 @@ def test_broken_checkpoints(
 def test_row86_a_load_that_hangs_leaves_its_place_to_others() -> None:
     hanging = threading.Event()
     slow, other = (ModelSettings(id=f"test/{name}") for name in ("slow", "other"))
-    chosen = fake_settings(models=(FAKE, slow, other), max_loaded=1, load_timeout_s=2)
+    chosen = fake_settings(models=(FAKE, slow, other), load_timeout_s=2)
 
     def loaded(settings: ModelSettings, card: ModelCard) -> tuple[AnyModel, ModelCard]:
         assert settings.id != slow.id or hanging.wait(WAIT_S)
         return FakeModel(), card
 
-    with serving(chosen, loaded) as service:
+    with serving(chosen, Making(loaded, size=10, budget=20)) as service:  # the preloaded, and one
         try:
             check(service.client.post("/v1/match", json=GOOD | {"model": "slow"}), 503, "load_failed", None)
             page = service.client.get("/v1/models/test/slow").json()

@@ -11,7 +11,7 @@ from bench.checkpoints import SIZES, SizeName
 from bench.machine import MatmulPeak, synchronise
 from bench.sides.card import CardMatcher
 from blip_serve.catalogue import ModelCard
-from blip_serve.loading import loader
+from blip_serve.loading import CheckpointLoader
 from blip_serve.settings import LogSettings, ModelSettings, Settings
 from blip_serve.telemetry import Telemetry
 
@@ -40,7 +40,7 @@ def _tower(bench: Bench, size: SizeName) -> Callable[[Tensor], Tensor]:
     """(B, 3, S, S) normalised pixels -> (B, 1 + patches, D), as the service loads it."""
     settings = Settings(**bench.settings(bench.checkpoint(size)), log=LogSettings(level="error"))
     model: ModelSettings = settings.models[0]
-    loaded, _ = loader(settings, Telemetry(settings.log))(model, ModelCard(MODEL))
+    loaded, _ = CheckpointLoader(settings, Telemetry(settings.log)).find(model, ModelCard(MODEL)).load()
     vision: Callable[[Tensor], Tensor] = loaded.network.vision_model  # type: ignore[attr-defined]  # a Matcher
     return torch.inference_mode()(vision)
 

@@ -52,7 +52,7 @@ def test_only_the_scores_that_are_asked_for_are_columns() -> None:
 
 @pytest.mark.parametrize("scores", [(), ("best",)])
 def test_scores_that_there_are_not_are_refused(scores: Any) -> None:
-    with pytest.raises(ConfigurationError, match="itm and cosine"):
+    with pytest.raises(ConfigurationError, match="itm, cosine, calibrated"):
         MatchOperator("alt", scores)
 
 
@@ -99,3 +99,8 @@ def test_p_yes_of_a_statement_is_the_probability_of_a_match() -> None:
     scored = outcome(MatchOperator("said", ("itm",)), row(said="a star"))
     assert isinstance(scored, dict)
     assert given == own == {"probability": scored["itm_score"]}
+
+
+def test_a_calibrated_score_of_a_model_without_calibration_ends_the_run() -> None:
+    with pytest.raises(ConfigurationError, match="the model has no calibration for this protocol"):
+        outcome(MatchOperator("alt", ("calibrated",)), row(alt="a star"))

@@ -19,7 +19,7 @@ FAST := $(BIN)/python -m pytest -m 'not full and not deploy and not cuda and not
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-avx2 test-newest test-full test-browser test-clients test-deploy test-image lint \
+.PHONY: help setup serve test test-avx2 test-newest test-full test-long test-browser test-clients test-deploy test-image lint \
   check bench gpu scoreboard train-demo
 
 help: ## list the targets
@@ -47,7 +47,10 @@ test-newest: ## the fast tests on Python 3.13, the newest that is tested, as on 
 	$(MAKE) test-avx2 VENV=build/py313 PYTHON="$(or $(NEWEST),python3.13)"
 
 test-full: $(READY) ## parity at full base and large size: minutes, and 10 GB of memory
-	$(BIN)/python -m pytest -m full -s
+	$(BIN)/python -m pytest -m 'full and not long' -s
+
+test-long: $(READY) ## what test-full leaves out: doctor, ten models and memory at base and large size
+	$(BIN)/python -m pytest -m long -s
 
 test-clients: $(READY) $(PYTHON_CLIENTS) ## LangChain, LiteLLM, pydantic-ai, llm, llama-index, Cohere, datasets, the AI SDK (Node), openai's: downloads them
 	cp tests/clients/package.json $(CLIENTS)

@@ -11,11 +11,11 @@ from blip_serve.domain import AnyModel
 from blip_serve.findings import Finding, Findings
 from blip_serve.fit import NAME, Fit
 from blip_serve.keys import digest
-from blip_serve.loading import Making
 from blip_serve.memory import Footprint
 from blip_serve.models.fake import FakeModel
 from blip_serve.settings import ModelSettings
 from tests.support.errors import check
+from tests.support.making import Making
 from tests.support.server import FAKE, Service, fake_settings, serving
 from tests.support.waiting import wait_until
 
@@ -72,10 +72,11 @@ def test_a_model_in_use_stays_until_it_is_not() -> None:
     models = (FAKE, OTHER)
     with serving(fake_settings(models=models), lambda settings, card: (model, card)) as service:
         assert service.client.post("/v1/models/other/load").status_code == 200
+        before = len(model.steps)
         model.open.clear()
         asking = threading.Thread(target=service.client.post, args=("/v1/match",), kwargs={"json": USE})
         asking.start()
-        wait_until(lambda: len(model.steps) > 2)
+        wait_until(lambda: len(model.steps) > before)
         answer = service.client.post("/v1/models/other/unload")
         check(answer, 409, "model_in_use", None)
         assert answer.headers["retry-after"] == "1"

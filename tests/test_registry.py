@@ -15,13 +15,14 @@ from blip_serve.catalogue import ModelCard
 from blip_serve.domain import AnyModel, Task
 from blip_serve.engine.engine import Engine
 from blip_serve.errors import CheckpointError, Conflict, DeviceLost, InvalidInput, ModelNotFound, Unavailable
-from blip_serve.loading import Found, Making
+from blip_serve.loading import Found
 from blip_serve.memory import Footprint
 from blip_serve.models.fake import FakeModel
 from blip_serve.registry import Registry
 from blip_serve.settings import EngineSettings, ModelSettings, Settings
 from blip_serve.telemetry import Telemetry
 from tests.support.engine import running_engine, work
+from tests.support.making import Making
 from tests.support.server import QUIET
 from tests.support.waiting import WAIT_S, wait_until
 

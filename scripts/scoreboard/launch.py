@@ -9,10 +9,10 @@ from blip_serve.api.app import create_app
 from blip_serve.catalogue import ModelCard
 from blip_serve.cli import serve as command
 from blip_serve.domain import AnyModel
-from blip_serve.loading import Making
 from blip_serve.models.fake import FakeModel
 from blip_serve.settings import ModelSettings
 from blip_serve.tasks.service import open_service
+from tests.support.making import Making
 
 
 def main() -> None:

@@ -1,6 +1,5 @@
 """Loads a checkpoint: finds its files, says what it will take of memory, and loads it by its architecture's class."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,31 +93,6 @@ class CheckpointLoader:
             card = replace(card, calibrations=known)
         loaded = kind.load(folder, card, self._settings, self._decoder, self._telemetry)
         return loaded, loaded.card
-
-
-class Making:
-    """A `Loader` of models that have no files, such as fakes: `make` makes them. Each holds `size` bytes.
-
-    Their `budget` is more than any of them needs, unless it is given.
-    """
-
-    def __init__(
-        self, make: Callable[[ModelSettings, ModelCard], Loaded], size: int = 0, budget: int = sys.maxsize
-    ) -> None:
-        self._make = make
-        self._footprint = Footprint(size)
-        self._budget = budget
-
-    def budget(self) -> int:
-        """See `Loader`."""
-        return self._budget
-
-    def find(self, model: ModelSettings, card: ModelCard) -> Found:
-        """See `Loader`."""
-        return Found(self._footprint, lambda: self._make(model, card))
-
-    def give_back(self) -> None:
-        """Nothing: they hold next to nothing."""
 
 
 def check_device(settings: Settings) -> None:

@@ -19,9 +19,10 @@ from blip_serve.catalogue import ModelCard
 from blip_serve.domain import AnyModel
 from blip_serve.images.fetch import Fetcher
 from blip_serve.keys import digest
-from blip_serve.loading import Loader, Making
+from blip_serve.loading import Loader
 from blip_serve.settings import LogSettings, ModelSettings, Settings
 from blip_serve.tasks.service import open_service
+from tests.support.making import Making
 from tests.support.waiting import STARTED_S, WAIT_S, wait_until
 
 QUIET = LogSettings(level="error")

@@ -19,7 +19,7 @@ import torch
 from blip_serve.catalogue import EMBEDDED, ModelCard
 from blip_serve.domain import AnyModel
 from blip_serve.errors import OutOfMemory
-from blip_serve.loading import CheckpointLoader, Making
+from blip_serve.loading import CheckpointLoader
 from blip_serve.models.captioner import Captioner
 from blip_serve.models.fake import FakeModel, FakeWork
 from blip_serve.settings import DEMO, DEMO_CAPTIONS, ModelSettings
@@ -37,6 +37,7 @@ from tests.support.damage import (
 )
 from tests.support.errors import check
 from tests.support.loading import load, load_matcher
+from tests.support.making import Making
 from tests.support.pictures import data_uri, picture
 from tests.support.server import FAKE, QUIET, Service, always, fake_settings, in_threads, serving, settings
 from tests.support.waiting import WAIT_S, wait_until

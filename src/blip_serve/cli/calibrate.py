@@ -24,7 +24,6 @@ from blip_serve.jobs.calibrating.calibrate import fitted
 from blip_serve.jobs.calibrating.labelled import LabelledOperator, read_pairs
 from blip_serve.jobs.operators.serving import Serving
 from blip_serve.jobs.sources.opening import Kind
-from blip_serve.jobs.tally import Tally
 from blip_serve.settings import Settings
 from blip_serve.tasks.checkpoints import identity_of
 from blip_serve.tasks.match import MatchRequest
@@ -105,7 +104,7 @@ def calibrate(
         print(found.calibration.model_dump_json(indent=2))
     else:
         print_calibrated(found, file, precision)
-    sys.exit(_exit_code(tally))
+    sys.exit(1 if tally.failed.total() else 0)
 
 
 def _check_free(file: Path) -> None:
@@ -133,7 +132,3 @@ def _finding(calibration: Calibration) -> Finding:
         machine=machine(),
         figures=told(calibration),
     )
-
-
-def _exit_code(tally: Tally) -> int:
-    return 1 if tally.failed.total() else 0

@@ -2,9 +2,7 @@
 
 import platform
 from collections.abc import Iterator
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
-from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -12,12 +10,13 @@ from packaging.specifiers import SpecifierSet
 from blip_serve.doctor.check import Check, judged, measured, not_checked
 from blip_serve.errors import ConfigurationError
 from blip_serve.findings import machine as processor
+from blip_serve.lazily import imported
 from blip_serve.loading import check_device
 from blip_serve.settings import Settings
 
 PART = "machine"
 PACKAGE = "blip-serve"
-MACHINE = "blip_serve.models.machine"
+MACHINE = "blip_serve.models.machine:machine"
 """Imported when first needed, since it imports torch."""
 
 
@@ -83,7 +82,7 @@ def machine(settings: Settings) -> Iterator[Check]:
         yield from missing
         return
     try:
-        here: Any = import_module(MACHINE).machine(settings)
+        here = imported(MACHINE)(settings)
     except (ImportError, OSError) as error:
         yield _no_torch(error)
         return

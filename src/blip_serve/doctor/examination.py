@@ -4,9 +4,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from blip_serve.architectures import Architecture
 from blip_serve.catalogue import known_cards, resolve
@@ -26,6 +24,7 @@ from blip_serve.domain import AnyModel
 from blip_serve.errors import CheckpointError, ConfigurationError
 from blip_serve.findings import Figure, Finding, Findings
 from blip_serve.findings import machine as processor
+from blip_serve.lazily import imported
 from blip_serve.loading import CheckpointLoader, number_type
 from blip_serve.models.digests import DECIDING, checkpoint_digest, digest_of, file_digests
 from blip_serve.models.files import architecture_of
@@ -54,15 +53,7 @@ def quick(settings: Settings, free: Free = free_bytes) -> Report:
 
 def machine_report(settings: Settings, free: Free = free_bytes) -> Report:
     """The machine, the configuration and the storage. Measures, but loads no model."""
-    places, faults = _places(settings.models)
-    checks = [
-        *versions(),
-        *machine(settings),
-        *configuration(settings),
-        *storage(places, free),
-        results(settings),
-        *faults,
-    ]
+    _, checks = _place_checks(settings, settings.models, free)
     return Report(tuple(checks), ("`--model ID`: a checkpoint's files, digests, weights and answers",))
 
 
@@ -71,16 +62,7 @@ def examine(settings: Settings, name: str, golden: Path | None = None, free: Fre
 
     `golden`: BLIP's demo.jpg. Raises `ConfigurationError` if no model has the name.
     """
-    model = _find(settings, name)
-    places, faults = _places([model])
-    checks = [
-        *versions(),
-        *machine(settings),
-        *configuration(settings),
-        *storage(places, free),
-        results(settings),
-        *faults,
-    ]
+    places, checks = _place_checks(settings, [_find(settings, name)], free)
     figures: dict[str, float] = {}
     failed = {check.name for check in checks if check.status == "failed"}
     for place in places:
@@ -98,6 +80,13 @@ def examine(settings: Settings, name: str, golden: Path | None = None, free: Fre
     if not any(check.name.startswith("drift") for check in checks):
         further.append("`dtype: bfloat16` or `float16` in the settings: how far 16 bits are from float32")
     return Report(tuple(checks), tuple(further))
+
+
+def _place_checks(settings: Settings, models: Sequence[ModelSettings], free: Free) -> tuple[list[Place], list[Check]]:
+    """Where the models are, and the rows of the machine, the configuration and the storage."""
+    places, faults = _places(models)
+    rows = (versions(), machine(settings), configuration(settings), storage(places, free), [results(settings)], faults)
+    return places, [check for part in rows for check in part]
 
 
 def _find(settings: Settings, name: str) -> ModelSettings:
@@ -209,10 +198,9 @@ def _loaded(
     except CheckpointError as error:
         yield judged(WEIGHTS, "files", False, str(error), "can be read", ANEW)
     load = _load(place, folder, settings)
-    parity: Any = import_module(PARITY)
-    kept = parity.Figures(figures)
+    kept = imported(f"{PARITY}:Figures")(figures)
     try:
-        yield from parity.parity(folder, place.card.id, architecture, load, dtype, golden, kept)
+        yield from imported(f"{PARITY}:parity")(folder, place.card.id, architecture, load, dtype, golden, kept)
     except Exception as error:  # transformers raises many kinds for wrong files, and a report is wanted of all
         reason = " ".join(str(error).split())
         yield judged("transformers", "comparison", False, f"{type(error).__name__}: {reason[:300]}", "runs", ANEW)

@@ -1,15 +1,14 @@
 """A checkpoint's weights: names, shapes, the tied decoder, and numbers that are none or too large."""
 
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from blip_serve.architectures import Architecture
 from blip_serve.doctor.check import Check, judged
+from blip_serve.lazily import imported
 
 PART = "weights"
-INSPECTION = "blip_serve.models.inspection"
+INSPECTION = "blip_serve.models.inspection:inspect"
 """Imported when first needed, since it imports torch."""
 TOLD = 3
 """Faults that a row lists."""
@@ -18,7 +17,7 @@ ANEW = "bring the weights anew: remove the file, then `blip-serve pull`"
 
 def weights(folder: Path, architecture: Architecture, dtype: str) -> Iterator[Check]:
     """The rows, for a model that will compute in `dtype`. Raises `CheckpointError` for a file that cannot be read."""
-    found: Any = import_module(INSPECTION).inspect(folder, architecture, dtype)
+    found = imported(INSPECTION)(folder, architecture, dtype)
     yield _none("missing weights", found.missing, ANEW, f"none of {found.count}")
     yield _none("unused weights", found.unused, "use a checkpoint of the architecture that config.json names")
     yield _none("shapes", found.misfits, "config.json is not of these weights: bring both anew (`blip-serve pull`)")

@@ -132,10 +132,13 @@ def config_of(shape: Shape) -> Config:
 
 def _multiplications(config: Config) -> int:
     """Multiplications of the vision tower for an image."""
-    vision, tokens = config.vision, config.shape.image_tokens
+    return config.vision.num_hidden_layers * block_multiplications(config.vision, config.shape.image_tokens)
+
+
+def block_multiplications(vision: VisionConfig, tokens: int) -> int:
+    """Multiplications of one block of the vision tower for an image of so many tokens."""
     width = vision.hidden_size
-    block = tokens * (4 * width**2 + 2 * width * vision.intermediate_size) + 2 * tokens**2 * width
-    return vision.num_hidden_layers * block
+    return tokens * (4 * width**2 + 2 * width * vision.intermediate_size) + 2 * tokens**2 * width
 
 
 def read_config(folder: Path) -> Config:

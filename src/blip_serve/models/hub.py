@@ -148,7 +148,7 @@ def _not_asked(error: Exception, repository: str) -> str:
     """What to do where the hub could not be asked, and the cache does not hold the checkpoint."""
     return refused(error) or (
         f"not in the hub's cache, and the hub cannot be reached ({type(error).__name__}). "
-        f"Where it can be, run `hf download {repository}` and bring the cache along (HF_HOME), "
+        f"Where it can be, run `blip-serve pull {repository}` and bring the cache along (HF_HOME), "
         "or give the checkpoint's folder as the model's `source`"
     )
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from blip_serve.models.config import Config, VisionConfig, is_small, pair_multiplications
+from blip_serve.models.config import (
+    Config,
+    VisionConfig,
+    block_multiplications,
+    is_small,
+    pair_multiplications,
+)
 from blip_serve.models.device import Device
 from blip_serve.models.layers import DotProductAttention, Linear
 from blip_serve.models.vision import VisionBlock
@@ -44,9 +50,7 @@ def measured(device: Device, seconds: float) -> Speed:
     images = 1 if device.kind.type == "cpu" else 16
     overhead = _timed(TINY, 5, 1, replace(device, threads=1), seconds / 10)
     spent = _timed(BLOCK, TOKENS, images, device, seconds * 9 / 10)
-    width = BLOCK.hidden_size
-    block = TOKENS * (4 * width**2 + 2 * width * BLOCK.intermediate_size) + 2 * TOKENS**2 * width
-    return Speed(images * block / max(spent - overhead, 1e-9), overhead, device.threads)
+    return Speed(images * block_multiplications(BLOCK, TOKENS) / max(spent - overhead, 1e-9), overhead, device.threads)
 
 
 def _timed(config: VisionConfig, tokens: int, images: int, device: Device, seconds: float) -> float:

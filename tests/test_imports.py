@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "blip_serve"
-LAYERS = ["allocator", "lazily", "threads", "heat", "durable", "stages", "domain", "errors", "hosts", "memory",
+LAYERS = ["allocator", "lazily", "threads", "heat", "durable", "stages", "domain", "errors", "hosts", "memory", "cores",
           "settings", "tracing", "telemetry", "fair_threads", "keys", "findings", "fit", "calibration", "architectures",
           "catalogue", "directory", "images", "engine", "models", "loading", "resident", "residents", "registry",
           "tasks", "jobs", "remote", "notebook", "in_process", "doctor", "api", "cli", "ray"]  # fmt: skip

@@ -38,7 +38,16 @@ def test_all_that_is_shipped_for_cuda_has_the_same_budgets(monkeypatch: pytest.M
         assert settings.model_copy(update={"models": shipped.models}) == shipped
     assert len(replicas) == 3
     assert shipped.engine.max_step_cost > EngineSettings().max_step_cost
-    assert shipped.engine.workers > EngineSettings().workers
+    assert shipped.engine.max_sequences > EngineSettings().max_sequences
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "workers"), [("cpu", 8, 2), ("auto", 8, 2), ("cuda", 1, 2), ("cuda", 8, 8), ("cuda", 96, 16)]
+)
+def test_beside_a_card_all_cores_decode(device: str, cores: int, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blip_serve.settings.usable_cores", lambda: cores)
+    assert Settings.of({"device": device}).workers == workers
+    assert Settings.of({"device": device, "engine": {"workers": 3}}).workers == 3
 
 
 def test_the_environment_overrides_the_file_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from blip_serve.errors import DeviceLost, OutOfMemory
-from blip_serve.models.device import Device
+from blip_serve.models.device import Bfloat16, Device, bfloat16_here
 
 CPU = Device(torch.device("cpu"), torch.float32)
 CUDA = Device(torch.device("cuda"), torch.float16)
@@ -55,3 +55,22 @@ def test_a_fault_of_ours_stays_what_it_is(fault: Exception) -> None:
     with pytest.raises(type(fault)) as raised, CUDA.computing():
         raise fault
     assert raised.value is fault
+
+
+@pytest.mark.parametrize(
+    ("has", "by"),
+    [
+        ((), Bfloat16.EMULATED),
+        (("avx2", "avx512_f"), Bfloat16.EMULATED),
+        (("avx512_bf16",), Bfloat16.VECTORS),
+        (("avx512_bf16", "amx_bf16"), Bfloat16.TILES),
+        (("neon", "bf16"), Bfloat16.ARM),
+    ],
+)
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_cpu_multiplies_bfloat16_by_what_it_has_and_onednn_may_use(
+    has: tuple[str, ...], by: Bfloat16, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(has, True))
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: allowed)
+    assert bfloat16_here() is (by if allowed else Bfloat16.EMULATED)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from blip_serve.models.device import Bfloat16, Device
-from blip_serve.models.layers import ACTIVATIONS, SLOW_FROM, SLOW_TO, DotProductAttention, Linear, activate
+from blip_serve.models.kernels import AVX2, CUDA, OTHER, TILES, VECTORS, Kernels
+from blip_serve.models.layers import ACTIVATIONS, DotProductAttention, Linear, activate
 from tests.support.onednn import HAS_BFLOAT16, emulated, multiplying
 from tests.support.rounding import of_product, unit
 
@@ -34,18 +35,18 @@ def layer(inner: int, width: int, activation: str | None, reorder: bool, dtype: 
 
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
 @pytest.mark.parametrize("reorder", [True, False])
-@pytest.mark.parametrize("tiles", [True, False])
+@pytest.mark.parametrize("kernels", [TILES, VECTORS])
 @pytest.mark.parametrize(("inner", "width"), [(32, 64), (64, 32)])
-@pytest.mark.parametrize("rows", [1, 5, SLOW_FROM + 1, SLOW_TO - 1, SLOW_TO + 8])
+@pytest.mark.parametrize("rows", [1, 5, TILES.slow_from + 1, TILES.slow_to - 1, TILES.slow_to + 8])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_fused_layer_rounds_the_exact_one_once(
-    inner: int, width: int, activation: str | None, reorder: bool, tiles: bool, rows: int, dtype: torch.dtype
+    inner: int, width: int, activation: str | None, reorder: bool, kernels: Kernels, rows: int, dtype: torch.dtype
 ) -> None:
     made = layer(inner, width, activation, reorder, dtype)
     x = torch.randn(1, rows, inner).to(dtype)
     weight, bias, wide = made.weight.double(), made.bias.double(), x.double()
     exact = activate(wide @ weight.T + bias, activation)
-    made.fuse(tiles, threads=1)
+    made.tune(kernels, threads=1)
     fused = made(x)
     assert fused.dtype is dtype
     assert fused.shape == exact.shape
@@ -53,21 +54,49 @@ def test_a_fused_layer_rounds_the_exact_one_once(
     assert ((fused - exact).abs() <= STEEPEST * summed + APPROXIMATED + unit(dtype) * exact.abs()).all()
 
 
+@pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
+@pytest.mark.parametrize("rows", [1, AVX2.few_rows, AVX2.few_rows + 1])
+def test_few_rows_are_multiplied_by_the_weight_as_it_is(
+    activation: str | None, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = layer(32, 64, activation, True, torch.float32)
+    x = torch.randn(1, rows, 32)
+    exact = activate(x.double() @ made.weight.double().T + made.bias.double(), activation)
+    made.tune(AVX2, threads=2)
+    by_onednn: list[Tensor] = []
+    multiply = made._multiply
+
+    def noted(x: Tensor, weight: Tensor) -> Tensor:
+        by_onednn.append(weight)
+        return multiply(x, weight)
+
+    monkeypatch.setattr(made, "_multiply", noted)
+    assert torch.allclose(made(x).double(), exact, rtol=1e-5, atol=1e-5)
+    assert [weight is made.weight for weight in by_onednn] == [True] * (rows <= AVX2.few_rows)
+
+
+def test_one_thread_gains_nothing_from_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = layer(32, 64, None, True, torch.float32)
+    made.tune(AVX2, threads=1)
+    monkeypatch.setattr(made, "_multiply", lambda x, weight: pytest.fail("oneDNN was asked"))
+    made(torch.randn(1, 1, 32))
+
+
 @pytest.mark.parametrize(
-    ("reorder", "tiles", "kept"), [(True, True, False), (False, True, True), (False, False, False)]
+    ("reorder", "kernels", "kept"), [(True, TILES, False), (False, TILES, True), (False, VECTORS, False)]
 )
-def test_a_reordered_weight_is_not_kept_twice(reorder: bool, tiles: bool, kept: bool) -> None:
+def test_a_reordered_weight_is_not_kept_twice(reorder: bool, kernels: Kernels, kept: bool) -> None:
     made = layer(32, 64, None, reorder, torch.bfloat16)
-    made.fuse(tiles, threads=1)
+    made.tune(kernels, threads=1)
     assert hasattr(made, "weight") is kept
 
 
-@pytest.mark.parametrize("tiles", [True, False])
+@pytest.mark.parametrize("kernels", [TILES, VECTORS])
 @pytest.mark.parametrize(("rows", "queries", "keys"), [(1, 1, 20), (1, 1, 577), (4, 10, 10), (2, 97, 577)])
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_attention_is_the_exact_one(
-    rows: int, queries: int, keys: int, masked: bool, tiles: bool, dtype: torch.dtype
+    rows: int, queries: int, keys: int, masked: bool, kernels: Kernels, dtype: torch.dtype
 ) -> None:
     torch.manual_seed(0)
     query = torch.randn(rows, 12, queries, 64).to(dtype)
@@ -76,7 +105,7 @@ def test_attention_is_the_exact_one(
     scores = query.double() @ key.double().transpose(-2, -1) / 8
     exact, bound = attended(scores if mask is None else scores.masked_fill(~mask, -torch.inf), value.double(), dtype)
     attend = DotProductAttention()
-    attend.fuse(tiles, threads=1)
+    attend.tune(kernels, threads=1)
     found = attend(query, key, value, mask)
     assert found.dtype is dtype
     assert ((found - exact).abs() <= bound).all()
@@ -102,7 +131,7 @@ def test_the_emulation_is_what_onednn_computes(reorder: bool, activation: str | 
 
     def found() -> tuple[Tensor, Tensor]:
         made = layer(64, 32, activation, reorder, torch.bfloat16)
-        made.fuse(True, threads=1)
+        made.tune(TILES, threads=1)
         return made(x), x.to_mkldnn().softmax(dim=-1).to_dense()
 
     real = found()
@@ -114,16 +143,22 @@ def test_the_emulation_is_what_onednn_computes(reorder: bool, activation: str | 
         assert (a != b).float().mean() < 0.01
 
 
+def on_cpu(dtype: torch.dtype, bfloat16: Bfloat16, avx2: bool = False) -> Device:
+    return Device(torch.device("cpu"), dtype, 1, bfloat16, avx2)
+
+
 @pytest.mark.parametrize(
-    ("device", "fuses", "tiles"),
+    ("device", "kernels"),
     [
-        (Device(torch.device("cpu"), torch.float32, 1, Bfloat16.TILES), False, True),
-        (Device(torch.device("cpu"), torch.float16, 1, Bfloat16.VECTORS), False, False),
-        (Device(torch.device("cuda"), torch.bfloat16, 1, Bfloat16.VECTORS), False, False),
-        (Device(torch.device("cpu"), torch.bfloat16, 1, Bfloat16.EMULATED), False, False),
-        (Device(torch.device("cpu"), torch.bfloat16, 1, Bfloat16.VECTORS), True, False),
-        (Device(torch.device("cpu"), torch.bfloat16, 1, Bfloat16.TILES), True, True),
+        (on_cpu(torch.float32, Bfloat16.TILES), OTHER),
+        (on_cpu(torch.float32, Bfloat16.EMULATED, avx2=True), AVX2),
+        (on_cpu(torch.float16, Bfloat16.VECTORS), OTHER),
+        (on_cpu(torch.bfloat16, Bfloat16.EMULATED, avx2=True), OTHER),
+        (on_cpu(torch.bfloat16, Bfloat16.ARM), OTHER),
+        (on_cpu(torch.bfloat16, Bfloat16.VECTORS), VECTORS),
+        (on_cpu(torch.bfloat16, Bfloat16.TILES), TILES),
+        (Device(torch.device("cuda"), torch.bfloat16, 1, Bfloat16.VECTORS), CUDA),
     ],
 )
-def test_only_bfloat16_on_a_cpu_that_multiplies_it_is_fused(device: Device, fuses: bool, tiles: bool) -> None:
-    assert (device.fuses, device.tiles) == (fuses, tiles)
+def test_a_processor_and_a_number_type_have_their_own_thresholds(device: Device, kernels: Kernels) -> None:
+    assert device.kernels is kernels

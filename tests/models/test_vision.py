@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from blip_serve.models.config import VisionConfig
-from blip_serve.models.vision import PADDED_FROM, VisionEncoder
+from blip_serve.models.kernels import VECTORS
+from blip_serve.models.vision import VisionEncoder
 
 
-@pytest.mark.parametrize("tokens", [PADDED_FROM - 1, PADDED_FROM, PADDED_FROM + 1])
+@pytest.mark.parametrize("tokens", [VECTORS.padded_from - 1, VECTORS.padded_from, VECTORS.padded_from + 1])
 def test_what_pads_an_image_is_not_attended_to(tokens: int) -> None:
     torch.manual_seed(0)
     encoder = VisionEncoder(VisionConfig(384, 16, 64, 64, 2, 2, 1e-5, "gelu")).requires_grad_(False)
@@ -16,7 +17,7 @@ def test_what_pads_an_image_is_not_attended_to(tokens: int) -> None:
     encoder.double()  # in float32 sums of more rows are in another order, on each CPU in its own
     x = torch.randn(2, tokens, 64, dtype=torch.float64)
     plain = encoder(x)
-    encoder.fuse(tiles=False, threads=1)
+    encoder.tune(VECTORS, threads=1)
     for padding in (encoder, torch.jit.script(encoder)):  # as a service has it
         padded = padding(x)
         assert padded.shape == plain.shape

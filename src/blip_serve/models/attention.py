@@ -11,17 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from blip_serve.models.config import TextConfig
+from blip_serve.models.kernels import NEVER, Kernels
 from blip_serve.models.layers import Dense, DotProductAttention, Linear, merge_heads, split_heads
 from blip_serve.models.text_batches import RowIndices, pick
-
-ALL = 1 << 31
-"""A number of images that no step reaches: all are multiplied at once."""
-IN_A_PRODUCT = 4
-"""How many unprojected images oneDNN multiplies at once.
-
-It compiles code for every number of images and of tokens, and keeps it. This bound saves 95 MB with the embedded
-checkpoint, at the same number of pairs a second.
-"""
 
 
 class Seen(NamedTuple):
@@ -121,7 +113,7 @@ class CrossAttention(Attention):
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__(config, config.encoder_hidden_size)
-        self._together = ALL
+        self._together = NEVER
 
     def join(self) -> None:
         """Makes one layer of key and value. Its weight is also kept in its plain form, for folding."""
@@ -130,9 +122,9 @@ class CrossAttention(Attention):
         self.seen_weight = self.seen.weight
         del self.self
 
-    def fuse(self, tiles: bool, threads: int) -> None:
-        """Bounds what oneDNN multiplies at once; see `IN_A_PRODUCT`."""
-        self._together = IN_A_PRODUCT
+    def tune(self, kernels: Kernels, threads: int) -> None:
+        """Bounds what is multiplied at once; see `Kernels`."""
+        self._together = kernels.images_in_a_product
 
     def project(self, images: Tensor) -> Tensor:
         """(I, N, D_image) tokens -> (I, 2 heads, N, D / heads): the keys' heads, then the values'."""

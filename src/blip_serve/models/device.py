@@ -1,6 +1,5 @@
 """The device that models compute on: its kind, number type, memory and faults. A process has one."""
 
-import math
 import os
 import sys
 from collections.abc import Iterator
@@ -13,11 +12,11 @@ import torch
 from torch import Tensor
 
 from blip_serve import allocator
+from blip_serve.cores import container_limit
 from blip_serve.errors import ConfigurationError, DeviceLost, OutOfMemory
+from blip_serve.models.kernels import AVX2, CUDA, OTHER, TILES, VECTORS, Kernels
 from blip_serve.settings import Settings
 
-QUOTA_FILES = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
-"""Where a container reads its CPU limit, in cgroups v2 and v1: microseconds of CPU time, and of the period."""
 NO_MEMORY = (
     "DefaultCPUAllocator: can't allocate memory",
     "std::bad_alloc",  # what a `MemoryError` becomes in TorchScript
@@ -42,17 +41,9 @@ def host_memory(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def cores(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """CPU threads to use: torch's (one a core, or `OMP_NUM_THREADS`), but at most the container's cores.
-
-    A limit that is not whole is rounded up, as the JVM and Go do. With more threads than that, those that wait for
-    others use up the limit, and then all stop until the period ends.
-    """
+    """CPU threads to use: torch's (one a core, or `OMP_NUM_THREADS`), but at most the container's cores."""
     threads = torch.get_num_threads()
-    for names in QUOTA_FILES:
-        with suppress(OSError, ValueError):  # no such file, or no limit: "max", and -1 in v1
-            quota, period = (int(each) for name in names for each in (cgroups / name).read_text().split())
-            return min(threads, max(1, math.ceil(quota / period))) if quota > 0 else threads
-    return threads
+    return min(threads, container_limit(cgroups) or threads)
 
 
 THREADS = cores()
@@ -63,19 +54,27 @@ class Bfloat16(Enum):
     """What a CPU multiplies bfloat16 by."""
 
     EMULATED = "float32"  # by torch; slower than float32 itself
+    ARM = "Arm's BF16"  # as Graviton 3 has; read in torch's sources, not tried
     VECTORS = "AVX512-BF16"
     TILES = "AMX"
+
+
+BY_BFLOAT16 = {Bfloat16.VECTORS: VECTORS, Bfloat16.TILES: TILES}
+"""The kernels of CPUs that have their own in bfloat16."""
 
 
 def bfloat16_here() -> Bfloat16:
     """What this CPU has and oneDNN may use. `ONEDNN_MAX_CPU_ISA=AVX2`, for one, makes oneDNN refuse bfloat16."""
     found = torch.cpu.get_capabilities()
-    by = Bfloat16.TILES if found.get("amx_bf16") else Bfloat16.VECTORS if found.get("avx512_bf16") else None
-    return by if by and torch.ops.mkldnn._is_mkldnn_bf16_supported() else Bfloat16.EMULATED
+    ways = {"amx_bf16": Bfloat16.TILES, "avx512_bf16": Bfloat16.VECTORS, "bf16": Bfloat16.ARM}
+    by = next((way for name, way in ways.items() if found.get(name)), Bfloat16.EMULATED)
+    return by if torch.ops.mkldnn._is_mkldnn_bf16_supported() else Bfloat16.EMULATED
 
 
 BFLOAT16 = bfloat16_here()
 """Read once, since every step needs it."""
+IS_AVX2 = torch.backends.cpu.get_cpu_capability() == "AVX2"
+"""Whether torch computes by AVX2: this CPU has no AVX-512, or `ATEN_CPU_CAPABILITY` says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +93,13 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where a model computes and in which number type. `threads` and `bfloat16` matter on a CPU only."""
+    """Where a model computes and in which number type. `threads`, `bfloat16` and `avx2` matter on a CPU only."""
 
     kind: torch.device
     dtype: torch.dtype
     threads: int = THREADS
     bfloat16: Bfloat16 = BFLOAT16
+    avx2: bool = IS_AVX2
 
     @property
     def depth(self) -> int:
@@ -107,29 +107,14 @@ class Device:
         return 2 if self.kind.type == "cuda" else 1
 
     @property
-    def images_at_once(self) -> int:
-        """Images to pass through a vision tower together. Four keep a CPU busy, and their activations stay small."""
-        return 64 if self.kind.type == "cuda" else 4
-
-    @property
-    def fuses(self) -> bool:
-        """Whether to use oneDNN's fused layers. In float32 they gain nothing."""
-        in_bfloat16 = self.kind.type == "cpu" and self.dtype is torch.bfloat16
-        return in_bfloat16 and self.bfloat16 is not Bfloat16.EMULATED
-
-    @property
-    def tiles(self) -> bool:
-        """Whether the CPU multiplies bfloat16 in tiles (AMX), rather than in vectors only (AVX512-BF16)."""
-        return self.bfloat16 is Bfloat16.TILES
-
-    @property
-    def folded(self) -> int:
-        """Tokens of text in a step up to which an image is not projected. Beyond that, projecting it is faster.
-
-        On 2 cores at 384 px both take the same time near 30 tokens in bfloat16 with tiles, and near 65 without them
-        and in float32. On CUDA it was not measured.
-        """
-        return 64 if self.kind.type == "cpu" and not (self.fuses and self.tiles) else 32
+    def kernels(self) -> Kernels:
+        """How its layers compute."""
+        if self.kind.type == "cuda":
+            return CUDA
+        if self.dtype is torch.float32 and self.avx2:
+            return AVX2
+        in_tiles_or_vectors = BY_BFLOAT16.get(self.bfloat16)
+        return in_tiles_or_vectors if in_tiles_or_vectors and self.dtype is torch.bfloat16 else OTHER
 
     @property
     def scripts(self) -> bool:

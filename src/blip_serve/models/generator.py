@@ -3,7 +3,7 @@
 Its phases are `prefill`, which reads the whole prompt, and `decode`, which reads the last token.
 
 Sequences join and leave between steps (continuous batching). A source is projected once for all sequences that share
-it. From `MANY` images in a step on, images are attended to without being projected.
+it. From `Kernels.many_images` images in a step on, images are attended to without being projected.
 """
 
 from collections import Counter
@@ -21,19 +21,13 @@ from blip_serve.models.config import TextConfig
 from blip_serve.models.decoder import NewTokens, Source, TextDecoder
 from blip_serve.models.device import Device
 from blip_serve.models.image_cache import KeysAndValues
+from blip_serve.models.kernels import Kernels
 from blip_serve.models.kv_cache import KVCache
 from blip_serve.models.selection import Selection, select
 from blip_serve.models.sequences import BeamSearch, Candidate, Chosen, Sample
 from blip_serve.models.text_batches import buckets, padded
 from blip_serve.models.text_works import DECODE, PREFILL, GenerateWork
 
-MANY = 4
-"""From this many images on, a step attends to their tokens without projecting them.
-
-Each layer reads its own keys and values of an image from memory; the tokens are the same for all layers. On 2 cores, a
-step's cross-attention to 1, 4 and 16 images (ViT-B, 384 px, bfloat16) takes 1.7, 6.0 and 35 ms when they are projected,
-and 3.2, 6.2 and 16 ms when they are not. The projection itself takes 6 ms an image.
-"""
 LONG = 32
 """A source of fewer tokens, such as a question, is always projected, since that costs next to nothing."""
 
@@ -86,7 +80,7 @@ class Generator:
         sources = dict.fromkeys(work.source for work in works)
         order = [work for source in sources for work in works if work.source is source]
         feeds = [feed for work in order for feed in _feeds(work)]
-        folded = _folded(feeds, self._device.folded)
+        folded = _folded(feeds, self._device.kernels)
         projected = {
             source: source.projected or self._decoder.project(encoded(source))
             for source in sources
@@ -170,16 +164,13 @@ def encoded(source: Source) -> Tensor:
     return source.tokens
 
 
-def _folded(feeds: Sequence[Feed], most: int) -> frozenset[Source]:
-    """The sources that are not projected ("folded"), if there are `MANY`: long ones that few tokens attend to.
-
-    `most`: how many tokens may attend to one.
-    """
+def _folded(feeds: Sequence[Feed], kernels: Kernels) -> frozenset[Source]:
+    """The sources that are not projected ("folded"), if there are many: long ones that few tokens attend to."""
     tokens = Counter[Source]()
     for feed in feeds:
         tokens[feed.source] += len(feed.ids)
-    images = [source for source, count in tokens.items() if len(encoded(source)) >= LONG and count <= most]
-    return frozenset(images) if len(images) >= MANY else frozenset()
+    images = [source for source, count in tokens.items() if len(encoded(source)) >= LONG and count <= kernels.folded]
+    return frozenset(images) if len(images) >= kernels.many_images else frozenset()
 
 
 def _by_source(

@@ -128,10 +128,11 @@ class ImageEncoder:
         states = [state for state in dict.fromkeys(work.image for work in works) if state.to_encode]
         if not states:
             return Encoding(works)
-        pixels = self._device.upload(torch.stack([state.pixels for state in states if state.pixels is not None]))
+        # uploaded one by one: stacked here, a step's megabytes would be copied once more before they are pinned
+        pixels = torch.stack([self._device.upload(state.pixels) for state in states if state.pixels is not None])
         normal = (pixels.float() / 255 - self._mean) / self._std
         images = normal.permute(0, 3, 1, 2).to(self._device.dtype)
-        tokens = torch.cat([self._tower(some) for some in torch.split(images, self._device.images_at_once)])
+        tokens = torch.cat([self._tower(some) for some in torch.split(images, self._device.kernels.images_at_once)])
         vectors = None if self._vectors is None else self._vectors(tokens)
         done = self._device.to_host(tokens[:, :1, :1])
         for state in states:

@@ -3,13 +3,14 @@
 The code must be valid TorchScript as well as Python; `weights.load_weights` says when it is compiled.
 """
 
-import sys
 from collections.abc import Sequence
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from blip_serve.models.kernels import NEVER, Kernels
 
 ACTIVATIONS = {
     "gelu": ("gelu", "none"),
@@ -19,16 +20,6 @@ ACTIVATIONS = {
     "silu": ("swish", ""),
 }
 """From `hidden_act` to oneDNN's post-operation and its algorithm. The Salesforce checkpoints all have "gelu"."""
-SLOW_FROM, SLOW_PLAIN_FROM, SLOW_TO = 448, 640, 1400
-"""Numbers of rows between which oneDNN is slow: from the first (or the second, for a plain weight) to the third.
-
-There it leaves one of two cores idle in layers that do not widen, and computes 1.2 instead of 2.3 TFLOP/s (768 to 768
-and 3072 to 768, bfloat16, AMX). Multiplied in parts of fewer rows, it does not.
-"""
-WORTH_PRODUCTS = 2**17
-"""From this many numbers in the queries, times keys, attention by products is faster on a CPU without tiles."""
-SCORES_A_THREAD = 2**19
-"""Queries times keys that a thread computes at once. Their scores are a megabyte, and stay in the core's cache."""
 
 
 def activate(x: Tensor, activation: str | None) -> Tensor:
@@ -57,9 +48,8 @@ def merge_heads(x: Tensor) -> Tensor:
 class Linear(nn.Module):
     """A linear layer, with an activation after it or none.
 
-    `fuse` makes it one oneDNN operation, bias and activation included, for CPUs that multiply bfloat16. Its weight is
-    then stored in oneDNN's own order, except with `reorder` False on CPUs with tiles. CPUs without tiles are 1.1 to 1.9
-    times as fast with that order in every layer, and have no slow numbers of rows (bfloat16, Zen 5).
+    `tune` has oneDNN compute it where `Kernels` say that it is faster. `reorder`: whether a fused layer's weight is
+    stored in oneDNN's own order on every kind of processor.
     """
 
     def __init__(self, inner: int, width: int, activation: str | None = None, reorder: bool = True) -> None:
@@ -68,9 +58,9 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.empty(width))
         self._activation = activation
         self._reorder = reorder
-        self._rows = SLOW_FROM if reorder else SLOW_PLAIN_FROM  # multiplied at once where more are slow
-        self._slow_from = sys.maxsize if width > inner else inner * self._rows
-        self._slow_to = inner * SLOW_TO
+        self._few = 0  # numbers up to which oneDNN multiplies by the plain weight
+        self._rows = NEVER  # multiplied at once where more are slow
+        self._slow_from = self._slow_to = NEVER * inner
         self._fused: Tensor | None = None
         self._behind, self._algorithm = ACTIVATIONS[activation] if activation else ("none", "")
 
@@ -88,12 +78,17 @@ class Linear(nn.Module):
         """One layer in place of several that have the same input. Its output is theirs, concatenated."""
         return cls.of(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))
 
-    def fuse(self, tiles: bool, threads: int) -> None:
-        """See the class. For `tiles` and `threads` see `Device`."""
+    def tune(self, kernels: Kernels, threads: int) -> None:
+        """See the class. For `threads` see `Device`: one thread gains nothing from `Kernels.few_rows`."""
+        width, inner = self.weight.shape
+        if not kernels.fused:
+            self._few = inner * kernels.few_rows if threads > 1 else 0
+            return
+        if width <= inner:
+            self._rows = kernels.slow_from if self._reorder else kernels.slow_plain_from
+            self._slow_from, self._slow_to = inner * self._rows, inner * kernels.slow_to
         self._fused = self.weight.detach()
-        if not tiles:
-            self._slow_from = sys.maxsize
-        if self._reorder or not tiles:
+        if self._reorder or kernels.reorders_all:
             self._fused = torch.ops.mkldnn._reorder_linear_weight(self._fused)
             del self.weight
 
@@ -101,6 +96,8 @@ class Linear(nn.Module):
         """(..., inner) -> (..., width)."""
         weight = self._fused
         if weight is None:
+            if x.numel() <= self._few:
+                return self._multiply(x, self.weight)
             return activate(F.linear(x, self.weight, self.bias), self._activation)
         if self._slow_from < x.numel() < self._slow_to:
             rows = x.flatten(0, -2)
@@ -117,21 +114,19 @@ class Linear(nn.Module):
 class DotProductAttention(nn.Module):
     """softmax(Q K^T / sqrt(D)) V, by torch's fused attention.
 
-    `fuse` is for CPUs that multiply bfloat16 without tiles. It computes the products by oneDNN and the softmax apart:
-    torch's attention, which uses MKL there, takes 2 to 3 times as long (577 tokens: 7.8 instead of 3.2 ms, bfloat16,
-    Zen 5). With many queries it takes some heads at a time, which saves the tower up to 5% on four images.
+    `tune` has it compute the products by oneDNN and the softmax apart where `Kernels` say that it is faster. With many
+    queries it then takes some heads at a time.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._products_from = sys.maxsize
-        self._scores = sys.maxsize
+        self._products_from = NEVER
+        self._scores = NEVER
 
-    def fuse(self, tiles: bool, threads: int) -> None:
-        """See the class. For `tiles` and `threads` see `Device`."""
-        if not tiles:
-            self._products_from = WORTH_PRODUCTS
-            self._scores = SCORES_A_THREAD * threads
+    def tune(self, kernels: Kernels, threads: int) -> None:
+        """See the class. For `threads` see `Device`."""
+        self._products_from = kernels.products_from
+        self._scores = kernels.scores_a_thread * threads
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, heads, T, D) and keys and values (B, heads, S, D) -> (B, heads, T, D).

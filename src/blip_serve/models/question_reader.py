@@ -58,7 +58,7 @@ class QuestionReader:
             return Reading(works)
         images = {image: number for number, image in enumerate(dict.fromkeys(asked.values()))}
         rows = [Row(question.ids, images[image]) for question, image in asked.items()]
-        batched = batch_rows(rows, self._tower.positions, self._device.folded, self._device.upload)
+        batched = batch_rows(rows, self._tower.positions, self._device.kernels.folded, self._device.upload)
         tokens = torch.stack([encoded(image) for image in images])
         read = [row for states in self._tower.states(batched, tokens) for row in states]
         questions = [list(asked)[i] for i in batched.order]

@@ -130,7 +130,7 @@ class AnswerReader(Reader):
 
 
 def _batched(rows: Sequence[Row], tower: TextTower, device: Device) -> BatchedRows:
-    return batch_rows(rows, tower.positions, device.folded, device.upload)
+    return batch_rows(rows, tower.positions, device.kernels.folded, device.upload)
 
 
 def _in_turn(found: Sequence[T], order: Sequence[int]) -> list[T]:

@@ -59,10 +59,9 @@ def _timed(config: VisionConfig, tokens: int, images: int, device: Device, secon
         block = VisionBlock(config).to(device.kind, device.dtype)
         for parameter in block.parameters():
             nn.init.normal_(parameter, std=0.02, generator=torch.Generator(device.kind).manual_seed(0))
-        if device.fuses:
-            for module in list(block.modules()):
-                if isinstance(module, Linear | DotProductAttention):
-                    module.fuse(device.tiles, device.threads)
+        for module in list(block.modules()):
+            if isinstance(module, Linear | DotProductAttention):
+                module.tune(device.kernels, device.threads)
         x = torch.zeros(images, tokens, config.hidden_size, dtype=device.dtype, device=device.kind)
         return _shortest(lambda: device.to_host(block(x, tokens)[:, :1, :1]).wait(), seconds)
 

@@ -1,21 +1,15 @@
 """BLIP's vision tower, a ViT. Parameters are named as in the hub's checkpoints below `vision_model.`.
 
-Layers that widen have reordered weights (`Linear.fuse`). The others have them only on CPUs without tiles. With tiles,
-on the 577 rows of an image at 384 px, reordered weights make oneDNN up to 1.2 times as fast in a layer that widens, but
-up to 1.8 times as slow in one that does not (bfloat16, AMX).
+Layers that widen have reordered weights wherever layers are fused, the others on some CPUs only (`Kernels`).
 """
-
-import sys
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from blip_serve.models.config import VisionConfig
+from blip_serve.models.kernels import NEVER, Kernels
 from blip_serve.models.layers import DotProductAttention, Linear, merge_heads, split_heads
-
-PADDED_FROM = 512
-"""Images of this many tokens are padded. For up to 401 tokens, oneDNN is no faster with a multiple of four."""
 
 
 class VisionEmbeddings(nn.Module):
@@ -85,19 +79,17 @@ class VisionBlock(nn.Module):
 class VisionEncoder(nn.Module):
     """The stack of blocks.
 
-    `fuse` makes it pad the tokens to a multiple of four on CPUs that multiply bfloat16 without tiles, since oneDNN is
-    slow with 577 rows, a prime number. That saves 5% for an image and 2% for four (Zen 5). Padding is masked out.
+    `tune` has it pad the tokens to a multiple of four where `Kernels` say so. Padding is masked out.
     """
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(VisionBlock(config) for _ in range(config.num_hidden_layers))
-        self._padded_from = sys.maxsize
+        self._padded_from = NEVER
 
-    def fuse(self, tiles: bool, threads: int) -> None:
-        """See the class. For `tiles` and `threads` see `Device`."""
-        if not tiles:
-            self._padded_from = PADDED_FROM
+    def tune(self, kernels: Kernels, threads: int) -> None:
+        """See the class."""
+        self._padded_from = kernels.padded_from
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""

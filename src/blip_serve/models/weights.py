@@ -52,15 +52,14 @@ def load_weights(network: nn.Module, folder: Path, device: Device) -> None:
     hold anything but finite numbers.
     """
     _load(network, folder, device, whole=True)
-    if device.fuses:
-        _fuse(network, device)
+    _tune(network, device)
     if device.scripts:
         _script(network)
     give_back()
 
 
 def load_part(network: nn.Module, folder: Path, device: Device) -> None:
-    """Like `load_weights`, for a network that is a part of the checkpoint's. Its layers are not compiled or fused."""
+    """Like `load_weights`, for a network that is a part of the checkpoint's. Its layers are not compiled or tuned."""
     _load(network, folder, device, whole=False)
 
 
@@ -109,10 +108,11 @@ def _join(network: nn.Module) -> None:
             module.join()
 
 
-def _fuse(network: nn.Module, device: Device) -> None:
+def _tune(network: nn.Module, device: Device) -> None:
+    """Has its layers compute by the device's `Kernels`."""
     for module in list(network.modules()):
         if isinstance(module, Linear | DotProductAttention | CrossAttention | VisionEncoder):
-            module.fuse(device.tiles, device.threads)
+            module.tune(device.kernels, device.threads)
 
 
 def _script(network: nn.Module) -> None:

@@ -144,13 +144,13 @@ async def open_service(
     """
     engine = Engine(settings.engine, telemetry)
     registry = Registry(settings, engine, telemetry, loader or CheckpointLoader(settings, telemetry))
-    workers = ThreadPoolExecutor(settings.engine.workers, thread_name_prefix="worker")
-    decoders = FairThreads(settings.engine.workers, "decoder", telemetry)
+    workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="worker")
+    decoders = FairThreads(settings.workers, "decoder", telemetry)
     images = ImageLoader(fetcher or Fetcher(settings.images.fetch, settings.images.max_bytes), settings.images, workers)
     engine.start()
     registry.preload()
     try:
-        bounds = BackgroundBounds(settings.engine.workers)
+        bounds = BackgroundBounds(settings.workers)
         yield Service(Parts(settings, registry, engine, images, workers, decoders, bounds, Asked(), telemetry))
     finally:
         await registry.close()

@@ -73,7 +73,7 @@ class Session:
         self._caller = caller
         self._reservation = reservation
         self._bounds = parts.bounds if reservation.work_class == "background" else None
-        self._preparing = asyncio.Semaphore(parts.settings.engine.workers)
+        self._preparing = asyncio.Semaphore(parts.settings.workers)
         self._stages = reservation.stages
         self._first = True
         self._fetch_seconds = 0.0

@@ -11,8 +11,9 @@ class Footprint:
     """What a model takes of its device's memory, in bytes, computed before any of it is read.
 
     `weights`: with the copies that are kept of them. `slots`: the KV cache when all slots are in use and full.
-    `caches`: the image caches when full. `step`: what a full step takes for its duration. `explaining`: the weights
-    that are loaded beside the others at the first explanation. `dtype`: the number type that this holds for.
+    `caches`: the image caches when full, and the keys and values that are kept of images. `step`: what a full step
+    takes for its duration. `explaining`: the weights that are loaded beside the others at the first explanation.
+    `dtype`: the number type that this holds for.
     """
 
     weights: int

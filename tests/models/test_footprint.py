@@ -17,6 +17,7 @@ from blip_serve.models.device import Bfloat16, Device, host_memory
 from blip_serve.models.footprint import footprint, footprint_of
 from blip_serve.models.kv_cache import KVCache, largest_bytes
 from blip_serve.models.matcher import Matcher
+from blip_serve.models.projected_images import MOST
 from blip_serve.settings import Settings
 from tests.support.checkpoints import SMALL, build
 from tests.support.loading import load
@@ -68,6 +69,13 @@ def test_slots_are_those_of_a_full_kv_cache(tmp_path: Path) -> None:
     cache.make_room(64, config.max_position_embeddings)
     assert sum(layer.nbytes for layer in cache._kept) == largest_bytes(config, CPU, 64)
     assert of(tmp_path, Captioner).slots > largest_bytes(config, CPU, 64)
+
+
+def test_what_is_kept_of_projected_images_counts_with_the_caches(tmp_path: Path) -> None:
+    matcher = load(Matcher, build(tmp_path))
+    made = matcher.network.text_encoder.encoder.project(torch.zeros(1, 37, SMALL.vision["hidden_size"]))
+    image = sum(layer.nbytes for layer in made)
+    assert of(tmp_path).caches == sum(cache_limits(settings())) + MOST * image
 
 
 def test_the_budget_is_what_the_settings_say_or_three_quarters_of_the_memory() -> None:

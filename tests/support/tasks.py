@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from blip_serve.domain import Item, Prepared
+from blip_serve.domain import AnyModel, Item, Prepared
 from blip_serve.errors import ServiceError
 from blip_serve.models.fake import FakeModel, FakeWork
 from blip_serve.tasks.service import Tasks, open_service
@@ -24,7 +24,7 @@ class WatchedWork(FakeWork):
     """One that can be referred to weakly: it has no slots."""
 
 
-def with_service(model: FakeModel, use: Callable[[Tasks], Awaitable[T]], **given: Any) -> T:
+def with_service(model: AnyModel, use: Callable[[Tasks], Awaitable[T]], **given: Any) -> T:
     """Runs `use` with a service of one model and the settings `given`. Returns its result."""
 
     async def run() -> T:

@@ -22,8 +22,8 @@ from blip_serve.models.config import Config, check_memory, costs, read_config
 from blip_serve.models.decoder import CHUNK, TextDecoder
 from blip_serve.models.device import Device, name_of, open_device
 from blip_serve.models.files import weight_files
-from blip_serve.models.generator import MANY
 from blip_serve.models.kv_cache import largest_bytes
+from blip_serve.models.projected_images import MOST
 from blip_serve.settings import Settings
 
 FLOAT_BYTES = 4
@@ -90,12 +90,12 @@ def footprint(
     on_cpu = device.kind.type == "cpu"
     # A weight that is used as it is in the file stays mapped, and with it those that were joined.
     mapped = on_cpu and types == {SAFETENSORS_TYPES[device.dtype]}
-    copies = numbers.joined if mapped else numbers.kept if device.fuses else 0
+    copies = numbers.joined if mapped else numbers.kept if device.kernels.fused else 0
     read_copies = read.joined if on_cpu and types == {"F32"} else 0
     return Footprint(
         weights=(numbers.parameters + copies) * device.dtype.itemsize,
         slots=_slots(config, device, settings) if numbers.decodes else 0,
-        caches=sum(cache_limits(settings)),
+        caches=sum(cache_limits(settings)) + (0 if numbers.decodes else MOST * _projected(config, device)),
         step=_step(config, device, settings, numbers.decodes),
         explaining=(read.parameters + read_copies) * FLOAT_BYTES,
         dtype=name_of(device.dtype),
@@ -138,17 +138,21 @@ def _size(module: nn.Module) -> int:
 
 def _slots(config: Config, device: Device, settings: Settings) -> int:
     """The KV cache when full, and the keys and values of as many images as a step projects."""
+    cache = largest_bytes(config.text, device, settings.engine.max_sequences)
+    return cache + (device.kernels.many_images - 1) * _projected(config, device)
+
+
+def _projected(config: Config, device: Device) -> int:
+    """An image's keys and values, of all layers."""
     text = config.text
-    image = config.shape.image_tokens * 2 * text.hidden_size * text.num_hidden_layers
-    cache = largest_bytes(text, device, settings.engine.max_sequences)
-    return cache + (MANY - 1) * image * device.dtype.itemsize
+    return config.shape.image_tokens * 2 * text.hidden_size * text.num_hidden_layers * device.dtype.itemsize
 
 
 def _step(config: Config, device: Device, settings: Settings, decodes: bool) -> int:
     """The largest step: images to encode, or texts to read that cost as much as a step may."""
     most, text = settings.engine.max_step_cost, config.text
     images = max(1, most // costs(config, most).image)
-    at_once = min(images, device.images_at_once)
+    at_once = min(images, device.kernels.images_at_once)
     vision, tokens = config.vision, config.shape.image_tokens
     size, on_cpu = device.dtype.itemsize, device.kind.type == "cpu"
     seen, said = (VISION, TEXT) if on_cpu else (ALIVE, ALIVE)

@@ -55,6 +55,13 @@ class ImageState:
                 self.pixels = decode()
 
 
+def encoded(tensor: Tensor | None) -> Tensor:
+    """A tensor of an image's state. Raises `RuntimeError` if it is missing: works read it only after `encode`."""
+    if tensor is None:
+        raise RuntimeError("a work was scored before it was encoded")
+    return tensor
+
+
 class ByteBoundedCache:
     """Tensors by digest, of at most `limit` bytes together. The least recently used are dropped first."""
 

@@ -11,10 +11,12 @@ from blip_serve.calibration import Calibration, logistic
 from blip_serve.domain import Done, Failed, MatchScores, Outcome, ScoringProtocol
 from blip_serve.errors import not_finite
 from blip_serve.models.device import Device, Pending
+from blip_serve.models.image_cache import encoded
 from blip_serve.models.image_encoder import ImageWork
 from blip_serve.models.match_works import EmbedTextWork, MatchWork, TextState
+from blip_serve.models.projected_images import NONE_SEEN, ProjectedImages, SeenImages
 from blip_serve.models.retrieval import RetrievalNetwork
-from blip_serve.models.text_batches import BatchedRows, Row, batch_rows
+from blip_serve.models.text_batches import BatchedRows, Row, batch_rows, crowded
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,14 @@ class Scoring:
     """A `score` step under way.
 
     `logits` (R, 2) of the captions of the works that ask for them. `order`: for each row of `logits`, the caption's
-    index among those. `cosines` (R,) of the captions of the works that ask for these, in order.
+    index among those. `seen`: the images as these captions attend to them. `cosines` (R,) of the captions of the works
+    that ask for these, in order.
     """
 
     works: Sequence[MatchWork]
     logits: Pending | None
     order: Sequence[int]
+    seen: SeenImages
     cosines: Pending | None
     vectors: Vectors
 
@@ -63,9 +67,10 @@ class TextReader:
         self._network = network
         self._device = device
 
-    def batched(self, rows: Sequence[Row]) -> BatchedRows:
+    def batched(self, rows: Sequence[Row], kept: Sequence[int] = ()) -> BatchedRows:
         """See `batch_rows`."""
-        return batch_rows(rows, self._network.text_encoder.positions, self._device.folded, self._device.upload)
+        positions, folded = self._network.text_encoder.positions, self._device.kernels.folded
+        return batch_rows(rows, positions, folded, self._device.upload, kept)
 
     def vectors(self, texts: Sequence[TextState]) -> Vectors:
         """Starts making the vectors of those of `texts` that have none."""
@@ -92,20 +97,22 @@ class Scorer:
         self._encoder_id = encoder_id
         self._calibrations = calibrations
         self._reader = TextReader(network, device)
+        self._projected = ProjectedImages(network.text_encoder.encoder.project)
 
     def launch(self, works: Sequence[MatchWork]) -> Scoring:
         """Starts scoring the works' captions."""
-        logits, order = self._logits([work for work in works if "itm" in work.scores])
+        logits, order, seen = self._logits([work for work in works if "itm" in work.scores])
         asking = [work for work in works if "cosine" in work.scores]
         vectors = self._reader.vectors([text for work in asking for _, text in work.texts])
-        return Scoring(works, logits, order, self._cosines(asking, vectors), vectors)
+        return Scoring(works, logits, order, seen, self._cosines(asking, vectors), vectors)
 
     def collect(self, step: Scoring) -> list[Outcome]:
-        """Waits for a step, keeps its vectors, and gives each work its scores."""
+        """Waits for a step, keeps its vectors and projections, and gives each work its scores."""
         found = dict(zip(step.order, step.logits.wait().tolist() if step.logits else (), strict=True))
         logits = iter([found[i] for i in range(len(found))])
         cosines = iter(step.cosines.wait().tolist() if step.cosines else ())
         step.vectors.keep()
+        self._projected.keep(step.seen)
         outcomes: list[Outcome] = []
         for work in step.works:
             itm, cosine = ("itm" in work.scores), ("cosine" in work.scores)
@@ -117,15 +124,18 @@ class Scorer:
             outcomes.append(_scored(work, scores))
         return outcomes
 
-    def _logits(self, works: Sequence[MatchWork]) -> tuple[Pending | None, Sequence[int]]:
-        """(R, 2) of the works' captions, and their order. An image is passed once, however many works it is in."""
+    def _logits(self, works: Sequence[MatchWork]) -> tuple[Pending | None, Sequence[int], SeenImages]:
+        """(R, 2) of the works' captions, their order, and their images. An image is passed once, with all its works."""
         if not works:
-            return None, []
-        images = {image: number for number, image in enumerate(dict.fromkeys(work.image for work in works))}
-        rows = [Row(self._ids(text, work), images[work.image]) for work in works for _, text in work.texts]
-        batched = self._reader.batched(rows)
-        tokens = torch.stack([_encoded(image.tokens) for image in images])
-        return self._device.to_host(self._network.match_logits(batched, tokens)), batched.order
+            return None, [], NONE_SEEN
+        images = list(dict.fromkeys(work.image for work in works))
+        number = {image: i for i, image in enumerate(images)}
+        rows = [Row(self._ids(text, work), number[work.image]) for work in works for _, text in work.texts]
+        seen = self._projected.seen(images, [images[i] for i in crowded(rows, self._device.kernels.folded)])
+        batched = self._reader.batched(rows, [number[image] for image in seen.kept])
+        tokens = torch.stack([encoded(image.tokens) for image in images])
+        logits = self._network.match_logits(batched, tokens, list(seen.kept.values()))
+        return self._device.to_host(logits), batched.order, seen
 
     def _ids(self, text: TextState, work: MatchWork) -> tuple[int, ...]:
         """`paper` puts `[ENC]` in position 0 for matching (salesforce/BLIP:models/blip_retrieval.py)."""
@@ -135,7 +145,7 @@ class Scorer:
         """(R,) of the works' captions in order."""
         if not works:
             return None
-        images = torch.stack([_encoded(work.image.vector) for work in works for _ in work.texts])
+        images = torch.stack([encoded(work.image.vector) for work in works for _ in work.texts])
         texts = torch.stack([vectors.of(text) for work in works for _, text in work.texts])
         return self._device.to_host((images * texts).sum(dim=-1))
 
@@ -151,7 +161,7 @@ class Embedder:
         """Starts making the vectors of the works' texts. An image has its vector already."""
         vectors = self._reader.vectors([work.text for work in works if isinstance(work, EmbedTextWork)])
         found = [
-            vectors.of(work.text) if isinstance(work, EmbedTextWork) else _encoded(work.image.vector) for work in works
+            vectors.of(work.text) if isinstance(work, EmbedTextWork) else encoded(work.image.vector) for work in works
         ]
         return Embedding(self._device.to_host(torch.stack(found)), vectors)
 
@@ -159,13 +169,6 @@ class Embedder:
         """Waits for a step, keeps the texts' vectors, and gives each work its vector."""
         step.vectors.keep()
         return [_finite(((0, tuple(vector)),), vector) for vector in step.found.wait().tolist()]
-
-
-def _encoded(tensor: Tensor | None) -> Tensor:
-    """A tensor of an image's state. Raises `RuntimeError` if it is missing: works are scored only after `encode`."""
-    if tensor is None:
-        raise RuntimeError("a work was scored before it was encoded")
-    return tensor
 
 
 def match_scores(

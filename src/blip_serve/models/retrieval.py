@@ -1,5 +1,7 @@
 """`BlipForImageTextRetrieval`'s network: the two towers and the two heads. Knows no files, texts or pictures."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,7 +32,10 @@ class RetrievalNetwork(nn.Module):
         """B rows starting with `[CLS]` -> (B, joint) unit vectors, float32, in the batches' order."""
         return F.normalize(self.text_proj(self.text_encoder(rows)).float(), dim=-1)
 
-    def match_logits(self, rows: BatchedRows, images: Tensor) -> Tensor:
-        """B rows about `images` (I, N, D) -> (B, 2) logits `[no match, match]`, float32, in the batches' order."""
-        logits: Tensor = self.itm_head(self.text_encoder(rows, images)).float()
+    def match_logits(self, rows: BatchedRows, images: Tensor, kept: Sequence[list[Tensor]] = ()) -> Tensor:
+        """B rows about `images` (I, N, D) -> (B, 2) logits `[no match, match]`, float32, in the batches' order.
+
+        `kept`: see `TextTower.states`.
+        """
+        logits: Tensor = self.itm_head(self.text_encoder(rows, images, kept)).float()
         return logits

@@ -3,6 +3,7 @@
 Parameters are named as in the hub's checkpoints below `text_encoder.`.
 """
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -85,15 +86,22 @@ class TextLayers(nn.Module):
         groups: list[list[ImageGroup]],
         images: Tensor | None,
         wide: Tensor | None,
+        kept: list[list[Tensor]],
         summaries: bool,
     ) -> list[Tensor]:
         """Batches of B rows each, (B, T, D) -> the same shape, or for `summaries` (B, 1, D) of position 0.
 
         `groups`: the image groups of each batch. `images`: (I, N, D_image). `wide`: those of them that are projected.
+        `kept`: what `project` made of each of some others, which wide groups count before these.
         """
         last = len(self.layer) - 1
         for number, layer in enumerate(self.layer):
-            projected = None if wide is None else layer.crossattention.project(wide)
+            made = [image[number] for image in kept]
+            if wide is not None:
+                made.append(layer.crossattention.project(wide))
+            projected: Tensor | None = None
+            if len(made) > 0:
+                projected = made[0] if len(made) == 1 else torch.cat(made)
             states = [
                 layer(
                     states[i],
@@ -131,23 +139,30 @@ class TextTower(nn.Module):
         self.embeddings = TextEmbeddings(config)
         self.encoder = TextLayers(config)
 
-    def forward(self, rows: BatchedRows, images: Tensor | None = None) -> Tensor:
+    def forward(self, rows: BatchedRows, images: Tensor | None = None, kept: Sequence[list[Tensor]] = ()) -> Tensor:
         """B rows in all -> (B, D) hidden states of position 0, in the batches' order.
 
-        The last layer computes only position 0. `images`: see `states`.
+        The last layer computes only position 0. `images` and `kept`: see `states`.
         """
-        return torch.cat([x[:, 0] for x in self.states(rows, images, summaries=True)])
+        return torch.cat([x[:, 0] for x in self.states(rows, images, kept, summaries=True)])
 
-    def states(self, rows: BatchedRows, images: Tensor | None = None, summaries: bool = False) -> list[Tensor]:
+    def states(
+        self,
+        rows: BatchedRows,
+        images: Tensor | None = None,
+        kept: Sequence[list[Tensor]] = (),
+        summaries: bool = False,
+    ) -> list[Tensor]:
         """Batches of B rows each -> (B, T, D) hidden states of each, or for `summaries` (B, 1, D) of position 0.
 
-        `images`: (I, N, D_image) tokens of the images that the rows name.
+        `images`: (I, N, D_image) tokens of the images that the rows name. `kept`: what `TextLayers.project` made of
+        those that `batch_rows` was told are kept.
         """
         states = [self.embeddings(batch.ids) for batch in rows.batches]
         masks = [None if batch.mask is None else batch.mask[:, None, None, :] for batch in rows.batches]
         groups = [batch.groups for batch in rows.batches]
         wide = None if images is None or rows.wide is None else pick(images, rows.wide)
-        found: list[Tensor] = self.encoder(states, masks, groups, images, wide, summaries)
+        found: list[Tensor] = self.encoder(states, masks, groups, images, wide, list(kept), summaries)
         return found
 
 

@@ -51,7 +51,7 @@ class RowIndices(NamedTuple):
 class ImageGroup(NamedTuple):
     """Some images of a step that have `captions` rows of a batch each.
 
-    `images`: which of the step's images; of a `wide` group, which of those that are projected.
+    `images`: which of the step's images; of a `wide` group, which of the kept ones and those that are projected.
     """
 
     images: RowIndices
@@ -72,7 +72,8 @@ class TextBatch:
 class BatchedRows:
     """Batches of all rows. `order`: for each row of the batches, its index among the rows that were given.
 
-    `wide`: the images of the step that have more tokens of text than `folded` allows. They are projected.
+    `wide`: the images of the step that are projected: those with more tokens of text than `folded` allows, but for
+    the kept ones.
     """
 
     batches: Sequence[TextBatch]
@@ -80,16 +81,16 @@ class BatchedRows:
     wide: RowIndices | None
 
 
-def batch_rows(rows: Sequence[Row], positions: int, folded: int, upload: Callable[[Tensor], Tensor]) -> BatchedRows:
+def batch_rows(
+    rows: Sequence[Row], positions: int, folded: int, upload: Callable[[Tensor], Tensor], kept: Sequence[int] = ()
+) -> BatchedRows:
     """Rows as batches, none longer than `positions`, those of the tower.
 
-    `folded`: see `Device.folded`. `upload` brings a tensor to the device.
+    `folded`: see `Kernels.folded`. `upload` brings a tensor to the device. `kept`: the images whose keys and
+    values are there.
     """
-    tokens = Counter[int]()
-    for row in rows:
-        tokens[row.image] += len(row.ids)
-    wide = sorted(image for image, count in tokens.items() if count > folded)
-    number = {image: i for i, image in enumerate(wide)}
+    wide = [image for image in crowded(rows, folded) if image not in kept]
+    number = {image: i for i, image in enumerate([*kept, *wide])}
     batches, order = [], []
     for bucket in buckets([len(row.ids) for row in rows]):
         owned: dict[int, list[int]] = {}
@@ -108,6 +109,14 @@ def batch_rows(rows: Sequence[Row], positions: int, folded: int, upload: Callabl
         batches.append(TextBatch(upload(ids), None if mask is None else upload(mask), groups))
         order += indices
     return BatchedRows(batches, order, row_indices(wide, upload) if wide else None)
+
+
+def crowded(rows: Sequence[Row], folded: int) -> list[int]:
+    """The images that more than `folded` tokens of text attend to, in order."""
+    tokens = Counter[int]()
+    for row in rows:
+        tokens[row.image] += len(row.ids)
+    return sorted(image for image, count in tokens.items() if count > folded)
 
 
 def buckets(lengths: Sequence[int]) -> list[list[int]]:

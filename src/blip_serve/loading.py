@@ -12,8 +12,7 @@ from blip_serve.images.decode import Decoder
 from blip_serve.lazily import imported
 from blip_serve.memory import Footprint
 from blip_serve.models.digests import checkpoint_digest, file_digests
-from blip_serve.models.files import architecture_of
-from blip_serve.models.hub import find_folder
+from blip_serve.models.files import architecture_of, is_folder
 from blip_serve.settings import ModelSettings, Settings
 from blip_serve.telemetry import Telemetry
 
@@ -22,6 +21,8 @@ BUDGET = "blip_serve.models.budget:budget"
 GIVE_BACK = "blip_serve.models.device:give_back"
 FOOTPRINT = "blip_serve.models.footprint:footprint_of"
 """Imported when first needed, since they import torch."""
+FIND_FOLDER = "blip_serve.models.hub:find_folder"
+"""Imported for a model that is not in a local folder, since it imports the hub's client."""
 
 Loaded = tuple[AnyModel, ModelCard]
 """A model, and its card with what only the checkpoint says."""
@@ -69,11 +70,7 @@ class CheckpointLoader:
 
     def find(self, model: ModelSettings, card: ModelCard) -> Found:
         """See `Loader`."""
-        folder = (
-            card.folder
-            if model.source is None and card.folder
-            else find_folder(model.source or model.id, model.revision, self._settings.data, self._tell)
-        )
+        folder = self._folder(model, card)
         kind = imported(architecture_of(folder).model)
         return Found(
             imported(FOOTPRINT)(kind, folder, self._settings),
@@ -83,6 +80,16 @@ class CheckpointLoader:
     def give_back(self) -> None:
         """See `Loader`."""
         imported(GIVE_BACK)()
+
+    def _folder(self, model: ModelSettings, card: ModelCard) -> Path:
+        """Where a model's files are. Raises as `find`."""
+        if model.source is None and card.folder:
+            return card.folder
+        source = model.source or model.id
+        if is_folder(source):
+            return Path(source).expanduser()
+        found: Path = imported(FIND_FOLDER)(source, model.revision, self._settings.data, self._tell)
+        return found
 
     def _tell(self, reason: str) -> None:
         self._telemetry.log.warning("download_not_recorded", reason=reason)

@@ -66,7 +66,7 @@ WAYS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("clean_up", [False, True])
 def test_pieces_join_to_the_text(captioner: Captioner, way: dict[str, Any], clean_up: bool) -> None:
-    captioner._tokenizer.detokenizer._tokenizer.clean_up_tokenization_spaces = clean_up
+    captioner._tokenizer.detokenizer._cleans = clean_up
     captioner._tokenizer.detokenizer.held_words = 3 if clean_up else 1
     results, pieces = streamed(captioner, writing(IMAGE, stream=True, **way))
     assert results == run(captioner, writing(IMAGE, **way))

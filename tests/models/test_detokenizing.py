@@ -11,6 +11,7 @@ from blip_serve.catalogue import EMBEDDED
 from blip_serve.domain import GenerationOptions, TokenLogprob
 from blip_serve.models.detokenizing import Detokenizer, GrowingText, Word
 from blip_serve.models.sequences import Chosen, Sample, Vocabulary
+from blip_serve.models.word_pieces import WordPieces
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "do", "s", "'", "n", "t", "a", "dog", "##s", ".", ","]
 AWKWARD = [
@@ -53,7 +54,7 @@ def test_a_text_that_grows_reads_as_if_it_were_decoded_whole(tokenizer: BertToke
 
 def check_grows(tokenizer: BertTokenizer, prompt: Sequence[int], ids: Sequence[int], stops: Sequence[str]) -> None:
     """Against the text decoded anew for each token."""
-    text = GrowingText(Detokenizer(tokenizer), prompt, stops)
+    text = GrowingText(Detokenizer(WordPieces.of(tokenizer)), prompt, stops)
     begin, told = len(read(tokenizer, prompt)), ""
     for count in range(1, len(ids) + 1):
         text.write(ids[count - 1 : count])
@@ -73,7 +74,7 @@ def check_grows(tokenizer: BertTokenizer, prompt: Sequence[int], ids: Sequence[i
 @settings(deadline=None)
 def test_the_log_probabilities_of_pieces_are_those_of_the_whole_text(ids: list[int], stops: list[str]) -> None:
     options = GenerationOptions(max_tokens=len(ids) + 1, stop=tuple(stops), top_logprobs=1)
-    vocabulary = Vocabulary(5, END, Detokenizer(TOKENIZERS[1]))
+    vocabulary = Vocabulary(5, END, Detokenizer(WordPieces.of(TOKENIZERS[1])))
     sample = Sample(vocabulary, (5,), options, (0,), stream=True)
     told: list[TokenLogprob] = []
     text = ""
@@ -94,8 +95,8 @@ def test_the_log_probabilities_of_pieces_are_those_of_the_whole_text(ids: list[i
 class Counting(Detokenizer):
     """Keeps the tokens it reads."""
 
-    def __init__(self, tokenizer: BertTokenizer) -> None:
-        super().__init__(tokenizer)
+    def __init__(self, pieces: WordPieces) -> None:
+        super().__init__(pieces)
         self.read: list[int] = []
 
     def word(self, id: int) -> Word | None:
@@ -104,7 +105,7 @@ class Counting(Detokenizer):
 
 
 def test_a_token_is_read_once_however_long_the_text_is() -> None:
-    detokenizer = Counting(TOKENIZERS[1])
+    detokenizer = Counting(WordPieces.of(TOKENIZERS[1]))
     vocabulary = Vocabulary(5, END, detokenizer)
     sample = Sample(
         vocabulary, (5, 14), GenerationOptions(max_tokens=9, stop=("x",), top_logprobs=1), (0,), stream=True
@@ -130,7 +131,7 @@ def test_a_token_is_read_once_however_long_the_text_is() -> None:
 def test_pieces_join_to_the_text_where_a_stop_string_spans_words(written: str, stop: str, clean_up: bool) -> None:
     tokenizer = BertTokenizer(vocab={word: id for id, word in enumerate(WORDS)})
     tokenizer.clean_up_tokenization_spaces = clean_up
-    text = GrowingText(Detokenizer(tokenizer), (), (stop,))
+    text = GrowingText(Detokenizer(WordPieces.of(tokenizer)), (), (stop,))
     ids = [WORDS.index(word) for word in written.split()]
     told = ""
     for count in range(1, len(ids) + 1):

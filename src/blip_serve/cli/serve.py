@@ -17,14 +17,16 @@ from blip_serve.api.app import create_app
 from blip_serve.api.server import Server, ending_signals
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.cli.options import Config
-from blip_serve.doctor.examination import quick
 from blip_serve.errors import ConfigurationError
 from blip_serve.hosts import is_loopback
 from blip_serve.images.decode import check_formats
+from blip_serve.lazily import imported
 from blip_serve.loading import check_device
 from blip_serve.settings import AuthSettings, Settings
 from blip_serve.telemetry import LibraryLog, printable
 
+QUICK = "blip_serve.doctor.examination:quick"
+"""Imported for `--check` only, since it imports the hub's client."""
 OWN_DESCRIPTORS = 512
 """File descriptors for all but client connections: checkpoints, image fetches, uploads."""
 
@@ -63,7 +65,7 @@ def serve(
 
 def _exit_if_ill(settings: Settings) -> None:
     """Prints the quick checks that failed and those that could not be made, and exits if any failed."""
-    report = quick(settings)
+    report = imported(QUICK)(settings)
     for row in report.of("failed"):
         _tell(f"{row.part}: {row.name}: {row.seen}; expected: {row.expected}; {row.advice}")
     for row in report.of("not checked"):

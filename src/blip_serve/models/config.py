@@ -1,17 +1,18 @@
-"""A checkpoint's configuration, read and completed by transformers, as the typed values that our networks need."""
+"""A checkpoint's configuration, as the typed values that our networks need."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from transformers import BlipConfig
+from typing import Any, get_type_hints
 
 from blip_serve.catalogue import Shape
 from blip_serve.domain import CAPTION_TOKENS
 from blip_serve.errors import CheckpointError
+from blip_serve.lazily import imported
 from blip_serve.models.files import read_json
 from blip_serve.models.layers import ACTIVATIONS
 
+COMPLETE = "transformers:BlipConfig"
 SMALL = 10**9
 """Multiplications for an image, below which a model is small. They take a core a few milliseconds."""
 
@@ -142,23 +143,37 @@ def block_multiplications(vision: VisionConfig, tokens: int) -> int:
 
 
 def read_config(folder: Path) -> Config:
-    """The checkpoint's configuration. Raises `CheckpointError` naming the file and the key."""
+    """The checkpoint's configuration. Raises `CheckpointError` naming the file and the key.
+
+    What a file leaves out is completed by transformers. Most leave out nothing, and importing it takes two seconds.
+    """
     file = folder / "config.json"
     content = read_json(file)
     if content.get("model_type") != "blip":
         raise CheckpointError(file, f"model_type: expected blip, found {content.get('model_type')}")
     try:
-        complete = BlipConfig.from_dict(content).to_dict()
+        complete = content if _is_complete(content) else imported(COMPLETE).from_dict(content).to_dict()
     except Exception as error:  # transformers raises many kinds for a wrong field
         raise CheckpointError(file, " ".join(str(error).split())) from None
+    vision = VisionConfig(**_of(complete["vision_config"], VisionConfig))
+    text = TextConfig(**_of(complete["text_config"], TextConfig))
     config = Config(
-        vision=VisionConfig(**_of(complete["vision_config"], VisionConfig)),
-        text=TextConfig(**_of(complete["text_config"], TextConfig)),
+        vision=vision,
+        text=replace(text, encoder_hidden_size=vision.hidden_size),  # as transformers does
         joint_width=complete["image_text_hidden_size"],
         shape=Shape.of(complete),
     )
     _check(config, file)
     return config
+
+
+def _is_complete(content: Mapping[str, Any]) -> bool:
+    """Whether all that we read is there, each value of its type."""
+    return type(content.get("image_text_hidden_size")) is int and all(
+        isinstance(section := content.get(name), dict)
+        and all(type(section.get(key)) is kind for key, kind in get_type_hints(part).items())
+        for name, part in (("vision_config", VisionConfig), ("text_config", TextConfig))
+    )
 
 
 def check_memory(config: Config, file: Path, number_bytes: int, memory: int) -> None:

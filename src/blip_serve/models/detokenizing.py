@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from transformers import BertTokenizer
-
 from blip_serve.domain import FinishReason
+from blip_serve.models.word_pieces import WordPieces, cleaned
 
 HELD_WORDS, HELD_WORDS_CLEANED = 1, 3
 """Words at the end of a growing text that the next word piece may still change. They are more if the tokenizer's files
@@ -26,16 +25,16 @@ class Detokenizer:
     without decoding all of it again. The texts of tokens are cached; there are no more than the vocabulary has.
     """
 
-    def __init__(self, tokenizer: BertTokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._special = frozenset(id for id, token in tokenizer.added_tokens_decoder.items() if token.special)
+    def __init__(self, pieces: WordPieces) -> None:
+        self._backend, self._end, self._cleans = pieces.backend, pieces.end, pieces.cleans
+        self._special = frozenset(id for id, token in self._backend.get_added_tokens_decoder().items() if token.special)
         self._words: dict[int, Word | None] = {}
         self._tokens: dict[tuple[int, bool], str] = {}
-        self.held_words = HELD_WORDS_CLEANED if tokenizer.clean_up_tokenization_spaces else HELD_WORDS
+        self.held_words = HELD_WORDS_CLEANED if self._cleans else HELD_WORDS
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of ids. Ids that the tokenizer does not know add nothing."""
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+        return self.cleaned(self._backend.decode(list(ids), skip_special_tokens=True))
 
     def word(self, id: int) -> Word | None:
         """A token's text. `None` for a token that adds nothing: a special one, or one the tokenizer does not know."""
@@ -45,9 +44,7 @@ class Detokenizer:
 
     def cleaned(self, words: str) -> str:
         """Joined words as the final text, cleaned up if the tokenizer asks for it."""
-        if self._tokenizer.clean_up_tokenization_spaces:
-            return str(self._tokenizer.clean_up_tokenization(words))
-        return words
+        return cleaned(words) if self._cleans else words
 
     def token(self, id: int, first: bool) -> str:
         """What one token adds to a text, or how it begins one if it is the `first`."""
@@ -56,18 +53,18 @@ class Detokenizer:
         return self._tokens[id, first]
 
     def _read(self, id: int) -> Word | None:
-        backend, end = self._tokenizer.backend_tokenizer, self._tokenizer.sep_token_id
-        if id in self._special or backend.id_to_token(id) is None:
+        if id in self._special or self._backend.id_to_token(id) is None:
             return None
-        before = backend.decode([end], skip_special_tokens=False)
-        later = backend.decode([end, id], skip_special_tokens=False).removeprefix(before)
-        return Word(backend.decode([id], skip_special_tokens=False), later)
+        return Word(self._spelled(id), self._spelled(self._end, id).removeprefix(self._spelled(self._end)))
 
     def _shown(self, id: int, first: bool) -> str:
         if first:
-            return str(self._tokenizer.decode([id]))
-        before = str(self._tokenizer.sep_token)
-        return str(self._tokenizer.decode([self._tokenizer.sep_token_id, id])).removeprefix(before)
+            return self.cleaned(self._spelled(id))
+        return self.cleaned(self._spelled(self._end, id)).removeprefix(self._spelled(self._end))
+
+    def _spelled(self, *ids: int) -> str:
+        """The text of all ids, the special ones too."""
+        return str(self._backend.decode(ids, skip_special_tokens=False))
 
 
 class GrowingText:

@@ -5,13 +5,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import BertTokenizer
-
 from blip_serve.domain import Caption, ScoringProtocol
 from blip_serve.errors import CheckpointError, InvalidInput
 from blip_serve.models.config import TextConfig
 from blip_serve.models.detokenizing import Detokenizer
 from blip_serve.models.files import read_json
+from blip_serve.models.word_pieces import read_word_pieces
 from blip_serve.models.words import Spelled, words_of
 
 PAPER_TOKENS = 35
@@ -32,16 +31,13 @@ class CaptionTokenizer:
         vocabulary = config.vocab_size
         if not any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt")):
             raise CheckpointError(folder, "holds neither tokenizer.json nor vocab.txt")
-        try:
-            tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
-        except Exception as error:  # tokenizers raises a bare Exception for a damaged file
-            raise CheckpointError(folder, f"tokenizer not readable: {' '.join(str(error).split())}") from None
+        pieces = read_word_pieces(folder)
         _check_vocabulary(folder)
-        if len(tokenizer) > vocabulary:
-            raise CheckpointError(folder, f"the tokenizer has {len(tokenizer)} words, config.json says {vocabulary}")
-        self.detokenizer = Detokenizer(tokenizer)
-        self.unknown_id = int(tokenizer.unk_token_id)
-        self._backend = tokenizer.backend_tokenizer
+        self._backend = pieces.backend
+        if (size := self._backend.get_vocab_size()) > vocabulary:
+            raise CheckpointError(folder, f"the tokenizer has {size} words, config.json says {vocabulary}")
+        self.detokenizer = Detokenizer(pieces)
+        self.unknown_id = pieces.unknown
         self._backend.no_truncation()
         self._backend.no_padding()
         self.positions = config.max_position_embeddings

@@ -16,11 +16,13 @@ BROWSER := $(VENV)/.ready-browser
 CLIENTS := $(CURDIR)/build/clients
 PYTHON_CLIENTS := $(patsubst tests/clients/requirements/%.txt,$(CLIENTS)/%/.ready,$(wildcard tests/clients/requirements/*.txt))
 FAST := $(BIN)/python -m pytest -m 'not full and not deploy and not cuda and not browser' --numprocesses 2 --dist loadfile --no-loadscope-reorder
+STARTING := $(filter-out tests/cli/test_start_up.py,$(wildcard tests/cli/test_*.py)) tests/test_readme_examples.py \
+  tests/jobs/test_kill.py tests/jobs/test_recipes.py tests/threats/test_configuration.py tests/threats/test_lifecycle.py
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-avx2 test-newest test-full test-long test-browser test-clients test-deploy test-image lint \
-  check bench gpu scoreboard train-demo
+.PHONY: help setup newest clients serve test test-avx2 test-newest test-full test-long test-browser test-clients test-deploy \
+  test-image lint check bench gpu scoreboard train-demo
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,11 +42,14 @@ serve: $(READY) ## serve on PORT (8000) with the embedded checkpoint, or with CO
 test: $(READY) ## the fast tests: under 5 minutes on 2 cores, no network
 	$(FAST)
 
-test-avx2: $(READY) ## the fast tests as on a CPU that has AVX2 only
-	$(AVX2) $(FAST)
+test-avx2: $(READY) ## the fast tests as on a CPU that has AVX2 only, without those that mostly start processes
+	$(AVX2) $(FAST) $(addprefix --ignore=,$(STARTING))
 
-test-newest: ## the fast tests on Python 3.13, the newest that is tested, as on a CPU that has AVX2 only
-	$(MAKE) test-avx2 VENV=build/py313 PYTHON="$(or $(NEWEST),python3.13)"
+test-newest: newest ## the same on Python 3.13, the newest that is tested
+	$(MAKE) test-avx2 VENV=build/py313
+
+newest: ## make build/py313, the environment of test-newest
+	$(MAKE) setup VENV=build/py313 PYTHON="$(or $(NEWEST),python3.13)"
 
 test-full: $(READY) ## parity at full base and large size: minutes, and 10 GB of memory
 	$(BIN)/python -m pytest -m 'full and not long' -s
@@ -52,11 +57,13 @@ test-full: $(READY) ## parity at full base and large size: minutes, and 10 GB of
 test-long: $(READY) ## what test-full leaves out: doctor, ten models and memory at base and large size
 	$(BIN)/python -m pytest -m long -s
 
-test-clients: $(READY) $(PYTHON_CLIENTS) ## LangChain, LiteLLM, pydantic-ai, llm, llama-index, Cohere, datasets, the AI SDK (Node), openai's: downloads them
+test-clients: $(READY) clients ## LangChain, LiteLLM, pydantic-ai, llm, llama-index, Cohere, datasets, the AI SDK (Node), openai's
+	TEST_CLIENTS=$(CLIENTS) $(BIN)/python -m pytest tests/clients
+
+clients: $(PYTHON_CLIENTS) ## download the clients of test-clients
 	cp tests/clients/package.json $(CLIENTS)
 	command -v npm >/dev/null && npm install --prefix $(CLIENTS) --no-package-lock --no-audit --no-fund \
 	  || echo "npm's clients are not installed: their tests are skipped" >&2
-	TEST_CLIENTS=$(CLIENTS) $(BIN)/python -m pytest tests/clients
 
 $(CLIENTS)/%/.ready: tests/clients/requirements/%.txt
 	$(PYTHON) -m venv --clear $(@D)

@@ -18,6 +18,7 @@ import yaml
 from blip_serve.cli import COMMANDS, imported
 from blip_serve.settings import Settings
 from tests.support.documents import DOCUMENTS, ROOT, blocks, name, text_of
+from tests.support.forked import shell
 from tests.support.server import QUIET, serving
 from tests.support.waiting import STARTED_S, WAIT_S
 
@@ -26,10 +27,7 @@ RECIPES = ROOT / "src" / "blip_serve" / "jobs" / "README.md"
 SHOWN = re.compile(r"^ *print\(.*\)  # (.+)$", re.MULTILINE)
 LINKED = ("src", "configs", "scripts", "tests", "pyproject.toml", "README.md")
 """What an example finds where it runs, which is not the repository: it may write files."""
-HERE = f"""
-blip-serve() {{ {sys.executable} -m blip_serve "$@"; }}
-curl() {{ command curl --silent --show-error --fail "$@"; }}
-"""
+CURL = 'curl() { command curl --silent --show-error --fail "$@"; }\n'
 
 
 def having(language: str) -> list[Path]:
@@ -77,7 +75,7 @@ def test_the_shell_examples_run(document: Path, block: str, address: str, folder
     script = block.replace("localhost:8000", address).replace(".venv/bin/blip-serve", "blip-serve")
     script = script.replace(".venv/bin/python", sys.executable)
     started = script.count("blip-serve ") + script.count("-m pytest")
-    assert run(["bash", "-e", "-c", HERE + script], folder, STARTED_S * max(1, started))
+    assert run(["bash", "-e", "-c", shell() + CURL + script], folder, STARTED_S * max(1, started))
 
 
 def test_the_settings_of_the_examples_can_be_used() -> None:

@@ -11,13 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.documents import ROOT, text_of
+from tests.support.forked import shell
 
 README = ROOT / "src" / "blip_serve" / "jobs" / "README.md"
 RECIPE = re.compile(r"^### (.+?)\n.*?^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 RECIPES = dict(RECIPE.findall(text_of(README)))
-SHELL = f"""
-blip-serve() {{ {sys.executable} -m blip_serve "$@"; }}
-"""
 
 
 def run(recipe: str, folder: Path) -> list[str]:
@@ -26,7 +24,7 @@ def run(recipe: str, folder: Path) -> list[str]:
     shutil.copytree(ROOT / pictures.relative_to(folder), pictures)
     script = RECIPES[recipe].replace(".venv/bin/python", sys.executable)
     done = subprocess.run(
-        ["bash", "-e", "-c", SHELL + script], check=False, capture_output=True, text=True, cwd=folder, timeout=100
+        ["bash", "-e", "-c", shell() + script], check=False, capture_output=True, text=True, cwd=folder, timeout=100
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

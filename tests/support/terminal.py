@@ -4,11 +4,12 @@ import fcntl
 import os
 import pty
 import struct
-import subprocess
-import sys
 import termios
 
 import pyte
+
+from tests.support.forked import Forked, forker
+from tests.support.waiting import WAIT_S
 
 
 def screen_of(*arguments: str, columns: int = 100, rows: int = 60) -> list[str]:
@@ -16,21 +17,14 @@ def screen_of(*arguments: str, columns: int = 100, rows: int = 60) -> list[str]:
     terminal, end = pty.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "CI")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "blip_serve", *arguments],
-        stdin=end,
-        stdout=end,
-        stderr=end,
-        env=environment | {"TERM": "xterm-256color"},
-    )
+    process = Forked(forker().socket, "blip_serve", arguments, [end] * 3, environment | {"TERM": "xterm-256color"})
     os.close(end)
     screen = pyte.Screen(columns, rows)
     stream = pyte.ByteStream(screen)
-    with process:
-        while written := _read(terminal):
-            stream.feed(written)
+    while written := _read(terminal):
+        stream.feed(written)
     os.close(terminal)
-    assert process.returncode == 0
+    assert process.wait(WAIT_S) == 0
     return "\n".join(line.rstrip() for line in screen.display).rstrip().split("\n")
 
 

@@ -40,13 +40,25 @@ class Bench:
         return ("base",) if self.quick else ("base", "large")
 
     @property
-    def sixteen_bits(self) -> str:
-        """The number type of sixteen bits that users take on the device."""
-        return "float16" if self.device == "cuda" else "bfloat16"
+    def sixteen_bits(self) -> tuple[str, ...]:
+        """The number type of sixteen bits that users take on the device; none where a CPU only emulates it."""
+        return () if self.dtype == "float32" else (self.dtype,)
+
+    @property
+    def number_types(self) -> tuple[str, ...]:
+        """Those that the device multiplies."""
+        return ("float32", *self.sixteen_bits)
+
+    @property
+    def openvino_types(self) -> tuple[str, ...]:
+        """Number types of (o), which runs on CPUs only. A quick run has the one that is ours."""
+        if self.device != "cpu":
+            return ()
+        return (self.dtype,) if self.quick else (*self.number_types, "int8")
 
     def repeats(self, count: int, quick: int = 1) -> int:
-        """How often a row is timed, that is timed `count` times in a whole run."""
-        return quick if self.quick else count
+        """How often a row is timed, that is timed `count` times in a whole run, or half as often in float32."""
+        return quick if self.quick else count if self.sixteen_bits else -(-count // 2)
 
     def checkpoint(self, size: SizeName, kind: Kind = "retrieval") -> Path:
         """The folder of a checkpoint of random weights."""

@@ -1,6 +1,7 @@
 """Charts of the results, each as PNG and SVG, to be read at a README's width."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import matplotlib as mpl
 
 from bench.measure import Row
 from bench.ratios import Ratio, ratios
-from bench.targets import TARGETS
+from bench.targets import Target
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -19,7 +20,7 @@ WIDTH = 9.0
 BLUE, ORANGE, GREEN, PURPLE, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#666666"
 """Of Okabe and Ito's palette, which the colour-blind tell apart."""
 MAX_TICKS = 6
-COLOURS = {"a": ORANGE, "a16": "#E69F00", "a+": PURPLE, "b": GREEN, "c": SKY}
+COLOURS = {"a": ORANGE, "a16": "#E69F00", "a+": PURPLE, "b": GREEN, "c": SKY, "o": "#8C564B"}
 STYLE = {
     "font.size": 12,
     "font.family": "DejaVu Sans",
@@ -41,10 +42,10 @@ Curve = tuple[str, str, str]
 """A label, a colour, and a line's style."""
 
 
-def draw(rows: Sequence[Row], stem: Path) -> list[Path]:
+def draw(rows: Sequence[Row], stem: Path, targets: Sequence[Target]) -> list[Path]:
     """Writes the charts that `rows` have figures for, as `STEM-NAME.png` and `.svg`; the PNG files."""
     kinds: dict[str, Callable[[Sequence[Row]], bool]] = {
-        "ratios": _ratios,
+        "ratios": partial(_ratios, targets=targets),
         "growth": _growth,
         "load": _load,
         "continuous": _continuous,
@@ -61,7 +62,7 @@ def draw(rows: Sequence[Row], stem: Path) -> list[Path]:
     return drawn
 
 
-def _ratios(rows: Sequence[Row]) -> bool:
+def _ratios(rows: Sequence[Row], targets: Sequence[Target]) -> bool:
     """A bar a side of every row at base size, and a mark where the target is."""
     found = [each for each in ratios(rows) if each.row.side in COLOURS and each.row.model.startswith("base")]
     if not found:
@@ -69,7 +70,7 @@ def _ratios(rows: Sequence[Row]) -> bool:
     _, axes = plt.subplots(figsize=(WIDTH, 1.2 + 0.36 * len(found)), layout="constrained")
     for place, each in enumerate(found):
         axes.barh(place, each.times, color=COLOURS[each.row.side], height=0.72)
-        asked = _asked(each)
+        asked = _asked(each, targets)
         if asked:
             axes.plot([asked, asked], [place - 0.45, place + 0.45], color="black", linewidth=2.4, zorder=3)
         end = (max(each.times, asked or 0), place)
@@ -87,12 +88,13 @@ def _ratios(rows: Sequence[Row]) -> bool:
 
 def _label(ratio: Ratio) -> str:
     number_type = ratio.row.model.partition(" ")[2]
-    return f"{ratio.row.name}   ({ratio.row.side}) {number_type}"
+    place = "" if ratio.row.x is None else f", at {ratio.row.x:g}"
+    return f"{ratio.row.name}{place}   ({ratio.row.side}) {number_type}"
 
 
-def _asked(ratio: Ratio) -> float | None:
+def _asked(ratio: Ratio, targets: Sequence[Target]) -> float | None:
     wanted = (ratio.row.group, f"{ratio.row.name}: times faster than ({ratio.row.side}) {ratio.row.model.split()[1]}")
-    return next((target.bound for target in TARGETS if (target.group, target.says) == wanted), None)
+    return next((target.bound for target in targets if (target.group, target.says) == wanted), None)
 
 
 def _growth(rows: Sequence[Row]) -> bool:

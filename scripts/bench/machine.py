@@ -6,7 +6,7 @@ import platform
 import re
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_int8")
 PACKAGES = ("torch", "transformers", "fastapi", "uvicorn", "litserve", "pillow")
 TIMES = 3
 
@@ -37,6 +37,11 @@ def describe(device: str, packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     if device == "cuda":
         found["gpu"] = torch.cuda.get_device_name()
     return found
+
+
+def multiplies_sixteen_bits(machine: Mapping[str, str]) -> bool:
+    """Whether the machine that `describe` told of multiplies numbers of sixteen bits, as a card does and some CPUs."""
+    return "gpu" in machine or not {"avx512_bf16", "amx_bf16"}.isdisjoint(machine["flags"].split())
 
 
 def _field(cpuinfo: str, name: str) -> str:

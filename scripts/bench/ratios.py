@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from bench.measure import Row
 
 OURS = "d"
+PEER = "o"
+"""OpenVINO: held against ours of the same number type, where that was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +20,13 @@ class Ratio:
 
 
 def ratios(rows: Sequence[Row]) -> Iterator[Ratio]:
-    """Of every row that has one of ours beside it."""
+    """Of every row that has one of ours beside it: our fastest, whose number type may be another."""
     for row in rows:
         if row.side == OURS:
             continue
         mine = [each for each in rows if each.side == OURS and _place(each) == _place(row)]
+        if row.side == PEER:
+            mine = [each for each in mine if each.model == row.model] or mine
         if mine:
             ours = min(mine, key=lambda each: times(each, mine[0]))
             yield Ratio(row, ours, times(row, ours))

@@ -1,6 +1,7 @@
 """Captions of 20 tokens, greedy and by beams, for one client and for 16."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 
 import httpx
 
@@ -28,22 +29,25 @@ def run(bench: Bench) -> None:
                 _one_client(bench, "greedy", 1, {"a": card}, [(bench.dtype, server)])
             return
         fastapi = bench.other("fastapi_server", str(folder), "caption", dtype="float32")
-        with together([fastapi, bench.serve(folder, dtype="float32"), bench.serve(folder)]) as (other, exact, server):
-            ours = (bench.dtype, server)
-            with bench.card(CardCaptioner, folder, bench.sixteen_bits) as card16:
-                cards = {"a": card, "a16": card16}
-                _one_client(bench, "greedy", 1, cards, [("float32", exact), ours])
-                _one_client(bench, "3 beams", 3, cards, [ours])
-            _many_clients(bench, card, other, server)
+        serving = [bench.serve(folder, dtype=dtype) for dtype in bench.number_types]
+        with together([fastapi, *serving]) as (other, *servers):
+            ours = list(zip(bench.number_types, servers, strict=True))
+            with ExitStack() as running:
+                cards = {"a": card}
+                for dtype in bench.sixteen_bits:
+                    cards["a16"] = running.enter_context(bench.card(CardCaptioner, folder, dtype))
+                _one_client(bench, "greedy", 1, cards, ours)
+                _one_client(bench, "3 beams", 3, cards, ours[-1:])
+            _many_clients(bench, card, other, servers[-1])
 
 
 def _one_client(
     bench: Bench, name: str, beams: int, cards: Mapping[str, Apart], ours: Sequence[tuple[str, Server]]
 ) -> None:
     """`cards` by side, `ours` with their number types."""
-    models = {"a": "base float32", "a16": f"base {bench.sixteen_bits}"}
+    models = zip(cards.items(), bench.number_types, strict=False)
     sides: list[Side[bytes, str]] = [
-        *(Side(side, models[side], _by_card(card, beams)) for side, card in cards.items()),
+        *(Side(side, f"base {dtype}", _by_card(card, beams)) for (side, card), dtype in models),
         *(Side("d", f"base {dtype}", _by_us(server, beams)) for dtype, server in ours),
     ]
     pictures = bench.pictures.take(bench.repeats(REPEATS[name]) + 1)

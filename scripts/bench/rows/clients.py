@@ -1,10 +1,11 @@
-"""16 clients at once, each with a pair whose image nobody knows: servers that batch, and one that does not."""
+"""16 clients at once, each with a pair whose image nobody knows: servers that batch, or do not."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 import httpx
 
+from bench import peer
 from bench.bench import Bench
 from bench.comparison import Side, compare, same_numbers
 from bench.pictures import captions
@@ -17,7 +18,7 @@ REPEATS = 3
 
 
 def run(bench: Bench) -> None:
-    """Pairs a second, at base size. A quick run has 4 clients, and no (c)."""
+    """Pairs a second, at base size, ours in float32 too for (o). A quick run has 4 clients, and no (c)."""
     folder = bench.checkpoint("base")
     count = 4 if bench.quick else CLIENTS
 
@@ -30,9 +31,16 @@ def run(bench: Bench) -> None:
     def ours(dtype: str) -> AbstractContextManager[Server]:
         return bench.serve(folder, dtype=dtype)
 
-    starts = [("b", "float32", fastapi, _predict), ("d", bench.dtype, ours, _match)]
+    def openvino(dtype: str) -> AbstractContextManager[Server]:
+        return peer.server(bench, folder, dtype)
+
+    types = (bench.dtype,) if bench.quick else bench.number_types
+    starts = [("b", "float32", fastapi, _predict), *(("d", dtype, ours, _match) for dtype in reversed(types))]
+    starts += [("o", dtype, openvino, _predict) for dtype in bench.openvino_types]
     if not bench.quick:
-        starts += [("c", dtype, litserve, _predict) for dtype in ("float32", bench.sixteen_bits)]
+        starts += [("c", dtype, litserve, _predict) for dtype in bench.number_types]
+    if bench.openvino_types:
+        peer.converted(bench, folder)  # before servers start side by side
     with together([start(dtype) for _, dtype, start, _ in starts]) as servers:
         sides = [
             _side(name, dtype, server, count, ask)

@@ -38,8 +38,18 @@ def run(bench: Bench) -> None:
 
 def resident(server: Server) -> float:
     """Megabytes of the process that are in memory."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+    return _megabytes(server, "status", "VmRSS:")
+
+
+def proportional(server: Server) -> float:
+    """Megabytes of the process, of pages that others have too its part only (the proportional set size)."""
+    return _megabytes(server, "smaps_rollup", "Pss:")
+
+
+def _megabytes(server: Server, file: str, key: str) -> float:
+    [line] = [
+        line for line in Path(f"/proc/{server.process.pid}/{file}").read_text().splitlines() if line.startswith(key)
+    ]
     return int(line.split()[1]) * 1024 / 1e6
 
 

@@ -69,6 +69,12 @@ class CardMatcher:
         found: list[float] = F.normalize(vector.float(), dim=-1)[0].tolist()
         return found
 
+    def pixels(self, pictures: Sequence[bytes]) -> Tensor:
+        """The pictures as (B, 3, S, S) normalised pixels, float32 on the CPU."""
+        images = [opened(picture) for picture in pictures]
+        found: Tensor = self._processor(images, return_tensors="pt")["pixel_values"]
+        return found
+
     @torch.inference_mode()
     def image_tokens(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalised pixels -> (B, 1 + patches, D)."""

@@ -93,7 +93,7 @@ class Model:
     """The model without the service: what its steps and its decoding take."""
 
     def __init__(self, folder: Path) -> None:
-        settings = _settings(folder)
+        settings = settings_for(folder)
         self._model, _ = (
             CheckpointLoader(settings, Telemetry(settings.log)).find(settings.models[0], ModelCard("bulk/model")).load()
         )
@@ -131,10 +131,10 @@ def _goes_on(work: Work, outcome: object) -> bool:
 
 
 class Bulk:
-    """What `blip-serve bulk embed FOLDER` does, without the terminal. The model is ready."""
+    """What `blip-serve bulk embed FOLDER` does, without the terminal, by `settings` of one model."""
 
-    def __init__(self, folder: Path, at_once: int) -> None:
-        self._settings = _settings(folder)
+    def __init__(self, settings: Settings, at_once: int) -> None:
+        self._settings = settings
         self._at_once = at_once
         self._loop = asyncio.new_event_loop()
         self._service = AsyncBlipServe(self._settings)
@@ -171,10 +171,11 @@ def _model(folder: Path) -> Model:
 
 def _bulk(folder: Path, at_once: int) -> Bulk:
     keep_memory()
-    return Bulk(folder, at_once)
+    return Bulk(settings_for(folder), at_once)
 
 
-def _settings(folder: Path) -> Settings:
+def settings_for(folder: Path) -> Settings:
+    """Those for local use, with the checkpoint in `folder` as the only model."""
     model = ModelSettings(id="bulk/model", source=str(folder))
     return local_settings().model_copy(update={"models": (model,), "catalogue": False})
 

@@ -11,22 +11,25 @@ from pathlib import Path
 import torch
 
 from bench.machine import describe
+from bench.markdown import table
 from gpu.rows import Row
 from gpu.tested import Tests
 
 PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "pydantic")
+HEADS = ["checkpoint", "what", "how many", "ms", "launching, ms", "device, ms", "a second", "note"]
 TRIAL = "NO CARD: a trial of the script on a CPU. These are no results of a GPU."
 
 
 @dataclass(slots=True)
 class Report:
-    """The report of a run on `machine`. `files`: its `.json` and its `.md` file."""
+    """The report of a run on `machine`. `broken`: measurements that failed, and why."""
 
     on_card: bool
     machine: dict[str, str]
     folder: Path
     tests: Tests = field(default_factory=Tests)
     rows: list[Row] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
     seconds: int = 0
 
     @classmethod
@@ -43,9 +46,7 @@ class Report:
     def add(self, row: Row) -> None:
         """Keeps and prints a row, and writes what is known so far."""
         self.rows.append(row)
-        print(
-            f"{row.model} | {row.name} | {row.count} in {row.ms:.1f} ms, launching {row.launching_ms:.1f}", flush=True
-        )
+        print(" | ".join(_cells(row)), flush=True)
         self.write()
 
     def write(self) -> None:
@@ -53,7 +54,7 @@ class Report:
         self.folder.mkdir(parents=True, exist_ok=True)
         name = re.sub(r"[^a-z0-9]+", "-", self.machine["gpu"].lower()) if self.on_card else "no-card"
         known = {"on_card": self.on_card, "machine": self.machine, "tests": asdict(self.tests), "seconds": self.seconds}
-        content = known | {"rows": [asdict(row) for row in self.rows]}
+        content = known | {"broken": self.broken, "rows": [asdict(row) for row in self.rows]}
         (self.folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
         (self.folder / f"{name}.md").write_text(self._page())
 
@@ -65,18 +66,20 @@ class Report:
             *(f"- {name}: {value}" for name, value in self.machine.items()),
             f"- tests: {tests.passed} passed, {tests.skipped} skipped, {len(tests.failed)} failed {tests.note}",
             *(f"  - failed: `{name}`" for name in tests.failed),
+            *(f"- not measured: {reason}" for reason in self.broken),
             f"- the run took {self.seconds} s",
             "",
-            "Medians without HTTP, decoding or tokenizing; `launching`: for how long of it the host was busy.",
+            "`launching`: for how long of it the host was busy launching. `device`: what the device takes for the same",
+            "when it never waits for the host.",
             "",
-            "| checkpoint | what | how many | ms | launching, ms | a second |",
-            "|---|---|---|---|---|---|",
-            *(
-                f"| {row.model} | {row.name} | {row.count} | {row.ms:.2f} | {row.launching_ms:.2f} | {row.rate:,.0f} |"
-                for row in self.rows
-            ),
+            *table(HEADS, [_cells(row) for row in self.rows], "llrrrrrl"),
         ]
         return "\n".join(lines) + "\n"
+
+
+def _cells(row: Row) -> list[str]:
+    launching, device = ("" if ms is None else f"{ms:.2f}" for ms in (row.launching_ms, row.device_ms))
+    return [row.model, row.name, str(row.count), f"{row.ms:.2f}", launching, device, f"{row.rate:,.0f}", row.note]
 
 
 def _card() -> dict[str, str]:

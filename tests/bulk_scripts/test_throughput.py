@@ -9,7 +9,7 @@ from PIL import Image
 
 from bench.pictures import Pictures
 from bulk.photos import photos
-from bulk.throughput import ASKED, Alone, Block, Bulk, Model, lines, share_of
+from bulk.throughput import ASKED, Alone, Block, Bulk, Model, lines, settings_for, share_of
 from tests.support.checkpoints import SMALL, build
 
 ALONE = Alone(engine=0.15, decode=0.02)
@@ -48,7 +48,7 @@ def test_the_model_alone_and_a_bulk_run_embed_pictures(tmp_path: Path) -> None:
     alone = Model(folder).alone(Pictures(0).take(8))
     assert alone.engine > 0
     assert alone.decode > 0.001
-    bulk = Bulk(folder, at_once=4)
+    bulk = Bulk(settings_for(folder), at_once=4)
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     for index, picture in enumerate(Pictures(1).take(9)):

@@ -8,14 +8,15 @@ from blip_serve.models.answerer import Answerer
 from blip_serve.models.captioner import Captioner
 from blip_serve.models.matcher import Matcher
 from tests.support.checkpoints import SMALL, SMALL_VQA, Kind, build
+from tests.support.explaining import explaining
 from tests.support.pictures import encoded, picture
 from tests.support.running import image_bytes, item, writing
 
 MODELS: dict[Kind, Any] = {"retrieval": Matcher, "captioning": Captioner, "answering": Answerer}
 PHASES: dict[Kind, set[str]] = {
-    "retrieval": {"encode", "score", "embed"},
-    "captioning": {"encode", "prefill", "decode"},
-    "answering": {"encode", "read", "prefill", "decode", "rank"},
+    "retrieval": {"encode", "score", "embed", "explain"},
+    "captioning": {"encode", "prefill", "decode", "explain"},
+    "answering": {"encode", "read", "prefill", "decode", "rank", "explain"},
 }
 TEXTS = ["a dog", "a", "two small red dogs and a woman on the beach", "what is it with the cat?"]
 WAYS: list[dict[str, Any]] = [
@@ -27,7 +28,7 @@ WAYS: list[dict[str, Any]] = [
     {"num_beams": 2, "repetition_penalty": 1.2, "min_tokens": 3},
 ]
 IMAGES = [encoded(picture(seed)) for seed in range(8)]
-"""More than `generator.MANY`, so that some are attended to as they are."""
+"""More than `Kernels.many_images`, so that some are attended to as they are."""
 
 
 def checkpoint(folder: Path, kind: Kind) -> Path:
@@ -46,10 +47,12 @@ def items(kind: Kind, first: int = 0) -> list[Item]:
             item(images[2], ["a red cat"], scores=frozenset({"cosine"})),
             EmbedItem(image_bytes(images[3]), "hf"),
             EmbedItem(Caption("a green cat", "input"), "hf"),
+            explaining(images[0], TEXTS, "gradcam"),
+            explaining(images[3], TEXTS[:1], "attention", "all", "paper"),
         ]
     texts = [writing(images[i % 6], TEXTS[i % 4], **way) for i, way in enumerate(WAYS * 2)]
     if kind == "captioning":
-        return list(texts)
+        return [*texts, explaining(images[0], TEXTS)]
     answers = tuple(Caption(text, "answers") for text in TEXTS)
     ranked = [RankItem(image_bytes(image), Caption("what is it?", "question"), answers) for image in images[:2]]
-    return [*texts, *ranked]
+    return [*texts, *ranked, explaining(images[0], TEXTS, question="what is it?")]

@@ -46,13 +46,13 @@ def test_torch_may_be_older_than_pinned(found: str, refused: bool, monkeypatch: 
 def test_a_run_without_a_card_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     report = Report.begin(tmp_path / "results", tmp_path / "trials")
-    report.add(Row("encode images", "demo float32", 64, 500.0, 490.0))
+    report.add(Row("encode images", "demo float32", 64, 500.0, 490.0, note="as it is"))
     assert not (tmp_path / "results").exists()
-    assert (tmp_path / "trials" / "no-card.md").read_text().startswith(f"# {TRIAL}")
+    page = (tmp_path / "trials" / "no-card.md").read_text()
+    assert page.startswith(f"# {TRIAL}")
+    assert "| demo float32 | encode images | 64 | 500.00 | 490.00 |  | 128 | as it is |" in page
     written = json.loads((tmp_path / "trials" / "no-card.json").read_text())
     assert written["on_card"] is False
     assert written["machine"]["gpu"] == "none"
     assert {"date", "torch"} <= written["machine"].keys()
-    assert written["rows"] == [
-        {"name": "encode images", "model": "demo float32", "count": 64, "ms": 500.0, "launching_ms": 490.0}
-    ]
+    assert [Row(**row) for row in written["rows"]] == report.rows

@@ -64,6 +64,9 @@ def test_no_launch_waits_for_a_pretended_card(kind: Kind, tmp_path: Path, monkey
     monkeypatch.setattr(opening, "open_device", lambda _: pretended())
     with Card() as card, torch.no_grad():  # inference mode is not for tensors that are wrapped
         model = load(MODELS[kind], checkpoint(tmp_path, kind), images=NOTHING_KEPT)
+        loads = model.missing(["explain"])
+        assert loads is not None
+        loads()  # as the service does before the first launch
         for name in ("launch", "collect"):
             method = getattr(model, name)
             monkeypatch.setattr(model, name, partial(method.__func__.__wrapped__, method.__self__))

@@ -95,7 +95,7 @@ lint: $(READY) ## ruff and mypy strict
 
 check: lint test test-full ## lint, test and test-full
 
-bench: $(BENCHED) ## the benchmark: 15 to 17 minutes on 2 cores; QUICK=1 under 2; DEVICE=cuda on a GPU
+bench: $(BENCHED) ## the benchmark: 15 to 40 minutes on 2 cores; QUICK=1 under 2; DEVICE=cuda on a GPU
 	PYTHONPATH=scripts:. $(BIN)/python -m bench --device $(DEVICE) $(if $(QUICK),--quick)
 
 $(BENCHED): $(READY)

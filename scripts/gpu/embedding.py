@@ -16,14 +16,14 @@ ROWS = {True: 2048, False: 24}
 AT_ONCE = 256
 MEASURED = {True: 64, False: 8}
 """Pictures that are decoded, then encoded in one step, apart from the run."""
-SHIPPED = 8
+FEW = 8
 """Workers that are tried beside one a core."""
 
 
 def rows(place: Place) -> Iterator[Row]:
     """A row for each number of workers."""
     decoded, encoded = _alone(place)
-    for workers in sorted({min(SHIPPED, place.cores), place.cores}):
+    for workers in sorted({min(FEW, place.cores), place.cores}):
         seconds = _run(place, workers)
         note = bound(ROWS[place.on_card] / seconds, decoded * min(workers, place.cores), encoded)
         name = f"bulk embed, rows, {workers} workers"

@@ -3,6 +3,7 @@
 import math
 import os
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 QUOTA_FILES = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
@@ -23,7 +24,8 @@ def container_limit(cgroups: Path = CGROUPS) -> int | None:
     return None
 
 
+@cache
 def usable_cores(cgroups: Path = CGROUPS) -> int:
-    """Cores that this process may run on, but at most the container's limit."""
+    """Cores that this process may run on, but at most the container's limit. They are read once."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(here, container_limit(cgroups) or here)

@@ -74,3 +74,10 @@ def test_a_cpu_multiplies_bfloat16_by_what_it_has_and_onednn_may_use(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(has, True))
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: allowed)
     assert bfloat16_here() is (by if allowed else Bfloat16.EMULATED)
+
+
+def test_without_onednn_bfloat16_is_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"bf16": True})
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: pytest.fail("it is not there"))
+    assert bfloat16_here() is Bfloat16.EMULATED

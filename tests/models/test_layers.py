@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from blip_serve.models.device import Bfloat16, Device
 from blip_serve.models.kernels import AVX2, CUDA, OTHER, TILES, VECTORS, Kernels
@@ -162,3 +163,22 @@ def on_cpu(dtype: torch.dtype, bfloat16: Bfloat16, avx2: bool = False) -> Device
 )
 def test_a_processor_and_a_number_type_have_their_own_thresholds(device: Device, kernels: Kernels) -> None:
     assert device.kernels is kernels
+
+
+@pytest.mark.parametrize("kernels", [OTHER, AVX2, TILES, CUDA])
+@pytest.mark.parametrize(("images", "tokens", "width"), [(64, 577, 1024), (4, 901, 768)])
+def test_a_full_step_is_attended_to_by_torch_s_attention(
+    kernels: Kernels, images: int, tokens: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attend, asked = DotProductAttention(), list[Tensor]()
+    attend.tune(kernels, threads=1)
+    fused = F.scaled_dot_product_attention
+
+    def noting(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        asked.append(query)
+        return fused(query, key, value, mask)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", noting)
+    x = torch.empty(images, width // 64, tokens, 64, device="meta")
+    assert attend(x, x, x).shape == x.shape
+    assert len(asked) == 1

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from tokenizers.models import Unigram
 from transformers import BertTokenizer
 
 from blip_serve.errors import CheckpointError, DeviceLost
@@ -42,6 +44,12 @@ def meta_weights(folder: Path) -> None:
     state = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     torch.save(state | {"itm_head.bias": torch.zeros(2, device="meta")}, folder / "pytorch_model.bin")
+
+
+def another_kind(folder: Path) -> None:
+    Tokenizer(Unigram([(word, 0.0) for word in ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", "a")], unk_id=0)).save(
+        str(folder / "tokenizer.json")
+    )
 
 
 def two_words_one_id(folder: Path) -> None:
@@ -148,6 +156,7 @@ BROKEN: dict[str, tuple[Damage, str]] = {
         lambda folder: append(folder / "vocab.txt", "dog\n"), r"vocab\.txt: 'dog' stands in the vocabulary 2 times"
     ),
     "an id twice": (two_words_one_id, r"tokenizer\.json: the id 5 stands in the vocabulary 2 times"),
+    "a tokenizer of another kind": (another_kind, r"tokenizer\.json: its vocabulary is not BERT's"),
     "a word of tokenizer.json twice": (one_word_two_ids, r"tokenizer\.json: not JSON: 'dog' stands there twice"),
     "no object of preprocessing": (
         lambda folder: (folder / "processor_config.json").write_text('{"image_processor": [1]}'),

@@ -101,7 +101,7 @@ def scored(matcher: Matcher, works: Sequence[MatchWork]) -> list[tuple[int, floa
     return found
 
 
-def test_an_image_is_projected_twice_however_many_steps_its_captions_fill(checkpoint: Path) -> None:
+def test_an_image_is_projected_twice_however_many_steps_its_captions_fill_on_a_cpu(checkpoint: Path) -> None:
     given = item(encoded(picture(1)), ["dog " * (1 + i % 30) + "and a cat" * (i % 2) for i in range(200)])
     [wanted] = run(load_matcher(checkpoint), given)
     matcher = load_matcher(checkpoint)

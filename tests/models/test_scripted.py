@@ -13,7 +13,7 @@ from torch import nn
 from blip_serve.catalogue import EMBEDDED
 from blip_serve.domain import AnyModel, Caption, Item, RankItem
 from blip_serve.errors import OutOfMemory
-from blip_serve.models import weights
+from blip_serve.models import device, weights
 from blip_serve.models.answerer import Answerer
 from blip_serve.models.captioner import Captioner
 from blip_serve.models.device import Bfloat16, Device
@@ -67,6 +67,19 @@ def test_layers_in_torchscript_are_those_in_python(
         assert run(scripted, *ITEMS[kind]) == run(plain, *ITEMS[kind])
         for each in ITEMS[kind]:
             assert run(scripted, each) == run(plain, each)
+
+
+def test_two_threads_on_avx2_compute_what_one_does(
+    folders: dict[type[AnyModel], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By oneDNN from the weights as they are, where rows are few."""
+    monkeypatch.setattr(device, "IS_AVX2", True)
+    one, two = (run(load(Matcher, folders[Matcher], threads=threads), *ITEMS[Matcher]) for threads in (1, 2))
+    for found, wanted in zip(two, one, strict=True):
+        assert [score.itm_logits for score in found] == [pytest.approx(each.itm_logits, abs=1e-5) for each in wanted]
+    greedy = [writing(image, "a", **LONG) for image in IMAGES[:3]]
+    one, two = (run(load(Captioner, folders[Captioner], threads=threads), *greedy) for threads in (1, 2))
+    assert one == two
 
 
 def test_models_that_are_loaded_side_by_side_are_scripted_one_by_one(

@@ -79,6 +79,8 @@ def _end(code: object) -> NoReturn:
     """Ends this process as the interpreter does, but for freeing what was imported: that takes a second."""
     threading._shutdown()  # type: ignore[attr-defined]  # waits for the threads that are no daemons
     atexit._run_exitfuncs()
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else bool(code))

@@ -63,18 +63,24 @@ BY_BFLOAT16 = {Bfloat16.VECTORS: VECTORS, Bfloat16.TILES: TILES}
 """The kernels of CPUs that have their own in bfloat16."""
 
 
+def _has_onednn() -> bool:
+    """Whether torch was built with oneDNN."""
+    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]  # torch annotates half of it
+
+
 def bfloat16_here() -> Bfloat16:
     """What this CPU has and oneDNN may use. `ONEDNN_MAX_CPU_ISA=AVX2`, for one, makes oneDNN refuse bfloat16."""
     found = torch.cpu.get_capabilities()
     ways = {"amx_bf16": Bfloat16.TILES, "avx512_bf16": Bfloat16.VECTORS, "bf16": Bfloat16.ARM}
     by = next((way for name, way in ways.items() if found.get(name)), Bfloat16.EMULATED)
-    return by if torch.ops.mkldnn._is_mkldnn_bf16_supported() else Bfloat16.EMULATED
+    allowed = _has_onednn() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return by if allowed else Bfloat16.EMULATED
 
 
 BFLOAT16 = bfloat16_here()
 """Read once, since every step needs it."""
-IS_AVX2 = torch.backends.cpu.get_cpu_capability() == "AVX2"
-"""Whether torch computes by AVX2: this CPU has no AVX-512, or `ATEN_CPU_CAPABILITY` says so."""
+IS_AVX2 = torch.backends.cpu.get_cpu_capability() == "AVX2" and _has_onednn()
+"""Whether torch computes by AVX2: this CPU has no AVX-512, or `ATEN_CPU_CAPABILITY` says so. And it has oneDNN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +203,7 @@ def open_device(settings: Settings) -> Device:
     torch.backends.cuda.matmul.fp32_precision = "ieee"
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # it replaces its own module
     kind = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
-    return Device(torch.device(kind), _dtype(settings.dtype, kind), threads, BFLOAT16)
+    return Device(torch.device(kind), _dtype(settings.dtype, kind), threads, BFLOAT16, IS_AVX2)
 
 
 def check_device(settings: Settings) -> None:

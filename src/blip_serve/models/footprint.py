@@ -92,10 +92,12 @@ def footprint(
     mapped = on_cpu and types == {SAFETENSORS_TYPES[device.dtype]}
     copies = numbers.joined if mapped else numbers.kept if device.kernels.fused else 0
     read_copies = read.joined if on_cpu and types == {"F32"} else 0
+    at_once = MOST * device.depth  # each step under way may make as many as are kept
+    kept = 0 if numbers.decodes else at_once * _projected(config, device)
     return Footprint(
         weights=(numbers.parameters + copies) * device.dtype.itemsize,
         slots=_slots(config, device, settings) if numbers.decodes else 0,
-        caches=sum(cache_limits(settings)) + (0 if numbers.decodes else MOST * _projected(config, device)),
+        caches=sum(cache_limits(settings)) + kept,
         step=_step(config, device, settings, numbers.decodes),
         explaining=(read.parameters + read_copies) * FLOAT_BYTES,
         dtype=name_of(device.dtype),

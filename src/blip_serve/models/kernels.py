@@ -6,8 +6,8 @@ start would take longer than the start, and would now and then choose the wrong 
 
 from dataclasses import dataclass
 
-NEVER = 1 << 31
-"""More rows, tokens, images or numbers than any step has."""
+NEVER = 1 << 44
+"""More rows, tokens, images or numbers than any step has; times a layer's width it is still an integer of 64 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +75,8 @@ AVX2 = Kernels(
     # MKL hardly uses a second core for few rows. Twelve layers of 12 rows, 768 to 2304, 768 to 768, 768 to 3072, 3072
     # to 768, take 13.9, 4.8, 26 and 13 ms instead of 23.0, 5.5, 32 and 20; of one row 8.0, 2.9, 8.5 and 6.4 instead of
     # 9.2, 3.2, 10.7 and 8.8. From 256 rows on MKL is as fast, with the rows of an image it is faster. oneDNN keeps 0.6
-    # MB of code for each number of rows and each layer, which this bounds too.
-    few_rows=128,
+    # MB of code for each number of rows and each of five shapes: 190 MB at most, as long as rows are few.
+    few_rows=64,
 )
 """float32 on a CPU that has no AVX-512: two Zen 3 cores."""
 OTHER = Kernels()

@@ -99,6 +99,8 @@ def _check_vocabulary(folder: Path) -> None:
     file = folder / "tokenizer.json"
     if file.exists():
         vocabulary = read_json(file)["model"]["vocab"]  # readable, since the tokenizer was made from it
+        if not isinstance(vocabulary, dict):
+            raise CheckpointError(file, "its vocabulary is not BERT's")
         entries = [f"the id {number}" for number in vocabulary.values()]
     else:
         file = folder / "vocab.txt"

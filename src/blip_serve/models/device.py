@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from blip_serve import allocator
-from blip_serve.cores import container_limit
+from blip_serve.cores import CGROUPS, container_limit
 from blip_serve.errors import ConfigurationError, DeviceLost, OutOfMemory
 from blip_serve.models.kernels import AVX2, CUDA, OTHER, TILES, VECTORS, Kernels
 from blip_serve.settings import Settings
@@ -31,7 +31,7 @@ MEMORY_FILES = ("memory.max", "memory/memory.limit_in_bytes")
 """Where a container reads its memory limit, in bytes."""
 
 
-def host_memory(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+def host_memory(cgroups: Path = CGROUPS) -> int:
     """Bytes of memory: the container's limit, or the machine's memory if that is less or there is no limit."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for name in MEMORY_FILES:
@@ -40,7 +40,7 @@ def host_memory(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
     return memory
 
 
-def cores(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+def cores(cgroups: Path = CGROUPS) -> int:
     """CPU threads to use: torch's (one a core, or `OMP_NUM_THREADS`), but at most the container's cores."""
     threads = torch.get_num_threads()
     return min(threads, container_limit(cgroups) or threads)
@@ -119,8 +119,7 @@ class Device:
             return CUDA
         if self.dtype is torch.float32 and self.avx2:
             return AVX2
-        in_tiles_or_vectors = BY_BFLOAT16.get(self.bfloat16)
-        return in_tiles_or_vectors if in_tiles_or_vectors and self.dtype is torch.bfloat16 else OTHER
+        return BY_BFLOAT16.get(self.bfloat16, OTHER) if self.dtype is torch.bfloat16 else OTHER
 
     @property
     def scripts(self) -> bool:
